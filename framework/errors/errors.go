@@ -140,6 +140,15 @@ func Code(err error) codes.Code {
 	return status.Code(err)
 }
 
+// Is is the standard library's, so that one import is enough.
+func Is(err, target error) bool { return errors.Is(err, target) }
+
+// As is the standard library's.
+func As(err error, target any) bool { return errors.As(err, target) }
+
+// Join is the standard library's.
+func Join(errs ...error) error { return errors.Join(errs...) }
+
 // The functions below make errors by HTTP status, with the ID first, as Micro
 // services are used to.
 

@@ -1,0 +1,204 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rpc"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// stopBudget is how long the components of a process have to stop, together.
+const stopBudget = 8 * time.Second
+
+// Config says what runs in this process.
+type Config struct {
+	// Components run here, in this order; they stop in reverse.
+	Components []Component
+	// Apart makes them listen on addresses of their own, for components in
+	// other processes.
+	Apart   bool
+	Environ map[string]string
+	// Platform overrides what the environment says, where it is set: micro
+	// server brings its own databases.
+	Platform Platform
+	Log      *slog.Logger
+	// Ready is called when every component has started.
+	Ready func()
+}
+
+// Run runs components until ctx ends or one of them fails.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	g := newGroup(cfg)
+	defer g.close()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var hosts []*Host
+	defer func() { stopAll(ctx, hosts) }()
+	for _, c := range cfg.Components {
+		o, err := c.load(cfg.Environ)
+		if err != nil {
+			return err
+		}
+		h := g.host(ctx, c.Name, fail)
+		hosts = append(hosts, h)
+		if err := c.run(ctx, h, o); err != nil {
+			return fmt.Errorf("start %s: %w", c.Name, err)
+		}
+		h.Log.Debug("component started")
+	}
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
+	<-ctx.Done()
+	if cause := context.Cause(ctx); cause != context.Canceled {
+		return cause
+	}
+	return nil
+}
+
+// stopAll stops what was started last first, within one budget.
+func stopAll(ctx context.Context, hosts []*Host) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBudget)
+	defer cancel()
+	for _, h := range slices.Backward(hosts) {
+		h.shutdown(ctx)
+	}
+}
+
+func (c Config) check() error {
+	if len(c.Platform.ClusterSecret) < 32 {
+		return fmt.Errorf("MICRO_CLUSTER_SECRET must have at least 32 characters, the same in every process")
+	}
+	if !c.Apart {
+		return nil
+	}
+	for name := range ports {
+		host, _, err := net.SplitHostPort(address(name, c.Environ))
+		if err != nil {
+			return fmt.Errorf("%s: %w", addressName(name), err)
+		}
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return fmt.Errorf("%s is %s: components may only be apart on loopback, since they do not speak mutual TLS yet", addressName(name), host)
+		}
+	}
+	return nil
+}
+
+// group is the components of one process and their ways to each other.
+type group struct {
+	Config
+	names []string
+
+	mu     sync.Mutex
+	pipes  map[string]*bufconn.Listener
+	conns  map[[2]string]*grpc.ClientConn
+	tokens map[string]*ownToken
+}
+
+func newGroup(cfg Config) *group {
+	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}}
+	for _, c := range cfg.Components {
+		g.names = append(g.names, c.Name)
+	}
+	return g
+}
+
+func (g *group) host(ctx context.Context, name string, fail context.CancelCauseFunc) *Host {
+	h := &Host{Name: name, Log: g.Log.With("component", name), Platform: g.Platform, group: g, fail: fail}
+	h.ctx, h.stop = context.WithCancel(ctx)
+	h.verifier = sync.OnceValues(func() (*identity.Verifier, error) {
+		conn, err := h.Conn("auth")
+		if err != nil {
+			return nil, err
+		}
+		return identity.NewVerifier(identity.NewKeySet(authpb.NewKeysClient(conn), time.Now), time.Now), nil
+	})
+	return h
+}
+
+// memory answers the in-memory listener of a component of this process.
+func (g *group) memory(component string) *bufconn.Listener {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pipe(component)
+}
+
+func (g *group) pipe(component string) *bufconn.Listener {
+	if g.pipes[component] == nil {
+		g.pipes[component] = bufconn.Listen(256 << 10)
+	}
+	return g.pipes[component]
+}
+
+// conn answers the connection from one component to another. Each caller has
+// its own, since it carries the caller's credential.
+func (g *group) conn(to, from string) (*grpc.ClientConn, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := [2]string{to, from}
+	if c := g.conns[key]; c != nil {
+		return c, nil
+	}
+	target, opts := "passthrough:///"+address(to, g.Environ), []grpc.DialOption(nil)
+	if slices.Contains(g.names, to) {
+		pipe := g.pipe(to)
+		target = "passthrough:///" + to
+		opts = append(opts, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
+	} else if ports[to] == "" {
+		return nil, fmt.Errorf("%s has no API to connect to (%s wants it)", to, from)
+	}
+	c, err := rpc.NewClient(target, g.token(from), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect %s to %s: %w", from, to, err)
+	}
+	g.conns[key] = c
+	return c, nil
+}
+
+func (g *group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.conns {
+		c.Close()
+	}
+	for _, p := range g.pipes {
+		p.Close()
+	}
+}
+
+// Select answers the components with those names, in the order of all.
+func Select(all []Component, names []string) ([]Component, error) {
+	var out []Component
+	for _, c := range all {
+		if slices.Contains(names, c.Name) {
+			out = append(out, c)
+		}
+	}
+	if len(out) == len(names) {
+		return out, nil
+	}
+	var known []string
+	for _, c := range all {
+		known = append(known, c.Name)
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("no component %q; there are: %s", n, strings.Join(known, ", "))
+		}
+	}
+	return nil, fmt.Errorf("a component is named twice: %s", strings.Join(names, " "))
+}

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+
+	"github.com/micro/platform/internal/settings"
+)
+
+// Component is a part of the platform that can run alone or beside the others.
+type Component struct {
+	Name string
+
+	load func(environ map[string]string) (options any, err error)
+	run  func(ctx context.Context, h *Host, options any) error
+}
+
+// New makes a Component. start connects and registers what it needs on the
+// Host and comes back; what goes on after that, it gives to Host.Go.
+func New[O any](name string, start func(ctx context.Context, h *Host, o O) error) Component {
+	return Component{
+		Name: name,
+		load: func(environ map[string]string) (any, error) {
+			var o O
+			err := settings.Load(name, &o, environ)
+			return o, err
+		},
+		run: func(ctx context.Context, h *Host, options any) error { return start(ctx, h, options.(O)) },
+	}
+}
+
+// Platform is the settings that are not one component's own.
+type Platform struct {
+	PostgresURL   settings.Secret `env:"POSTGRES_URL"   help:"Postgres, as an administrator: postgres://user:password@host/database. micro server brings its own when it is empty"`
+	RedisURL      settings.Secret `env:"REDIS_URL"      help:"Redis for what may be lost: limits, caches, pushed changes. micro server brings its own when it is empty"`
+	BucketURL     string          `env:"BUCKET_URL"     help:"where blobs are kept: file:///dir or s3://bucket. micro server uses its data directory when it is empty"`
+	ClusterSecret settings.Secret `env:"CLUSTER_SECRET" help:"what the components prove themselves with, the same for all, at least 32 characters. micro server makes one up in its data directory when it is empty"`
+	LogLevel      string          `env:"LOG_LEVEL"      default:"info" help:"debug, info, warn or error"`
+	LogFormat     string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
+}
+
+// ports are where components listen when they run apart: the numbers that Micro
+// has always used, and the next free ones for what Micro did not have.
+var ports = map[string]string{
+	"registry": "8000", "config": "8001", "store": "8002", "broker": "8003", "events": "8005",
+	"auth": "8010", "namespaces": "8011", "builder": "8012", "scheduler": "8013", "runtime": "8088",
+}
+
+// address is where a component of another process is found, and where it
+// listens in its own: MICRO_<COMPONENT>_ADDRESS.
+func address(component string, environ map[string]string) string {
+	if a := environ[addressName(component)]; a != "" {
+		return a
+	}
+	return "127.0.0.1:" + ports[component]
+}
+
+func addressName(component string) string { return settings.Prefix(component) + "ADDRESS" }
+
+// Settings lists every setting of the platform and of the components, with the
+// values that environ gives them, and the names of all that are known.
+func Settings(environ map[string]string, components []Component) ([]settings.Setting, error) {
+	var p Platform
+	if err := settings.Load("", &p, environ); err != nil {
+		return nil, err
+	}
+	all := settings.Describe("", p)
+	for _, c := range components {
+		o, err := c.load(environ)
+		if err != nil {
+			return nil, err
+		}
+		if ports[c.Name] != "" {
+			all = append(all, settings.Setting{Name: addressName(c.Name), Value: address(c.Name, environ),
+				Default: "127.0.0.1:" + ports[c.Name], Help: "gRPC, when " + c.Name + " runs as a process of its own"})
+		}
+		all = append(all, settings.Describe(c.Name, o)...)
+	}
+	return all, nil
+}

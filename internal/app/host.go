@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/fileblob" // file://
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/rpc"
+)
+
+// Host is what a component runs on. Its methods are for the component's start.
+type Host struct {
+	// Name is the component's.
+	Name string
+	Log  *slog.Logger
+	// Platform is the settings that all components share.
+	Platform Platform
+
+	group *group
+	stops []func(context.Context) // in the order of starting; run backwards
+	work  sync.WaitGroup
+	fail  context.CancelCauseFunc
+	ctx   context.Context // ends when the component is told to stop
+	stop  context.CancelFunc
+
+	verifier func() (*identity.Verifier, error)
+}
+
+// DB opens the component's own schema.
+func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
+	if h.Platform.PostgresURL == "" {
+		return nil, fmt.Errorf("%s needs MICRO_POSTGRES_URL", h.Name)
+	}
+	pool, err := pg.Open(ctx, h.Platform.PostgresURL.Reveal(), h.Platform.ClusterSecret.Reveal(), h.Name)
+	if err != nil {
+		return nil, err
+	}
+	h.OnStop(func(context.Context) { pool.Close() })
+	return pool, nil
+}
+
+// Redis opens the Redis for what may be lost.
+func (h *Host) Redis() (redis.UniversalClient, error) {
+	if h.Platform.RedisURL == "" {
+		return nil, fmt.Errorf("%s needs MICRO_REDIS_URL", h.Name)
+	}
+	o, err := redis.ParseURL(h.Platform.RedisURL.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_REDIS_URL: %w", err)
+	}
+	o.ClientName = "micro-" + h.Name
+	c := redis.NewClient(o)
+	h.OnStop(func(context.Context) { c.Close() })
+	return c, nil
+}
+
+// Bucket opens the platform's object bucket.
+func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
+	if h.Platform.BucketURL == "" {
+		return nil, fmt.Errorf("%s needs MICRO_BUCKET_URL", h.Name)
+	}
+	b, err := blob.OpenBucket(ctx, h.Platform.BucketURL)
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_BUCKET_URL: %w", err)
+	}
+	h.OnStop(func(context.Context) { b.Close() })
+	return b, nil
+}
+
+// Conn answers the connection to another component, in this process or across
+// the network. It dials at the first call.
+func (h *Host) Conn(component string) (*grpc.ClientConn, error) {
+	return h.group.conn(component, h.Name)
+}
+
+// Verifier answers what checks tokens, with auth's keys.
+func (h *Host) Verifier() (*identity.Verifier, error) { return h.verifier() }
+
+// Server makes a gRPC server whose callers are verified with auth's keys.
+func (h *Host) Server() (*grpc.Server, error) {
+	v, err := h.Verifier()
+	if err != nil {
+		return nil, err
+	}
+	return rpc.NewServer(h.Log, v), nil
+}
+
+// Serve serves a component's API: to the components of this process in memory,
+// and on the component's address when it runs apart.
+func (h *Host) Serve(s *grpc.Server) error {
+	status := health.NewServer()
+	healthpb.RegisterHealthServer(s, status)
+	reflection.Register(s)
+	listeners := []net.Listener{h.group.memory(h.Name)}
+	if h.group.Apart {
+		l, err := h.Listen(addressName(h.Name), address(h.Name, h.group.Environ))
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
+	}
+	for _, l := range listeners {
+		h.Go("serve", func(context.Context) error { return s.Serve(l) })
+	}
+	h.OnStop(func(ctx context.Context) {
+		status.Shutdown()
+		graceful(ctx, s)
+	})
+	return nil
+}
+
+// drain is how long a server's calls in hand get to finish. Endless streams
+// never do, so it is less than the budget of the process.
+const drain = 3 * time.Second
+
+// graceful lets calls in hand finish, within drain.
+func graceful(ctx context.Context, s *grpc.Server) {
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	done := make(chan struct{})
+	go func() { s.GracefulStop(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.Stop()
+		<-done
+	}
+}
+
+// Listen opens a TCP listener. setting names where the address comes from, for
+// the error.
+func (h *Host) Listen(setting, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot listen on %s (%s): %w", h.Name, address, setting, err)
+	}
+	return l, nil
+}
+
+// Go runs f until the component stops. When f ends with an error before that,
+// the whole process stops: a component with a part missing is worse than none.
+func (h *Host) Go(name string, f func(ctx context.Context) error) {
+	h.work.Go(func() {
+		if err := f(h.ctx); err != nil && h.ctx.Err() == nil {
+			h.fail(fmt.Errorf("%s: %s: %w", h.Name, name, err))
+		}
+	})
+}
+
+// OnStop runs f when the component stops, after what was started later has
+// stopped. ctx ends when the time to stop is up.
+func (h *Host) OnStop(f func(ctx context.Context)) { h.stops = append(h.stops, f) }
+
+// shutdown ends the component: servers first, then its goroutines, then what it
+// stands on.
+func (h *Host) shutdown(ctx context.Context) {
+	started := time.Now()
+	h.stop()
+	for i := len(h.stops) - 1; i >= 0; i-- {
+		h.stops[i](ctx)
+	}
+	done := make(chan struct{})
+	go func() { h.work.Wait(); close(done) }()
+	select {
+	case <-done:
+		h.Log.Debug("component stopped", "took", time.Since(started))
+	case <-ctx.Done():
+		h.Log.Warn("component did not stop in time")
+	}
+}

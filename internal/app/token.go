@@ -1,0 +1,52 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/micro/platform/internal/rpc"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// ownToken is a component's own token, exchanged for the cluster secret and
+// renewed in time.
+type ownToken struct {
+	mu    sync.Mutex
+	value string
+	renew time.Time
+}
+
+// token answers the source of a component's own token. The caller holds mu.
+func (g *group) token(component string) rpc.TokenSource {
+	t := g.tokens[component]
+	if t == nil {
+		t = &ownToken{}
+		g.tokens[component] = t
+	}
+	return func(caller context.Context) (string, error) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.value != "" && time.Now().Before(t.renew) {
+			return t.value, nil
+		}
+		conn, err := g.conn("auth", component)
+		if err != nil {
+			return "", err
+		}
+		// A context of its own: this call carries no token, it is how to get one.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		defer context.AfterFunc(caller, cancel)()
+		rsp, err := authpb.NewComponentsClient(conn).Token(ctx, &authpb.ComponentTokenRequest{
+			Name: component, Secret: g.Platform.ClusterSecret.Reveal(),
+		})
+		if err != nil {
+			return "", fmt.Errorf("get the token of component %s: %w", component, err)
+		}
+		life := time.Until(time.Unix(rsp.GetToken().GetExpiry(), 0))
+		t.value, t.renew = rsp.GetToken().GetAccessToken(), time.Now().Add(life*3/4)
+		return t.value, nil
+	}
+}

@@ -1,0 +1,144 @@
+package identity
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+)
+
+// Platform is the namespace of the server's operators.
+const Platform = "micro"
+
+// The types of account.
+const (
+	User      = "user"      // a person
+	Service   = "service"   // a deployed revision, or a program
+	Component = "component" // a part of the platform
+)
+
+// Caller is a verified account.
+type Caller struct {
+	ID        string
+	Name      string
+	Type      string
+	Namespace string // the issuer of its token
+	Scopes    []string
+	Metadata  map[string]string
+	KeyID     string
+	Issued    time.Time
+	Expires   time.Time
+
+	// Token is the signed token itself, to pass on. Never log it.
+	Token string
+}
+
+// Has says whether the caller has a scope.
+func (c Caller) Has(scope string) bool { return slices.Contains(c.Scopes, scope) }
+
+// Admin says whether the caller may change its own namespace: a person with
+// scope admin, or a service with scope service.
+func (c Caller) Admin() bool {
+	return c.Type == User && c.Has("admin") || c.Type == Service && c.Has("service")
+}
+
+// Operator says whether the caller may act on other namespaces by naming them:
+// an admin of the platform's namespace who is a person.
+func (c Caller) Operator() bool {
+	return c.Namespace == Platform && c.Type == User && c.Has("admin")
+}
+
+// IsComponent says whether the caller is a part of the platform.
+func (c Caller) IsComponent() bool { return c.Namespace == Platform && c.Type == Component }
+
+type callerKey struct{}
+
+type componentKey struct{}
+
+// With answers a context that carries a verified caller.
+func With(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// From answers the caller of a request; false means anonymous.
+func From(ctx context.Context) (Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(Caller)
+	return c, ok
+}
+
+// AsComponent answers a context whose calls go out under this component's own
+// name instead of the caller's. Use it where the platform itself decides.
+func AsComponent(ctx context.Context) context.Context {
+	return context.WithValue(ctx, componentKey{}, true)
+}
+
+// CallsAsComponent says whether AsComponent was used.
+func CallsAsComponent(ctx context.Context) bool {
+	is, _ := ctx.Value(componentKey{}).(bool)
+	return is
+}
+
+// Require answers the caller, or Unauthenticated.
+func Require(ctx context.Context) (Caller, error) {
+	c, ok := From(ctx)
+	if !ok {
+		return c, errors.New(codes.Unauthenticated, "an account is required")
+	}
+	return c, nil
+}
+
+// Member answers the namespace that a request means, for a caller who belongs
+// to it. Empty and "micro" mean the caller's own. Operators and components may
+// name any; for others another name is PermissionDenied, the same whether that
+// namespace exists or not.
+func Member(ctx context.Context, requested string) (string, error) {
+	c, err := Require(ctx)
+	if err != nil {
+		return "", err
+	}
+	if requested == "" || requested == c.Namespace {
+		return c.Namespace, nil
+	}
+	if c.Operator() || c.IsComponent() {
+		return requested, nil
+	}
+	if requested == Platform {
+		return c.Namespace, nil
+	}
+	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", clip(requested))
+}
+
+// Admin is Member for callers who may change the namespace.
+func Admin(ctx context.Context, requested string) (string, error) {
+	ns, err := Member(ctx, requested)
+	if err != nil {
+		return "", err
+	}
+	if c, _ := From(ctx); !c.Admin() && !c.IsComponent() {
+		return "", errors.New(codes.PermissionDenied, "account %q may not change namespace %q: it needs the scope admin", c.ID, ns)
+	}
+	return ns, nil
+}
+
+// RequireComponent refuses everybody but the platform's own components.
+func RequireComponent(ctx context.Context) error {
+	c, err := Require(ctx)
+	if err != nil {
+		return err
+	}
+	if !c.IsComponent() {
+		return errors.New(codes.PermissionDenied, "this method is for the platform's components only")
+	}
+	return nil
+}
+
+// clip keeps what a caller wrote from filling an error.
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64]
+	}
+	return s
+}

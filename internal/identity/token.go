@@ -1,0 +1,130 @@
+package identity
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// ErrExpired is a token that was good once. ErrInvalid is any other bad token;
+// callers learn no more than that.
+var (
+	ErrExpired = errors.New("token expired")
+	ErrInvalid = errors.New("token invalid")
+)
+
+// maxToken bounds what is parsed at all. Ours are under 2 KiB.
+const maxToken = 16 << 10
+
+// Claims is the content of an access token, in the names that existing Micro
+// clients read. The issuer is the namespace.
+type Claims struct {
+	jwt.RegisteredClaims
+	Type     string            `json:"type"`
+	Scopes   []string          `json:"scopes"`
+	Metadata map[string]string `json:"metadata"`
+	Name     string            `json:"name"`
+}
+
+// Keys finds the public key for a key id.
+type Keys interface {
+	// Key answers ErrInvalid for an id that is not ours.
+	Key(ctx context.Context, id string) (*rsa.PublicKey, error)
+}
+
+// Verifier turns tokens into Callers. It remembers good ones until they expire,
+// so that a token costs one RSA operation and then a look-up.
+type Verifier struct {
+	keys   Keys
+	now    func() time.Time
+	parser *jwt.Parser
+
+	mu    sync.RWMutex
+	known map[[sha256.Size]byte]Caller
+}
+
+// maxKnown bounds the memory of a Verifier, about 1 KiB a token.
+const maxKnown = 50_000
+
+// NewVerifier makes a Verifier that trusts keys.
+func NewVerifier(keys Keys, now func() time.Time) *Verifier {
+	return &Verifier{
+		keys: keys, now: now, known: map[[sha256.Size]byte]Caller{},
+		parser: jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(now)),
+	}
+}
+
+// Verify answers whose token this is, ErrExpired or ErrInvalid. Any other error
+// means that it could not be found out.
+func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
+	if len(token) == 0 || len(token) > maxToken {
+		return Caller{}, ErrInvalid
+	}
+	sum := sha256.Sum256([]byte(token))
+	v.mu.RLock()
+	c, ok := v.known[sum]
+	v.mu.RUnlock()
+	if ok {
+		if !v.now().Before(c.Expires) {
+			return Caller{}, ErrExpired
+		}
+		return c, nil
+	}
+	c, err := v.parse(ctx, token)
+	if err != nil {
+		return Caller{}, err
+	}
+	v.remember(sum, c)
+	return c, nil
+}
+
+func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
+	var claims Claims
+	var kid string
+	var unavailable error
+	_, err := v.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+		kid, _ = t.Header["kid"].(string)
+		key, err := v.keys.Key(ctx, kid)
+		if err != nil && !errors.Is(err, ErrInvalid) {
+			unavailable = err
+		}
+		return key, err
+	})
+	switch {
+	case unavailable != nil:
+		return Caller{}, fmt.Errorf("find key of token: %w", unavailable)
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return Caller{}, ErrExpired
+	case err != nil, claims.Issuer == "", claims.Subject == "":
+		return Caller{}, ErrInvalid
+	}
+	c := Caller{
+		ID: claims.Subject, Name: claims.Name, Type: claims.Type, Namespace: claims.Issuer,
+		Scopes: claims.Scopes, Metadata: claims.Metadata, KeyID: kid,
+		Expires: claims.ExpiresAt.Time, Token: token,
+	}
+	if claims.IssuedAt != nil {
+		c.Issued = claims.IssuedAt.Time
+	}
+	return c, nil
+}
+
+func (v *Verifier) remember(sum [sha256.Size]byte, c Caller) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.known) >= maxKnown {
+		now := v.now()
+		for k, old := range v.known { // in random order: the expired, and one more if there are none
+			if !now.Before(old.Expires) || len(v.known) >= maxKnown {
+				delete(v.known, k)
+			}
+		}
+	}
+	v.known[sum] = c
+}

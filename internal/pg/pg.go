@@ -1,0 +1,60 @@
+package pg
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// maxConns bounds the connections of one component in one process. Postgres'
+// default is 100 for all.
+const maxConns = 10
+
+// Open makes a pool that logs in as the role of a component. url is the
+// administrator's; secret is the cluster's, from which the role's password is
+// derived, so that a component needs nothing else.
+func Open(ctx context.Context, url, secret, component string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_POSTGRES_URL: %w", err)
+	}
+	cfg.ConnConfig.User = Role(component)
+	cfg.ConnConfig.Password = rolePassword(secret, component)
+	cfg.ConnConfig.RuntimeParams["application_name"] = "micro " + component
+	cfg.ConnConfig.RuntimeParams["search_path"] = component
+	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "15s"
+	cfg.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
+	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "30s"
+	cfg.ConnConfig.Tracer = otelpgx.NewTracer()
+	cfg.MaxConns = maxConns
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open database of %s: %w", component, err)
+	}
+	return pool, nil
+}
+
+// Role is the Postgres role of a component.
+func Role(component string) string { return "micro_" + component }
+
+func rolePassword(secret, component string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte("postgres role " + component))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Violates says whether err is the violation of the constraint or unique index
+// with that name.
+func Violates(err error, constraint string) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.ConstraintName == constraint
+}

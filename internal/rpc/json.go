@@ -1,0 +1,40 @@
+package rpc
+
+import (
+	"fmt"
+	"sync"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// JSONOut and JSONIn are the JSON of the Micro contract: names as in the
+// .proto, all fields present, unknown ones ignored.
+var (
+	JSONOut = protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
+	JSONIn  = protojson.UnmarshalOptions{DiscardUnknown: true}
+)
+
+// registerJSON makes "application/grpc+json" a content type of this process.
+var registerJSON = sync.OnceFunc(func() { encoding.RegisterCodec(jsonCodec{}) })
+
+type jsonCodec struct{}
+
+func (jsonCodec) Name() string { return "json" }
+
+func (jsonCodec) Marshal(v any) ([]byte, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("%T is not a message", v)
+	}
+	return JSONOut.Marshal(m)
+}
+
+func (jsonCodec) Unmarshal(b []byte, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("%T is not a message", v)
+	}
+	return JSONIn.Unmarshal(b, m)
+}

@@ -1,0 +1,150 @@
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+)
+
+// MaxMessage is the largest message either way, as existing Micro clients have
+// it (v3.10).
+const MaxMessage = 16 << 20
+
+// unaryTimeout bounds a unary call whose client named no deadline; v4 clients
+// wait as long.
+const unaryTimeout = time.Minute
+
+// NewServer makes a component's server. Callers are whom v verifies.
+func NewServer(log *slog.Logger, v *identity.Verifier) *grpc.Server {
+	registerJSON()
+	i := &interceptor{log: log, verifier: v}
+	return grpc.NewServer(
+		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.MaxConcurrentStreams(1000),
+		// Micro clients never ping and keep silent streams for hours.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.StatsHandler(otelgrpc.NewServerHandler()),
+		grpc.UnaryInterceptor(i.unary),
+		grpc.StreamInterceptor(i.stream),
+	)
+}
+
+type interceptor struct {
+	log      *slog.Logger
+	verifier *identity.Verifier
+}
+
+func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (rsp any, err error) {
+	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
+	ctx, err = i.identify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+	defer cancel()
+	return handler(ctx, req)
+}
+
+func (i *interceptor) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	ctx := s.Context()
+	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
+	ctx, err = i.identify(ctx)
+	if err != nil {
+		return err
+	}
+	return handler(srv, &identified{s, ctx})
+}
+
+type identified struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *identified) Context() context.Context { return s.ctx }
+
+// identify puts the verified caller into the context. A call without a token
+// is anonymous; one with a bad token is refused, since the edge passes none on.
+func (i *interceptor) identify(ctx context.Context) (context.Context, error) {
+	token, err := Bearer(ctx)
+	if err != nil || token == "" {
+		return ctx, err
+	}
+	caller, err := i.verifier.Verify(ctx, token)
+	switch err {
+	case nil:
+		return identity.With(ctx, caller), nil
+	case identity.ErrExpired, identity.ErrInvalid:
+		return ctx, errors.New(codes.Unauthenticated, "%v: log in again", err)
+	default:
+		return ctx, errors.New(codes.Unavailable, "the token could not be checked, try again").Because(err)
+	}
+}
+
+// Bearer answers the token in the metadata of an incoming call, or "".
+func Bearer(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		token, ok := strings.CutPrefix(values[0], "Bearer ")
+		if !ok {
+			return "", errors.New(codes.Unauthenticated, "invalid authorization header. expected Bearer schema")
+		}
+		return token, nil
+	default:
+		return "", errors.New(codes.InvalidArgument, "one Bearer Authorization header expected, got %d", len(values))
+	}
+}
+
+// finish is the one place where errors leave a component: a decision for the
+// caller goes out as it is, anything else is logged and hidden.
+func (i *interceptor) finish(ctx context.Context, method string, panicked any, err error) error {
+	if panicked != nil {
+		i.log.ErrorContext(ctx, "panic in a handler", "method", method, "panic", panicked, "stack", string(debug.Stack()))
+		return errors.New(codes.Internal, "internal error").From(errorID(method))
+	}
+	if err == nil {
+		return nil
+	}
+	var decided *errors.Error
+	if errors.As(err, &decided) {
+		if cause := decided.Unwrap(); cause != nil {
+			i.log.WarnContext(ctx, "call failed", "method", method, "detail", decided.Detail, "cause", cause)
+		}
+		return decided.From(errorID(method))
+	}
+	if ctx.Err() != nil { // the caller left or its time is up: nobody's fault
+		return errors.New(codeOf(ctx), "%v", ctx.Err()).From(errorID(method))
+	}
+	if errors.Code(err) == codes.Unavailable { // another component is away: the caller may try again
+		i.log.WarnContext(ctx, "call failed", "method", method, "cause", err)
+		return errors.New(codes.Unavailable, "a part of the platform is not reachable, try again").From(errorID(method))
+	}
+	i.log.ErrorContext(ctx, "call failed", "method", method, "cause", err)
+	return errors.New(codes.Internal, "internal error").From(errorID(method))
+}
+
+func codeOf(ctx context.Context) codes.Code {
+	if ctx.Err() == context.DeadlineExceeded {
+		return codes.DeadlineExceeded
+	}
+	return codes.Canceled
+}
+
+// errorID turns "/auth.Auth/Token" into "auth.Auth.Token", as clients know it.
+func errorID(method string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
+}

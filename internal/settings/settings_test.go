@@ -1,0 +1,74 @@
+package settings
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type options struct {
+	Port  int           `env:"PORT"  default:"80" help:"where it listens"`
+	Grace time.Duration `env:"GRACE" default:"1s" help:"time to stop"`
+	Key   Secret        `env:"KEY"                help:"what opens it"`
+}
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("from a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		env  map[string]string
+		want options
+	}{
+		{"defaults", nil, options{Port: 80, Grace: time.Second}},
+		{"set", map[string]string{"MICRO_X_PORT": "81", "MICRO_X_KEY": "k"}, options{Port: 81, Grace: time.Second, Key: "k"}},
+		{"empty is not set", map[string]string{"MICRO_X_PORT": ""}, options{Port: 80, Grace: time.Second}},
+		{"secret from a file", map[string]string{"MICRO_X_KEY_FILE": file}, options{Port: 80, Grace: time.Second, Key: "from a file"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var got options
+			if err := Load("x", &got, tt.env); err != nil {
+				t.Fatal(err)
+			}
+			if got != tt.want {
+				t.Errorf("Load = %#v, want %#v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoadReportsAllThatIsWrong(t *testing.T) {
+	t.Parallel()
+	var o options
+	err := Load("x", &o, map[string]string{"MICRO_X_PORT": "eighty", "MICRO_X_GRACE": "soon"})
+	if err == nil || !strings.Contains(err.Error(), "Port") || !strings.Contains(err.Error(), "Grace") {
+		t.Errorf("Load = %v, want both fields named", err)
+	}
+}
+
+func TestSecretNeverPrints(t *testing.T) {
+	t.Parallel()
+	o := options{Key: "hunter2"}
+	out := fmt.Sprintf("%v %+v %#v %s", o, o, o.Key, Describe("x", &o))
+	if strings.Contains(out, "hunter2") {
+		t.Errorf("the secret shows in %s", out)
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	environ := map[string]string{"MICRO_X_PORT": "1", "MICRO_X_PROT": "1", "MICRO_X_KEY_FILE": "f", "HOME": "/"}
+	got := Unknown(environ, []string{"MICRO_X_PORT", "MICRO_X_KEY"})
+	if diff := cmp.Diff([]string{"MICRO_X_PROT"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
