@@ -34,6 +34,7 @@ type Platform struct {
 	RedisURL      settings.Secret `env:"REDIS_URL"      help:"Redis for what may be lost: limits, caches, pushed changes. micro server brings its own when it is empty"`
 	BucketURL     string          `env:"BUCKET_URL"     help:"where blobs are kept: file:///dir or s3://bucket. micro server uses its data directory when it is empty"`
 	ClusterSecret settings.Secret `env:"CLUSTER_SECRET" help:"what the components prove themselves with, the same for all, at least 32 characters. micro server makes one up in its data directory when it is empty"`
+	AdminPassword settings.Secret `env:"ADMIN_PASSWORD" help:"password of account admin of namespace micro, used when that account is first made"`
 	LogLevel      string          `env:"LOG_LEVEL"      default:"info" help:"debug, info, warn or error"`
 	LogFormat     string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
 }
