@@ -1,8 +1,62 @@
 BIN := $(CURDIR)/bin
 
+.DEFAULT_GOAL := help
+
+## help: what there is to make
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## demo: install what is missing, and go through the whole journey on a server of its own
+demo: prepare build
+	@$(BIN)/demo -micro $(BIN)/micro
+
+## run: start the server in the foreground, data in ~/.micro/server
+run: prepare build builder-image
+	@$(BIN)/micro server
+
+## build: compile micro and the programs of the demo into bin/
+build:
+	go build -o $(BIN)/ ./cmd/micro ./tests/demo
+
+## test: install what is missing, and run every test
+test: prepare builder-image
+	go run ./tests/env go test -race -timeout 30m ./...
+
+## test-env: a shell with the servers that the tests want, to run some of them by hand
+test-env: prepare
+	go run ./tests/env $(or $(SHELL),sh)
+
+## bench: measure, and print the figures
+bench: prepare build builder-image
+	go run ./tests/env go test -run '^$$' -bench . -benchmem ./...
+
+## fuzz: fuzz every parser of outside input for a minute each
+fuzz:
+	@./tests/fuzz.sh
+
 ## generate: write the Go code of the protos
 generate:
 	cd tools && go build -o $(BIN)/ ./generate \
 		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc \
 		github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2
 	$(BIN)/generate proto $(BIN)
+
+## lint: gofmt, go vet, staticcheck
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+## builder-image: make the image that Go sources are built in, from this machine's toolchain
+builder-image: build
+	@$(BIN)/micro builder-image
+
+## prepare: install what this machine lacks (Debian's packages) and start Docker
+prepare:
+	@./deploy/prepare.sh
+
+## clean: remove what was built
+clean:
+	rm -rf $(BIN)
+
+.PHONY: help demo run build test test-env bench fuzz generate lint builder-image prepare clean

@@ -35,6 +35,9 @@ type Config struct {
 	Log      *slog.Logger
 	// Ready is called when every component has started.
 	Ready func()
+	// Failed ends the process when it yields: something that the components
+	// stand on is gone. It may be nil.
+	Failed <-chan error
 }
 
 // Run runs components until ctx ends or one of them fails.
@@ -44,6 +47,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	g := newGroup(cfg)
 	defer g.close()
+	told := ctx
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var hosts []*Host
@@ -63,11 +67,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}
-	<-ctx.Done()
-	if cause := context.Cause(ctx); cause != context.Canceled {
-		return cause
+	select {
+	case <-ctx.Done():
+	case err := <-cfg.Failed:
+		return err
 	}
-	return nil
+	if told.Err() != nil {
+		return nil // a signal, not a failure
+	}
+	return context.Cause(ctx)
 }
 
 // stopAll stops what was started last first, within one budget.

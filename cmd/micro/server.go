@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/settings"
+)
+
+// components lists every component, in the order in which they start. They
+// stop in reverse, so the edges are the last to open and the first to close.
+func components() []app.Component {
+	return []app.Component{}
+}
+
+// clientNames are the MICRO_ names that the command line and services read.
+// They may stand in a server's environment without meaning anything to it.
+var clientNames = []string{
+	"MICRO_ENV", "MICRO_CONFIG_FILE", "MICRO_NAMESPACE", "MICRO_PROXY", "MICRO_TOKEN",
+	"MICRO_TEST_POSTGRES_URL", "MICRO_TEST_REDIS_URL",
+}
+
+// stopTimeout is what is left of the ten seconds of a clean stop when the
+// components have had theirs.
+const stopTimeout = 2 * time.Second
+
+func serverCommand() *cobra.Command {
+	s := server{environ: settings.Environ()}
+	cmd := &cobra.Command{
+		Use:   "server [COMPONENT...]",
+		Short: "Run the platform, with a Postgres and a Redis of its own",
+		Long: `Runs every component in this process, or those that are named, and starts the
+servers that are not named in the environment: Postgres, Redis, and in
+development an inbox for mail. Everything it keeps is in one directory.`,
+		SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.out = cmd.OutOrStdout()
+			if s.print {
+				return s.printConfig()
+			}
+			return s.run(cmd.Context(), args)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&s.print, "print-config", false, "print every setting with value, default and meaning, and stop")
+	f.StringVarP(&s.output, "output", "o", "table", "of --print-config: table or json")
+	for flag, name := range map[string]string{
+		"data-dir":        "MICRO_SERVER_DATA_DIR",
+		"api-address":     "MICRO_GATEWAY_ADDRESS",
+		"proxy-address":   "MICRO_PROXY_ADDRESS",
+		"console-address": "MICRO_CONSOLE_ADDRESS",
+	} {
+		f.Var(environFlag{s.environ, name}, flag, "same as "+name)
+	}
+	return cmd
+}
+
+// environFlag is a flag that stands for a variable of the environment.
+type environFlag struct {
+	environ map[string]string
+	name    string
+}
+
+func (f environFlag) String() string     { return "" }
+func (f environFlag) Type() string       { return "string" }
+func (f environFlag) Set(v string) error { f.environ[f.name] = v; return nil }
+
+type server struct {
+	environ map[string]string
+	print   bool
+	output  string
+	out     io.Writer
+}
+
+func (s *server) run(ctx context.Context, names []string) error {
+	started := time.Now()
+	selected := components()
+	if len(names) > 0 {
+		var err error
+		if selected, err = app.Select(selected, names); err != nil {
+			return err
+		}
+	}
+	platform, o, err := s.load()
+	if err != nil {
+		return err
+	}
+	log := newLog(platform)
+	servers, err := local.Start(ctx, o, platform)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		servers.Stop(ctx)
+	}()
+	p := servers.Platform
+	if err := pg.Migrate(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal()); err != nil {
+		return err
+	}
+	admin, err := s.admin(&p, servers.Fresh)
+	if err != nil {
+		return err
+	}
+	return app.Run(ctx, app.Config{
+		Components: selected, Environ: s.environ, Platform: p, Log: log,
+		Failed: servers.Ended(),
+		Ready:  func() { s.banner(time.Since(started), servers.Dir, admin) },
+	})
+}
+
+// load reads the settings, and refuses those that nobody knows.
+func (s *server) load() (app.Platform, local.Options, error) {
+	var p app.Platform
+	var o local.Options
+	known, err := s.settings()
+	if err != nil {
+		return p, o, err
+	}
+	names := clientNames
+	for _, k := range known {
+		names = append(names, k.Name)
+	}
+	if unknown := settings.Unknown(s.environ, names); len(unknown) > 0 {
+		return p, o, fmt.Errorf("no such setting: %v (micro server --print-config lists them)", unknown)
+	}
+	if err := settings.Load("", &p, s.environ); err != nil {
+		return p, o, err
+	}
+	return p, o, settings.Load("server", &o, s.environ)
+}
+
+func (s *server) settings() ([]settings.Setting, error) {
+	all, err := app.Settings(s.environ, components())
+	if err != nil {
+		return nil, err
+	}
+	var o local.Options
+	if err := settings.Load("server", &o, s.environ); err != nil {
+		return nil, err
+	}
+	return append(all, settings.Describe("server", o)...), nil
+}
+
+func (s *server) printConfig() error {
+	all, err := s.settings()
+	if err != nil {
+		return err
+	}
+	if s.output == "json" {
+		e := json.NewEncoder(s.out)
+		e.SetIndent("", "  ")
+		return e.Encode(all)
+	}
+	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tVALUE\tDEFAULT\tMEANING")
+	for _, x := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.Name, x.Value, x.Default, x.Help)
+	}
+	return w.Flush()
+}
+
+// listeners are the settings of what people reach, with the defaults that the
+// components give them.
+var listeners = map[string]string{
+	"MICRO_GATEWAY_ADDRESS": "127.0.0.1:8080",
+	"MICRO_PROXY_ADDRESS":   "127.0.0.1:8081",
+	"MICRO_CONSOLE_ADDRESS": "127.0.0.1:8082",
+	"MICRO_INBOX_ADDRESS":   "127.0.0.1:8026",
+}
+
+func (s *server) address(name string) string {
+	if a := s.environ[name]; a != "" {
+		return a
+	}
+	return listeners[name]
+}
+
+func (s *server) loopback() bool {
+	for name := range listeners {
+		host, _, err := net.SplitHostPort(s.address(name))
+		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+func newLog(p app.Platform) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(p.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if p.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
