@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 
 	"github.com/micro/platform/internal/settings"
 )
@@ -37,6 +39,14 @@ type Platform struct {
 	AdminPassword settings.Secret `env:"ADMIN_PASSWORD" help:"password of account admin of namespace micro, used when that account is first made"`
 	LogLevel      string          `env:"LOG_LEVEL"      default:"info" help:"debug, info, warn or error"`
 	LogFormat     string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
+}
+
+// ClusterID tells this platform's things from another's on the same Docker
+// host or in the same Redis: it is the same in every process of a cluster, and
+// says nothing about the secret.
+func (p Platform) ClusterID() string {
+	sum := sha256.Sum256([]byte("micro cluster id " + p.ClusterSecret.Reveal()))
+	return hex.EncodeToString(sum[:4])
 }
 
 // ports are where components listen when they run apart: the numbers that Micro
