@@ -72,6 +72,58 @@ func (EventType) EnumDescriptor() ([]byte, []int) {
 	return file_registry_registry_proto_rawDescGZIP(), []int{0}
 }
 
+type NodesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodesRequest) Reset() {
+	*x = NodesRequest{}
+	mi := &file_registry_registry_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodesRequest) ProtoMessage() {}
+
+func (x *NodesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_registry_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodesRequest.ProtoReflect.Descriptor instead.
+func (*NodesRequest) Descriptor() ([]byte, []int) {
+	return file_registry_registry_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *NodesRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *NodesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 type Service struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -86,7 +138,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_registry_registry_proto_msgTypes[0]
+	mi := &file_registry_registry_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -98,7 +150,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[0]
+	mi := &file_registry_registry_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -111,7 +163,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{0}
+	return file_registry_registry_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Service) GetName() string {
@@ -168,7 +220,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_registry_registry_proto_msgTypes[1]
+	mi := &file_registry_registry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +232,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[1]
+	mi := &file_registry_registry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +245,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{1}
+	return file_registry_registry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Node) GetId() string {
@@ -236,7 +288,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_registry_registry_proto_msgTypes[2]
+	mi := &file_registry_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +300,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[2]
+	mi := &file_registry_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +313,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{2}
+	return file_registry_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Endpoint) GetName() string {
@@ -303,7 +355,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_registry_registry_proto_msgTypes[3]
+	mi := &file_registry_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +367,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[3]
+	mi := &file_registry_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +380,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{3}
+	return file_registry_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Value) GetName() string {
@@ -362,7 +414,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_registry_registry_proto_msgTypes[4]
+	mi := &file_registry_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +426,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[4]
+	mi := &file_registry_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +439,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{4}
+	return file_registry_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Options) GetTtl() int64 {
@@ -414,7 +466,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_registry_registry_proto_msgTypes[5]
+	mi := &file_registry_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +478,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[5]
+	mi := &file_registry_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +491,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{5}
+	return file_registry_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetRequest) GetService() string {
@@ -465,7 +517,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_registry_registry_proto_msgTypes[6]
+	mi := &file_registry_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +529,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[6]
+	mi := &file_registry_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +542,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{6}
+	return file_registry_registry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetResponse) GetServices() []*Service {
@@ -509,7 +561,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_registry_registry_proto_msgTypes[7]
+	mi := &file_registry_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +573,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[7]
+	mi := &file_registry_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +586,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{7}
+	return file_registry_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRequest) GetOptions() *Options {
@@ -553,7 +605,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_registry_registry_proto_msgTypes[8]
+	mi := &file_registry_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +617,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[8]
+	mi := &file_registry_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +630,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{8}
+	return file_registry_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListResponse) GetServices() []*Service {
@@ -598,7 +650,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_registry_registry_proto_msgTypes[9]
+	mi := &file_registry_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +662,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[9]
+	mi := &file_registry_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +675,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{9}
+	return file_registry_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchRequest) GetService() string {
@@ -651,7 +703,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_registry_registry_proto_msgTypes[10]
+	mi := &file_registry_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +715,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[10]
+	mi := &file_registry_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +728,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{10}
+	return file_registry_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Result) GetAction() string {
@@ -712,7 +764,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_registry_registry_proto_msgTypes[11]
+	mi := &file_registry_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +776,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[11]
+	mi := &file_registry_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +789,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{11}
+	return file_registry_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetId() string {
@@ -776,7 +828,7 @@ type EmptyResponse struct {
 
 func (x *EmptyResponse) Reset() {
 	*x = EmptyResponse{}
-	mi := &file_registry_registry_proto_msgTypes[12]
+	mi := &file_registry_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +840,7 @@ func (x *EmptyResponse) String() string {
 func (*EmptyResponse) ProtoMessage() {}
 
 func (x *EmptyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[12]
+	mi := &file_registry_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,14 +853,17 @@ func (x *EmptyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyResponse.ProtoReflect.Descriptor instead.
 func (*EmptyResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{12}
+	return file_registry_registry_proto_rawDescGZIP(), []int{13}
 }
 
 var File_registry_registry_proto protoreflect.FileDescriptor
 
 const file_registry_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17registry/registry.proto\x12\bregistry\"\xb6\x02\n" +
+	"\x17registry/registry.proto\x12\bregistry\"@\n" +
+	"\fNodesRequest\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"\xb6\x02\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12;\n" +
@@ -879,7 +934,10 @@ const file_registry_registry_proto_rawDesc = "" +
 	"\n" +
 	"Deregister\x12\x11.registry.Service\x1a\x17.registry.EmptyResponse\x12=\n" +
 	"\fListServices\x12\x15.registry.ListRequest\x1a\x16.registry.ListResponse\x123\n" +
-	"\x05Watch\x12\x16.registry.WatchRequest\x1a\x10.registry.Result0\x01B5Z3github.com/micro/platform/proto/registry;registrypbb\x06proto3"
+	"\x05Watch\x12\x16.registry.WatchRequest\x1a\x10.registry.Result0\x012y\n" +
+	"\x05Nodes\x126\n" +
+	"\x04List\x12\x16.registry.NodesRequest\x1a\x16.registry.ListResponse\x128\n" +
+	"\x05Evict\x12\x16.registry.NodesRequest\x1a\x17.registry.EmptyResponseB5Z3github.com/micro/platform/proto/registry;registrypbb\x06proto3"
 
 var (
 	file_registry_registry_proto_rawDescOnce sync.Once
@@ -894,56 +952,61 @@ func file_registry_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_registry_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_registry_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_registry_registry_proto_goTypes = []any{
 	(EventType)(0),        // 0: registry.EventType
-	(*Service)(nil),       // 1: registry.Service
-	(*Node)(nil),          // 2: registry.Node
-	(*Endpoint)(nil),      // 3: registry.Endpoint
-	(*Value)(nil),         // 4: registry.Value
-	(*Options)(nil),       // 5: registry.Options
-	(*GetRequest)(nil),    // 6: registry.GetRequest
-	(*GetResponse)(nil),   // 7: registry.GetResponse
-	(*ListRequest)(nil),   // 8: registry.ListRequest
-	(*ListResponse)(nil),  // 9: registry.ListResponse
-	(*WatchRequest)(nil),  // 10: registry.WatchRequest
-	(*Result)(nil),        // 11: registry.Result
-	(*Event)(nil),         // 12: registry.Event
-	(*EmptyResponse)(nil), // 13: registry.EmptyResponse
-	nil,                   // 14: registry.Service.MetadataEntry
-	nil,                   // 15: registry.Node.MetadataEntry
-	nil,                   // 16: registry.Endpoint.MetadataEntry
+	(*NodesRequest)(nil),  // 1: registry.NodesRequest
+	(*Service)(nil),       // 2: registry.Service
+	(*Node)(nil),          // 3: registry.Node
+	(*Endpoint)(nil),      // 4: registry.Endpoint
+	(*Value)(nil),         // 5: registry.Value
+	(*Options)(nil),       // 6: registry.Options
+	(*GetRequest)(nil),    // 7: registry.GetRequest
+	(*GetResponse)(nil),   // 8: registry.GetResponse
+	(*ListRequest)(nil),   // 9: registry.ListRequest
+	(*ListResponse)(nil),  // 10: registry.ListResponse
+	(*WatchRequest)(nil),  // 11: registry.WatchRequest
+	(*Result)(nil),        // 12: registry.Result
+	(*Event)(nil),         // 13: registry.Event
+	(*EmptyResponse)(nil), // 14: registry.EmptyResponse
+	nil,                   // 15: registry.Service.MetadataEntry
+	nil,                   // 16: registry.Node.MetadataEntry
+	nil,                   // 17: registry.Endpoint.MetadataEntry
 }
 var file_registry_registry_proto_depIdxs = []int32{
-	14, // 0: registry.Service.metadata:type_name -> registry.Service.MetadataEntry
-	3,  // 1: registry.Service.endpoints:type_name -> registry.Endpoint
-	2,  // 2: registry.Service.nodes:type_name -> registry.Node
-	5,  // 3: registry.Service.options:type_name -> registry.Options
-	15, // 4: registry.Node.metadata:type_name -> registry.Node.MetadataEntry
-	4,  // 5: registry.Endpoint.request:type_name -> registry.Value
-	4,  // 6: registry.Endpoint.response:type_name -> registry.Value
-	16, // 7: registry.Endpoint.metadata:type_name -> registry.Endpoint.MetadataEntry
-	4,  // 8: registry.Value.values:type_name -> registry.Value
-	5,  // 9: registry.GetRequest.options:type_name -> registry.Options
-	1,  // 10: registry.GetResponse.services:type_name -> registry.Service
-	5,  // 11: registry.ListRequest.options:type_name -> registry.Options
-	1,  // 12: registry.ListResponse.services:type_name -> registry.Service
-	5,  // 13: registry.WatchRequest.options:type_name -> registry.Options
-	1,  // 14: registry.Result.service:type_name -> registry.Service
+	15, // 0: registry.Service.metadata:type_name -> registry.Service.MetadataEntry
+	4,  // 1: registry.Service.endpoints:type_name -> registry.Endpoint
+	3,  // 2: registry.Service.nodes:type_name -> registry.Node
+	6,  // 3: registry.Service.options:type_name -> registry.Options
+	16, // 4: registry.Node.metadata:type_name -> registry.Node.MetadataEntry
+	5,  // 5: registry.Endpoint.request:type_name -> registry.Value
+	5,  // 6: registry.Endpoint.response:type_name -> registry.Value
+	17, // 7: registry.Endpoint.metadata:type_name -> registry.Endpoint.MetadataEntry
+	5,  // 8: registry.Value.values:type_name -> registry.Value
+	6,  // 9: registry.GetRequest.options:type_name -> registry.Options
+	2,  // 10: registry.GetResponse.services:type_name -> registry.Service
+	6,  // 11: registry.ListRequest.options:type_name -> registry.Options
+	2,  // 12: registry.ListResponse.services:type_name -> registry.Service
+	6,  // 13: registry.WatchRequest.options:type_name -> registry.Options
+	2,  // 14: registry.Result.service:type_name -> registry.Service
 	0,  // 15: registry.Event.type:type_name -> registry.EventType
-	1,  // 16: registry.Event.service:type_name -> registry.Service
-	6,  // 17: registry.Registry.GetService:input_type -> registry.GetRequest
-	1,  // 18: registry.Registry.Register:input_type -> registry.Service
-	1,  // 19: registry.Registry.Deregister:input_type -> registry.Service
-	8,  // 20: registry.Registry.ListServices:input_type -> registry.ListRequest
-	10, // 21: registry.Registry.Watch:input_type -> registry.WatchRequest
-	7,  // 22: registry.Registry.GetService:output_type -> registry.GetResponse
-	13, // 23: registry.Registry.Register:output_type -> registry.EmptyResponse
-	13, // 24: registry.Registry.Deregister:output_type -> registry.EmptyResponse
-	9,  // 25: registry.Registry.ListServices:output_type -> registry.ListResponse
-	11, // 26: registry.Registry.Watch:output_type -> registry.Result
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
+	2,  // 16: registry.Event.service:type_name -> registry.Service
+	7,  // 17: registry.Registry.GetService:input_type -> registry.GetRequest
+	2,  // 18: registry.Registry.Register:input_type -> registry.Service
+	2,  // 19: registry.Registry.Deregister:input_type -> registry.Service
+	9,  // 20: registry.Registry.ListServices:input_type -> registry.ListRequest
+	11, // 21: registry.Registry.Watch:input_type -> registry.WatchRequest
+	1,  // 22: registry.Nodes.List:input_type -> registry.NodesRequest
+	1,  // 23: registry.Nodes.Evict:input_type -> registry.NodesRequest
+	8,  // 24: registry.Registry.GetService:output_type -> registry.GetResponse
+	14, // 25: registry.Registry.Register:output_type -> registry.EmptyResponse
+	14, // 26: registry.Registry.Deregister:output_type -> registry.EmptyResponse
+	10, // 27: registry.Registry.ListServices:output_type -> registry.ListResponse
+	12, // 28: registry.Registry.Watch:output_type -> registry.Result
+	10, // 29: registry.Nodes.List:output_type -> registry.ListResponse
+	14, // 30: registry.Nodes.Evict:output_type -> registry.EmptyResponse
+	24, // [24:31] is the sub-list for method output_type
+	17, // [17:24] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -960,9 +1023,9 @@ func file_registry_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_registry_proto_rawDesc), len(file_registry_registry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_registry_registry_proto_goTypes,
 		DependencyIndexes: file_registry_registry_proto_depIdxs,
