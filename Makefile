@@ -7,7 +7,7 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## demo: install what is missing, and go through the whole journey on a server of its own
-demo: prepare build
+demo: build
 	@$(BIN)/demo -micro $(BIN)/micro
 
 ## run: start the server in the foreground, data in ~/.micro/server
