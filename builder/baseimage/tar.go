@@ -22,7 +22,9 @@ func write(out io.Writer, tool toolchain, dir string) error {
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	t := archive{tar.NewWriter(buffered)}
 	steps := []func() error{
-		func() error { return t.dirs("bin", "etc", "etc/ssl", "etc/ssl/certs", "run", "run/micro", "usr", "usr/local", "src") },
+		func() error {
+			return t.dirs("bin", "etc", "etc/ssl", "etc/ssl/certs", "run", "run/micro", "usr", "usr/local", "src")
+		},
 		func() error { return t.bytes("etc/passwd", "builder:x:65532:65532::/tmp:/bin/false\n") },
 		func() error { return t.bytes("etc/group", "builder:x:65532:\n") },
 		func() error { return t.bytes("etc/ssl/certs/ca-certificates.crt", certificates()) },

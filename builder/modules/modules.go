@@ -21,7 +21,7 @@ type Own struct {
 }
 
 // paths are those of the protocol of module proxies and of checksum databases.
-var paths = regexp.MustCompile(`^/[a-zA-Z0-9._~!/+@-]{1,1024}$`)
+var paths = regexp.MustCompile(`^/[a-zA-Z0-9._~!/+@-]+$`)
 
 const timeout = 2 * time.Minute
 
@@ -57,7 +57,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	if !paths.MatchString(r.URL.Path) || strings.Contains(r.URL.Path, "/../") || r.URL.RawQuery != "" {
+	if !paths.MatchString(r.URL.Path) || len(r.URL.Path) > 1024 || strings.Contains(r.URL.Path, "/../") || r.URL.RawQuery != "" {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
