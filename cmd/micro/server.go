@@ -97,6 +97,9 @@ func (s *server) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
+	if s.environ["MICRO_CONSOLE_API"] == "" {
+		s.environ["MICRO_CONSOLE_API"] = "http://" + s.address("MICRO_GATEWAY_ADDRESS")
+	}
 	log := newLog(platform)
 	servers, err := local.Start(ctx, o, platform)
 	if err != nil {

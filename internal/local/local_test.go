@@ -1,0 +1,151 @@
+package local
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/micro/platform/internal/app"
+)
+
+func options(t *testing.T) Options {
+	return Options{DataDir: filepath.Join(t.TempDir(), "server"), User: "postgres", RedisServer: "redis-server"}
+}
+
+// startServers starts durable servers and stops them with the test.
+func startServers(t *testing.T, o Options) *Servers {
+	t.Helper()
+	s, err := Start(t.Context(), o, app.Platform{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop(context.Background()) })
+	return s
+}
+
+// TestStart shows that both servers answer, keep what Postgres was told over a
+// restart, run as somebody who is not root, and are gone after Stop.
+func TestStart(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	s := startServers(t, o)
+	if !s.Fresh {
+		t.Error("a new data directory is not fresh")
+	}
+	query(t, s, "CREATE TABLE kept AS SELECT 1 AS n")
+	opts, err := goredis.ParseURL(s.Platform.RedisURL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := goredis.NewClient(opts)
+	defer c.Close()
+	if err := c.Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+	began := time.Now()
+	s.Stop(t.Context())
+	t.Logf("stopped in %s", time.Since(began))
+	if err := c.Ping(t.Context()).Err(); err == nil {
+		t.Error("Redis answers after Stop")
+	}
+	again := startServers(t, o)
+	if again.Fresh {
+		t.Error("a used data directory is fresh")
+	}
+	query(t, again, "INSERT INTO kept SELECT n FROM kept")
+}
+
+func query(t *testing.T, s *Servers, q string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.Platform.PostgresURL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEndedTellsWhich(t *testing.T) {
+	t.Parallel()
+	s := startServers(t, options(t))
+	query(t, s, "SELECT 1")
+	pid := postmaster(t, s.Dir)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-s.Ended():
+		if !strings.Contains(err.Error(), "Postgres") {
+			t.Errorf("Ended = %v, want Postgres named", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nobody tells that Postgres was killed")
+	}
+}
+
+func postmaster(t *testing.T, dir string) int {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "postgres", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	for _, c := range strings.SplitN(string(b), "\n", 2)[0] {
+		pid = pid*10 + int(c-'0')
+	}
+	return pid
+}
+
+func TestStartRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		spoil  func(t *testing.T, o *Options)
+		reason string
+	}{
+		{"another version's directory", func(t *testing.T, o *Options) { write(t, o.DataDir, "format", "99") }, "belongs to another version"},
+		{"another Postgres' directory", func(t *testing.T, o *Options) { write(t, o.DataDir, "postgres/PG_VERSION", "9.6\n") }, "made by PostgreSQL 9.6"},
+		{"in use", func(t *testing.T, o *Options) {
+			d, err := openDir(o.DataDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(d.close)
+		}, "another micro server uses"},
+		{"no Redis", func(_ *testing.T, o *Options) { o.RedisServer = "no-such-redis" }, "install the package redis-server"},
+		{"no Postgres", func(t *testing.T, o *Options) { o.PostgresBin = t.TempDir() }, "install the package postgresql"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := options(t)
+			tt.spoil(t, &o)
+			s, err := Start(t.Context(), o, app.Platform{})
+			if err == nil {
+				s.Stop(t.Context())
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.reason) {
+				t.Errorf("Start = %v, want %q", err, tt.reason)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
