@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/status"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/cli/terminal"
+)
+
+// Exit codes besides those of calls, which package remote has.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// exitError is an error with the exit code it leads to.
+type exitError struct {
+	error
+	code int
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+func withExit(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{err, code}
+}
+
+// usage is an error of the one who typed.
+func usage(format string, args ...any) error {
+	return exitError{fmt.Errorf(format, args...), exitUsage}
+}
+
+// explained gives what a server answered its text and exit code. Errors that
+// were made here keep theirs.
+func (x *client) explained(err error) error {
+	var decided exitError
+	_, remote := status.FromError(err) // false for an error that was made here
+	if err == nil || errors.As(err, &decided) || !remote && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	text, code := x.Explain(err)
+	return exitError{fmt.Errorf("%s", text), code}
+}
+
+// plainExit are the commands whose every failure is exit code 1, whatever the
+// server answered: scripts know them so.
+var plainExit = map[string]bool{"login": true, "logout": true, "signup": true, "user": true, "auth": true}
+
+// report prints an error and answers the exit code of the process.
+func report(ctx context.Context, w io.Writer, cmd *cobra.Command, err error) int {
+	if err == nil {
+		return 0
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(w, terminal.Inert(text))
+	}
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
+	var decided exitError
+	if !errors.As(err, &decided) {
+		return exitFailed
+	}
+	if decided.code != exitUsage && plainExit[topLevel(cmd)] {
+		return exitFailed
+	}
+	return decided.code
+}
+
+// topLevel answers the noun of a command: auth of "micro auth list rules".
+func topLevel(cmd *cobra.Command) string {
+	parts := strings.Fields(cmd.CommandPath())
+	if len(parts) < 2 {
+		return ""
+	}
+	return parts[1]
+}

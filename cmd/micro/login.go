@@ -1,0 +1,136 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/cli/config"
+)
+
+func loginCommand(c *cli) *cobra.Command {
+	var id, email string
+	var p password
+	cmd := &cobra.Command{
+		Use:   "login",
+		Short: "Log in with your email address and password",
+		Long: `Logs in to the current environment. What is not given as a flag is asked for. The
+namespace is found from the address.`,
+		Example: "  micro login --email jane@example.com\n  micro login --username admin --password-stdin < password",
+		Args:    exactly(),
+		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
+			id, err := c.given(cmp.Or(id, email), "Enter username: ", "--username")
+			if err != nil {
+				return err
+			}
+			secret, err := p.get(c, "Enter password: ")
+			if err != nil {
+				return err
+			}
+			if err := c.login(ctx, x, id, secret, c.namespace); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.Out, "Successfully logged in.")
+			return nil
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&id, "username", "", "email address, or the id of an account")
+	f.StringVar(&email, "email", "", "same as --username")
+	p.flags(cmd)
+	return cmd
+}
+
+// login logs in and remembers it. Without a namespace an email address is
+// looked for in all of them, another id in the current one first.
+func (c *cli) login(ctx context.Context, x *client, id, secret, namespace string) error {
+	first := namespace
+	if first == "" && !strings.Contains(id, "@") {
+		first = x.login.Namespace
+	}
+	account, token, err := x.Login(ctx, id, secret, first)
+	if err != nil && namespace == "" && first != "" && first != defaultNamespace && errors.Code(err) == codes.InvalidArgument {
+		account, token, err = x.Login(ctx, id, secret, defaultNamespace)
+	}
+	if err != nil {
+		return err
+	}
+	login := config.Login{Address: x.login.Address, Namespace: cmp.Or(account.GetIssuer(), defaultNamespace), Account: account.GetId()}
+	tokens, err := c.tokens()
+	if err != nil {
+		return err
+	}
+	if err := tokens.Put(login, token); err != nil {
+		return err
+	}
+	return x.file.Update(func(v config.Values) error {
+		if err := v.Set("namespaces."+x.env.Name+".current", login.Namespace); err != nil {
+			return err
+		}
+		return v.Set(x.env.Name+".current-user", login.Account)
+	})
+}
+
+func logoutCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "logout",
+		Short: "Forget the login of the current environment",
+		Args:  exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			p, err := c.place()
+			if err != nil {
+				return err
+			}
+			tokens, err := c.tokens()
+			if err != nil {
+				return err
+			}
+			return tokens.Delete(p.login)
+		},
+	}
+}
+
+// given answers what a flag gave, or asks for it.
+func (c *cli) given(value, question, flag string) (string, error) {
+	if value != "" {
+		return value, nil
+	}
+	value, err := c.Ask(question)
+	if err != nil || value == "" {
+		return "", usage("nothing was entered: answer the question, or use %s", flag)
+	}
+	return value, nil
+}
+
+// password is how commands take one: a flag, a line of the standard input, or
+// a question.
+type password struct {
+	value string
+	stdin bool
+}
+
+func (p *password) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.value, "password", "", "the password; other users of this machine may see it, --password-stdin is safer")
+	cmd.Flags().BoolVar(&p.stdin, "password-stdin", false, "read the password from the first line of the standard input")
+}
+
+func (p *password) get(c *cli, question string) (string, error) {
+	var err error
+	switch {
+	case p.value != "":
+		return p.value, nil
+	case p.stdin:
+		p.value, err = c.Line()
+	default:
+		p.value, err = c.AskSecret(question)
+	}
+	if err != nil || p.value == "" {
+		return "", usage("no password was entered: answer the question, or use --password-stdin")
+	}
+	return p.value, nil
+}

@@ -1,0 +1,180 @@
+package remote
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/cli/config"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+const (
+	// callTimeout bounds a unary call that has no deadline.
+	callTimeout = 30 * time.Second
+	// renewBefore is how long before its end a token is no longer used.
+	renewBefore = 60 * time.Second
+	// tokenLife is what is asked for, in seconds. The server decides.
+	tokenLife = 600
+)
+
+// Session is a person's way to a server.
+type Session struct {
+	// Conn carries every call. Calls bear the person's token, if there is one.
+	Conn *grpc.ClientConn
+
+	login  config.Login
+	tokens *config.Tokens
+	now    func() time.Time
+
+	mu      sync.Mutex
+	token   config.Token
+	fixed   bool // the token was given, it is used as it is
+	expired bool // there was a login, and the server no longer takes it
+}
+
+// Open starts a session of a login. With given, that token is used as it is.
+func Open(login config.Login, tokens *config.Tokens, given string) (*Session, error) {
+	s := &Session{login: login, tokens: tokens, now: time.Now}
+	if given != "" {
+		s.fixed, s.token.AccessToken = true, given
+	} else if login.Account != "" {
+		token, _, err := tokens.Get(login)
+		if err != nil {
+			return nil, err
+		}
+		s.token = token
+	}
+	var err error
+	s.Conn, err = Dial(login.Address, grpc.WithUnaryInterceptor(s.unary), grpc.WithStreamInterceptor(s.stream))
+	return s, err
+}
+
+// Close ends the session.
+func (s *Session) Close() error { return s.Conn.Close() }
+
+// LoggedIn says whether there is a token to send.
+func (s *Session) LoggedIn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token.AccessToken != ""
+}
+
+// Expired says whether the login that there was is no longer good.
+func (s *Session) Expired() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expired
+}
+
+// Token answers the access token, renewed when it is about to end, or "" for
+// somebody who is not logged in.
+func (s *Session) Token(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fixed || s.token.AccessToken == "" || s.fresh(s.token) {
+		return s.token.AccessToken, nil
+	}
+	err := s.tokens.Refresh(s.login, func(old config.Token, found bool) (config.Token, bool, error) {
+		if !found { // another process logged out
+			s.token = config.Token{}
+			return old, false, nil
+		}
+		if s.fresh(old) { // another process was faster
+			s.token = old
+			return old, false, nil
+		}
+		var err error
+		s.token, err = s.renew(ctx, old)
+		return s.token, err == nil && s.token.AccessToken != "", err
+	})
+	return s.token.AccessToken, err
+}
+
+func (s *Session) fresh(t config.Token) bool {
+	return s.now().Add(renewBefore).Unix() < t.Expiry
+}
+
+// renew exchanges the refresh token. One that the server refuses is no error:
+// its owner is anonymous from now on, and hears why when that matters.
+func (s *Session) renew(ctx context.Context, old config.Token) (config.Token, error) {
+	ctx, cancel := context.WithTimeout(anonymous(ctx), callTimeout)
+	defer cancel()
+	rsp, err := authpb.NewAuthClient(s.Conn).Token(ctx, &authpb.TokenRequest{
+		RefreshToken: old.RefreshToken, TokenExpiry: tokenLife,
+		Options: &authpb.Options{Namespace: s.login.Namespace},
+	})
+	switch errors.Code(err) {
+	case codes.OK:
+		return stored(rsp.GetToken()), nil
+	case codes.InvalidArgument, codes.Unauthenticated, codes.PermissionDenied, codes.NotFound:
+		s.expired = true
+		return config.Token{}, nil
+	default:
+		return old, err
+	}
+}
+
+func stored(t *authpb.Token) config.Token {
+	return config.Token{AccessToken: t.GetAccessToken(), RefreshToken: t.GetRefreshToken(), Created: t.GetCreated(), Expiry: t.GetExpiry()}
+}
+
+// Login exchanges an id and a password for a token, and answers whose it is.
+func (s *Session) Login(ctx context.Context, id, password, namespace string) (*authpb.Account, config.Token, error) {
+	ctx = anonymous(ctx)
+	auth := authpb.NewAuthClient(s.Conn)
+	rsp, err := auth.Token(ctx, &authpb.TokenRequest{Id: id, Secret: password, TokenExpiry: tokenLife,
+		Options: &authpb.Options{Namespace: namespace}})
+	if err != nil {
+		return nil, config.Token{}, err
+	}
+	whose, err := auth.Inspect(ctx, &authpb.InspectRequest{Token: rsp.GetToken().GetAccessToken()})
+	if err != nil {
+		return nil, config.Token{}, err
+	}
+	return whose.GetAccount(), stored(rsp.GetToken()), nil
+}
+
+type anonymousKey struct{}
+
+// anonymous makes calls with this context bear no token.
+func anonymous(ctx context.Context) context.Context {
+	return context.WithValue(ctx, anonymousKey{}, true)
+}
+
+func (s *Session) unary(ctx context.Context, method string, req, rsp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
+	ctx, err := s.sign(ctx)
+	if err != nil {
+		return err
+	}
+	return invoke(ctx, method, req, rsp, cc, opts...)
+}
+
+func (s *Session) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx, err := s.sign(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, desc, cc, method, opts...)
+}
+
+func (s *Session) sign(ctx context.Context) (context.Context, error) {
+	if ctx.Value(anonymousKey{}) != nil {
+		return ctx, nil
+	}
+	token, err := s.Token(ctx)
+	if err != nil || token == "" {
+		return ctx, err
+	}
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), nil
+}
