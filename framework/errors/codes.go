@@ -6,6 +6,17 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
+// clientClosed is what servers answer a caller who has left; there is no
+// official number.
+const clientClosed = 499
+
+func statusText(status int) string {
+	if status == clientClosed {
+		return "Client Closed Request"
+	}
+	return http.StatusText(status)
+}
+
 // httpStatus maps a gRPC code to the HTTP status that Micro clients know.
 func httpStatus(c codes.Code) int {
 	switch c {
@@ -28,7 +39,7 @@ func httpStatus(c codes.Code) int {
 	case codes.ResourceExhausted:
 		return http.StatusTooManyRequests
 	case codes.Canceled:
-		return 499 // client closed the request; there is no official number
+		return clientClosed
 	case codes.Unimplemented:
 		return http.StatusNotImplemented
 	case codes.Unavailable:
@@ -65,7 +76,7 @@ func grpcCode(status int) codes.Code {
 		return codes.Unimplemented
 	case http.StatusServiceUnavailable, http.StatusBadGateway:
 		return codes.Unavailable
-	case 499:
+	case clientClosed:
 		return codes.Canceled
 	default:
 		return codes.Unknown

@@ -52,7 +52,7 @@ func withHTTP(status int, code codes.Code, format string, args ...any) *Error {
 	if len(args) > 0 {
 		detail = fmt.Sprintf(format, args...)
 	}
-	return &Error{HTTP: int32(status), Detail: detail, Status: http.StatusText(status), code: code}
+	return &Error{HTTP: int32(status), Detail: detail, Status: statusText(status), code: code}
 }
 
 // Because adds what caused it, for the log. The caller never sees it.
@@ -125,7 +125,7 @@ func FromError(err error) *Error {
 	e = Parse(s.Message())
 	if e.ID == "go.micro.client" && e.Detail == s.Message() { // not ours: keep its code
 		e.code, e.HTTP = s.Code(), int32(httpStatus(s.Code()))
-		e.Status = http.StatusText(int(e.HTTP))
+		e.Status = statusText(int(e.HTTP))
 	}
 	return e
 }

@@ -52,9 +52,9 @@ func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
+	bounded, cancel := context.WithTimeout(ctx, unaryTimeout)
 	defer cancel()
-	return handler(ctx, req)
+	return handler(bounded, req)
 }
 
 func (i *interceptor) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
@@ -127,7 +127,13 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 		return decided.From(errorID(method))
 	}
 	if ctx.Err() != nil { // the caller left or its time is up: nobody's fault
-		return errors.New(codeOf(ctx), "%v", ctx.Err()).From(errorID(method))
+		err = ctx.Err()
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New(codes.DeadlineExceeded, "%v", context.DeadlineExceeded).From(errorID(method))
+	case errors.Is(err, context.Canceled):
+		return errors.New(codes.Canceled, "%v", context.Canceled).From(errorID(method))
 	}
 	if errors.Code(err) == codes.Unavailable { // another component is away: the caller may try again
 		i.log.WarnContext(ctx, "call failed", "method", method, "cause", err)
@@ -135,13 +141,6 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 	}
 	i.log.ErrorContext(ctx, "call failed", "method", method, "cause", err)
 	return errors.New(codes.Internal, "internal error").From(errorID(method))
-}
-
-func codeOf(ctx context.Context) codes.Code {
-	if ctx.Err() == context.DeadlineExceeded {
-		return codes.DeadlineExceeded
-	}
-	return codes.Canceled
 }
 
 // errorID turns "/auth.Auth/Token" into "auth.Auth.Token", as clients know it.
