@@ -45,6 +45,9 @@ type RegistryClient interface {
 	ListServices(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Watch streams changes from now on. Platform components may watch domain
 	// "*", and get a snapshot first, closed by a Result with action "ready".
+	// A Result holds the version as it is now, with all its nodes and endpoints
+	// and its namespace in options.domain; "delete" means that the version is
+	// gone.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Result], error)
 }
 
@@ -132,6 +135,9 @@ type RegistryServer interface {
 	ListServices(context.Context, *ListRequest) (*ListResponse, error)
 	// Watch streams changes from now on. Platform components may watch domain
 	// "*", and get a snapshot first, closed by a Result with action "ready".
+	// A Result holds the version as it is now, with all its nodes and endpoints
+	// and its namespace in options.domain; "delete" means that the version is
+	// gone.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Result]) error
 	mustEmbedUnimplementedRegistryServer()
 }
