@@ -1,0 +1,248 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// This file has the SQL of the reconciler; that of requests is in postgres.go,
+// that of uploads in postgres_uploads.go.
+
+// item is something to be done for a revision or, with number 0, for a service
+// that was deleted.
+type item struct {
+	key
+	Number int64
+	State  state
+}
+
+// work answers what is to be done, namespaces in turn, so that one with much
+// to do does not hold up the others.
+func (d db) work(ctx context.Context, perNamespace, limit int) ([]item, error) {
+	const q = `
+		WITH revisions AS (
+			SELECT namespace, name, version, number, state, since
+			FROM runtime.revisions
+			WHERE state IN ('pending', 'building', 'starting', 'stopping') OR state = 'error' AND account <> '' AND ran_at IS NULL
+		), deleted AS (
+			SELECT namespace, name, version, 0 AS number, 'stopped' AS state, deleted_at AS since
+			FROM runtime.services s
+			WHERE deleted_at IS NOT NULL AND NOT EXISTS (
+				SELECT FROM runtime.revisions r
+				WHERE r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.state <> 'stopped')
+		), turns AS (
+			SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY since, name, version, number) AS turn
+			FROM (SELECT * FROM revisions UNION ALL SELECT * FROM deleted) AS todo
+		)
+		SELECT namespace, name, version, number, state
+		FROM turns
+		WHERE turn <= $1
+		ORDER BY turn, since, namespace, name, version, number
+		LIMIT $2`
+	rows, _ := d.pool.Query(ctx, q, perNamespace, limit)
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[item])
+	if err != nil {
+		return nil, fmt.Errorf("look for work: %w", err)
+	}
+	return out, nil
+}
+
+// maxReason bounds the reasons that are kept: a compiler may have much to say,
+// and all of it is in the build's log.
+const maxReason = 8 << 10
+
+// storable makes of a text from outside one that Postgres takes: valid UTF-8
+// without NUL, at most limit bytes.
+func storable(text string, limit int) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "�"), "\x00", "")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "")
+	}
+	return text
+}
+
+// move takes a revision from one state to the next. It does nothing when the
+// revision has meanwhile been taken elsewhere. set may name columns that change
+// with the state.
+func (d db) move(ctx context.Context, r revision, e event, reason string, set pgx.NamedArgs) error {
+	to, err := r.State.next(e)
+	if err != nil {
+		return err
+	}
+	const q = `
+		UPDATE runtime.revisions
+		SET state = @to, reason = @reason, since = now(),
+			image = coalesce(@image, image), commit = coalesce(@commit, commit), tail = coalesce(@tail, tail),
+			ran_at = CASE WHEN @to = 'starting' THEN NULL ELSE ran_at END,
+			account = CASE WHEN @to = 'stopped' THEN '' ELSE account END,
+			secret = CASE WHEN @to = 'stopped' THEN NULL ELSE secret END
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from`
+	args := pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version, "number": r.Number,
+		"from": r.State, "to": to, "reason": storable(reason, maxReason), "image": nil, "commit": nil, "tail": nil}
+	for k, v := range set {
+		args[k] = v
+	}
+	if _, err := d.pool.Exec(ctx, q, args); err != nil {
+		return fmt.Errorf("move revision to %s: %w", to, err)
+	}
+	return nil
+}
+
+// promote makes a revision the one that serves, and lets go of those before it.
+func (d db) promote(ctx context.Context, r revision) error {
+	to, err := r.State.next(healthy)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if err := lock(ctx, tx, r.Namespace); err != nil {
+			return err
+		}
+		args := pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version, "number": r.Number,
+			"from": r.State, "to": to, "live": dismissed.from()}
+		const up = `
+			UPDATE runtime.revisions SET state = @to, reason = '', since = now(), ran_at = now()
+			WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from`
+		tag, err := tx.Exec(ctx, up, args)
+		if err != nil {
+			return fmt.Errorf("promote revision: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil // it was deleted or replaced meanwhile
+		}
+		const down = `
+			UPDATE runtime.revisions SET state = 'stopping', since = now(), reason = 'replaced by revision ' || @number::bigint
+			WHERE namespace = @namespace AND name = @name AND version = @version AND number < @number
+			  AND state = ANY(@live) AND (state <> 'error' OR account <> '')`
+		if _, err := tx.Exec(ctx, down, args); err != nil {
+			return fmt.Errorf("dismiss revisions: %w", err)
+		}
+		return nil
+	})
+}
+
+// note says in a revision's reason what is being done or waited for.
+func (d db) note(ctx context.Context, r revision, reason string) error {
+	const q = `
+		UPDATE runtime.revisions SET reason = @reason
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @state AND reason <> @reason`
+	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
+		"number": r.Number, "state": r.State, "reason": storable(reason, maxReason)})
+	if err != nil {
+		return fmt.Errorf("note reason: %w", err)
+	}
+	return nil
+}
+
+// setAccount writes down the account that is about to be made for a revision
+// that is starting and has none.
+func (d db) setAccount(ctx context.Context, r revision, account string, secret []byte) error {
+	const q = `
+		UPDATE runtime.revisions SET account = @account, secret = @secret
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND account = '' AND state = 'starting'`
+	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
+		"number": r.Number, "account": account, "secret": secret})
+	if err != nil {
+		return fmt.Errorf("set account of revision: %w", err)
+	}
+	return nil
+}
+
+// clearAccount says that nothing of a failed revision is left.
+func (d db) clearAccount(ctx context.Context, r revision) error {
+	const q = `
+		UPDATE runtime.revisions SET account = '', secret = NULL
+		WHERE namespace = $1 AND name = $2 AND version = $3 AND number = $4 AND state = 'error'`
+	if _, err := d.pool.Exec(ctx, q, r.Namespace, r.Name, r.Version, r.Number); err != nil {
+		return fmt.Errorf("clear account of revision: %w", err)
+	}
+	return nil
+}
+
+// forget removes a deleted service that nothing is left of. It does nothing if
+// the service was created again.
+func (d db) forget(ctx context.Context, k key) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if err := lock(ctx, tx, k.Namespace); err != nil {
+			return err
+		}
+		const q = `
+			DELETE FROM runtime.services s
+			WHERE namespace = $1 AND name = $2 AND version = $3 AND deleted_at IS NOT NULL AND NOT EXISTS (
+				SELECT FROM runtime.revisions r
+				WHERE r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.state <> 'stopped')`
+		if _, err := tx.Exec(ctx, q, k.Namespace, k.Name, k.Version); err != nil {
+			return fmt.Errorf("forget service: %w", err)
+		}
+		return nil
+	})
+}
+
+// deployed answers the revisions that have or should have a deployment and are
+// not being worked on: those that run, and those that crashed after they ran.
+func (d db) deployed(ctx context.Context) ([]revision, error) {
+	const q = `
+		SELECT ` + revisionColumns + `
+		FROM runtime.revisions
+		WHERE state = 'running' OR state = 'error' AND account <> '' AND ran_at IS NOT NULL
+		ORDER BY namespace, name, version, number`
+	rows, _ := d.pool.Query(ctx, q)
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[revision])
+	if err != nil {
+		return nil, fmt.Errorf("read deployed revisions: %w", err)
+	}
+	return out, nil
+}
+
+// noteRunning says in the reason of every revision that runs what keeps it from
+// being looked after; "" takes it back.
+func (d db) noteRunning(ctx context.Context, reason string) error {
+	const q = `UPDATE runtime.revisions SET reason = $1 WHERE state = 'running' AND reason <> $1`
+	if _, err := d.pool.Exec(ctx, q, reason); err != nil {
+		return fmt.Errorf("note reason of running revisions: %w", err)
+	}
+	return nil
+}
+
+// old answers revisions that ended and are older than the last keep of their
+// service.
+func (d db) old(ctx context.Context, keep, limit int) ([]revision, error) {
+	const q = `
+		SELECT ` + revisionColumns + `
+		FROM runtime.revisions r
+		WHERE state IN ('stopped', 'error') AND account = '' AND number <= (
+			SELECT last_revision FROM runtime.services s
+			WHERE s.namespace = r.namespace AND s.name = r.name AND s.version = r.version) - $1
+		ORDER BY namespace, name, version, number
+		LIMIT $2`
+	rows, _ := d.pool.Query(ctx, q, keep, limit)
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[revision])
+	if err != nil {
+		return nil, fmt.Errorf("look for old revisions: %w", err)
+	}
+	return out, nil
+}
+
+// drop removes a revision that ended.
+func (d db) drop(ctx context.Context, r revision) error {
+	const q = `
+		DELETE FROM runtime.revisions
+		WHERE namespace = $1 AND name = $2 AND version = $3 AND number = $4 AND state IN ('stopped', 'error') AND account = ''`
+	if _, err := d.pool.Exec(ctx, q, r.Namespace, r.Name, r.Version, r.Number); err != nil {
+		return fmt.Errorf("drop revision: %w", err)
+	}
+	return nil
+}
+
+// dropRequests forgets the idempotency keys of before.
+func (d db) dropRequests(ctx context.Context, before time.Time) error {
+	const q = `DELETE FROM runtime.requests WHERE created_at < $1`
+	if _, err := d.pool.Exec(ctx, q, before); err != nil {
+		return fmt.Errorf("drop old requests: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	builderpb "github.com/micro/platform/proto/builder"
+	runtimepb "github.com/micro/platform/proto/runtime"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+)
+
+// alone checks that one revision has a deployment, an account and routes, and
+// nothing else has.
+func (b *bench) alone(number int64) {
+	b.t.Helper()
+	b.world.look(func() {
+		if len(b.world.deployments) != 1 || len(b.world.accounts) != 1 || len(b.world.nodes) != 1 {
+			b.t.Errorf("deployments %v, accounts %d, nodes %v: one of each expected", b.world.deployments, len(b.world.accounts), b.world.nodes)
+		}
+		for n := range b.world.deployments {
+			if !strings.HasSuffix(n, fmt.Sprintf("/%d", number)) {
+				b.t.Errorf("deployment %s runs, revision %d expected", n, number)
+			}
+		}
+	})
+}
+
+func (b *bench) nothing() {
+	b.t.Helper()
+	b.world.look(func() {
+		if len(b.world.deployments)+len(b.world.accounts)+len(b.world.nodes)+len(b.world.builds) > 0 {
+			b.t.Errorf("left over: deployments %v, accounts %v, nodes %v, builds %v", b.world.deployments, b.world.accounts, b.world.nodes, b.world.builds)
+		}
+	})
+}
+
+func TestRollout(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello", func(r *runtimepb.CreateRequest) {
+		r.Options.Env = []string{"COLOUR=red"}
+		r.Options.Secrets = map[string]string{"TOKEN": "t", "GIT_CREDENTIALS": "g"}
+	})
+	svc := b.settled("hello", running)
+	b.alone(1)
+	if svc.GetMetadata()["build"] != "c0ffee" || svc.GetMetadata()["owner"] != "alice" || svc.GetMetadata()["group"] != "acme" {
+		t.Errorf("metadata is %v", svc.GetMetadata())
+	}
+	var env []string
+	b.world.look(func() { env = b.world.env["acme/hello/latest/1"] })
+	for _, want := range []string{"COLOUR=red", "TOKEN=t", "MICRO_NAMESPACE=acme", "MICRO_SERVICE_NAME=hello", "MICRO_PROFILE=service"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("env has no %s", want)
+		}
+	}
+	if variable(env, gitCredentials) != "" {
+		t.Error("the process got the git credentials")
+	}
+	if n := b.update("hello", ""); n != 2 {
+		t.Fatalf("update made revision %d", n)
+	}
+	b.settled("hello", running)
+	b.alone(2)
+	b.delete("hello")
+	b.await("hello is gone", func() bool { return b.service("hello") == nil })
+	b.nothing()
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, source, reason string }{
+		{"does not compile", "github.com/acme/bad-code", "main.go:3: undefined: x; main.go:4: undefined: y"},
+		{"exits", "github.com/acme/exits", "exited with code 1: no luck"},
+		{"never registers", "github.com/acme/silent", "the service runs but has not registered"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.reconcile()
+			b.create("hello", tt.source)
+			svc := b.settled("hello", failed)
+			if got := svc.GetMetadata()["error"]; !strings.HasPrefix(got, tt.reason) {
+				t.Errorf("error is %q, want %q", got, tt.reason)
+			}
+			b.world.look(func() {
+				if len(b.world.deployments)+len(b.world.accounts) > 0 {
+					t.Errorf("left over: %v, %v", b.world.deployments, b.world.accounts)
+				}
+			})
+			if n := b.create("hello", "github.com/acme/hello"); n != 2 {
+				t.Fatalf("a Create after the failure made revision %d", n)
+			}
+			b.settled("hello", running)
+			b.alone(2)
+			b.update("hello", tt.source)
+			svc = b.settled("hello", failed)
+			if got := svc.GetMetadata()["serving"]; got != "2" {
+				t.Errorf("serving is %q while revision 3 has failed", got)
+			}
+			b.alone(2)
+		})
+	}
+}
+
+func TestCrashAndRecovery(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.settled("hello", running)
+	set := func(st schedulerpb.Status_State, reason string) {
+		b.world.change(func() {
+			old := b.world.deployments["acme/hello/latest/1"]
+			b.world.deployments["acme/hello/latest/1"] = &schedulerpb.Status{Id: old.GetId(), State: st, Reason: reason}
+		})
+	}
+	set(schedulerpb.Status_FAILED, "exited with code 2: panic: oh no")
+	if got := b.settled("hello", failed).GetMetadata()["error"]; got != "exited with code 2: panic: oh no" {
+		t.Errorf("error is %q", got)
+	}
+	set(schedulerpb.Status_RUNNING, "")
+	b.settled("hello", running)
+	b.world.change(func() { delete(b.world.deployments, "acme/hello/latest/1") })
+	b.await("it is started again", func() bool {
+		var n int
+		b.world.look(func() { n = len(b.world.deployments) })
+		return n == 1 && b.idle()
+	})
+	b.settled("hello", running)
+	b.alone(1)
+}
+
+func TestSchedulerAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.settled("hello", running)
+	b.world.change(func() { b.world.away = true })
+	b.create("other", "github.com/acme/other")
+	b.await("both say that Docker is away", func() bool {
+		return strings.Contains(b.service("hello").GetMetadata()["status"], "cannot be reached") &&
+			strings.Contains(b.service("other").GetMetadata()["status"], "not reachable")
+	})
+	if b.service("hello").GetStatus() != running.status() || b.service("other").GetStatus() != starting.status() {
+		t.Error("a state has changed because nothing is known")
+	}
+	b.world.change(func() { b.world.away = false })
+	b.settled("other", running)
+	b.await("the reason is gone", func() bool { return b.service("hello").GetMetadata()["status"] == "running" })
+}
+
+func TestDeleteWhileBuilding(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.world.hold = true
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.await("it builds", func() bool { return b.service("hello").GetStatus() == building.status() })
+	b.delete("hello")
+	b.await("it is gone", func() bool { return b.service("hello") == nil })
+	b.nothing()
+}
+
+func TestNewestRevisionWins(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.world.hold = true
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.await("it builds", func() bool { return b.service("hello").GetStatus() == building.status() })
+	b.world.change(func() { b.world.hold = false })
+	b.create("hello", "github.com/acme/hello", force)
+	b.settled("hello", running)
+	b.alone(2)
+	b.world.look(func() {
+		if got := b.world.builds["acme/hello/latest/1"].GetPhase(); got != builderpb.State_CANCELED {
+			t.Errorf("the replaced build is %v", got)
+		}
+	})
+}
+
+func TestOldRevisionsAreForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	stop := b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	for range 4 {
+		b.settled("hello", running)
+		b.update("hello", "")
+	}
+	b.settled("hello", running)
+	stop()
+	b.reconcile() // sweeps at its start
+	b.await("two revisions and their builds are left", func() bool {
+		all, err := b.svc.db.revisions(t.Context(), key{"acme", "hello", "latest"})
+		var builds int
+		b.world.look(func() { builds = len(b.world.builds) })
+		return err == nil && len(all) == 2 && builds == 2
+	})
+	b.alone(5)
+}
+
+// TestCrashAnywhere kills the reconciler before and after each effect of a
+// rollout and a deletion, starts another, and sees it come to the same end.
+func TestCrashAnywhere(t *testing.T) {
+	t.Parallel()
+	scenario := func(t *testing.T, b *bench) {
+		b.create("hello", "github.com/acme/hello")
+		b.settled("hello", running)
+		b.alone(1)
+		b.update("hello", "github.com/acme/exits")
+		b.settled("hello", failed)
+		b.alone(1)
+		b.update("hello", "github.com/acme/hello")
+		b.settled("hello", running)
+		b.alone(3)
+		b.delete("hello")
+		b.await("it is gone", func() bool { return b.service("hello") == nil })
+		b.nothing()
+		if b.world.most > 2 {
+			t.Errorf("%d deployments ran at once", b.world.most)
+		}
+	}
+	points := 0
+	t.Run("count", func(t *testing.T) {
+		b := setup(t)
+		var mu sync.Mutex
+		b.world.point = func(name string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			points++
+			return nil
+		}
+		b.reconcile()
+		scenario(t, b)
+	})
+	for n := 1; n <= points; n++ {
+		t.Run(fmt.Sprintf("at %d", n), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			var mu sync.Mutex
+			seen, killed := 0, make(chan string, 1)
+			b.world.point = func(name string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if seen++; seen == n {
+					killed <- name
+				}
+				if seen >= n && len(killed) > 0 {
+					return errors.New(codes.Unavailable, "killed at %s", name) // until the next is there
+				}
+				return nil
+			}
+			stop := b.reconcile()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for {
+					mu.Lock()
+					dead := len(killed) > 0
+					mu.Unlock()
+					if dead {
+						stop()
+						mu.Lock()
+						<-killed
+						mu.Unlock()
+						b.reconcile()
+						return
+					}
+					if ctx.Err() != nil {
+						return
+					}
+				}
+			}()
+			scenario(t, b)
+			cancel()
+			<-done
+		})
+	}
+}

@@ -1,0 +1,379 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gocloud.dev/blob"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/seal"
+	authpb "github.com/micro/platform/proto/auth"
+	builderpb "github.com/micro/platform/proto/builder"
+	registrypb "github.com/micro/platform/proto/registry"
+	runtimepb "github.com/micro/platform/proto/runtime"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+)
+
+// Options come from MICRO_RUNTIME_*.
+type Options struct {
+	Services        int           `env:"SERVICES"         default:"100"   help:"services that a namespace may have"`
+	Uploads         int           `env:"UPLOADS"          default:"150"   help:"uploaded sources that a namespace may have, those of its services included"`
+	UploadSize      int64         `env:"UPLOAD_SIZE"      default:"524288000" help:"bytes that an uploaded source may have"`
+	UploadTimeout   time.Duration `env:"UPLOAD_TIMEOUT"   default:"30m"   help:"time that an upload may take"`
+	UploadLife      time.Duration `env:"UPLOAD_LIFE"      default:"2h"    help:"time after which an upload that nothing uses is removed"`
+	StartTimeout    time.Duration `env:"START_TIMEOUT"    default:"3m"    help:"time from an image to containers that answer"`
+	RegisterTimeout time.Duration `env:"REGISTER_TIMEOUT" default:"30s"   help:"time from containers that answer to their registration"`
+	Keep            int           `env:"KEEP"             default:"5"     help:"ended revisions that are kept of a service"`
+	Parallel        int           `env:"PARALLEL"         default:"512"   help:"revisions that are worked on at once"`
+	PerNamespace    int           `env:"PER_NAMESPACE"    default:"16"    help:"revisions of one namespace that are worked on at once"`
+}
+
+// Component runs the service, alone or beside the others.
+var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Options) error {
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	bucket, err := h.Bucket(ctx)
+	if err != nil {
+		return err
+	}
+	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), h.Name)
+	if err != nil {
+		return err
+	}
+	peers, err := connect(h)
+	if err != nil {
+		return err
+	}
+	svc := New(pool, bucket, box, peers, o)
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	runtimepb.RegisterRuntimeServer(s, svc)
+	runtimepb.RegisterSourceServer(s, sources{svc: svc})
+	runtimepb.RegisterBuildServer(s, builds{})
+	h.Go("listen", func(ctx context.Context) error { return svc.listen(ctx, h.Log) })
+	h.Go("reconcile", func(ctx context.Context) error {
+		return pg.Lead(ctx, pool, "runtime reconciler", func(ctx context.Context) error {
+			return newReconciler(svc, h.Log).run(ctx)
+		})
+	})
+	return h.Serve(s)
+})
+
+// Peers are the components that the runtime works through.
+type Peers struct {
+	Builder   builderpb.BuilderClient
+	Scheduler schedulerpb.SchedulerClient
+	Auth      authpb.AuthClient
+	Accounts  authpb.AccountsClient
+	Registry  registrypb.RegistryClient
+	Nodes     registrypb.NodesClient
+}
+
+func connect(h *app.Host) (Peers, error) {
+	builder, err1 := h.Conn("builder")
+	scheduler, err2 := h.Conn("scheduler")
+	auth, err3 := h.Conn("auth")
+	registry, err4 := h.Conn("registry")
+	for _, err := range []error{err1, err2, err3, err4} {
+		if err != nil {
+			return Peers{}, err
+		}
+	}
+	return Peers{
+		Builder: builderpb.NewBuilderClient(builder), Scheduler: schedulerpb.NewSchedulerClient(scheduler),
+		Auth: authpb.NewAuthClient(auth), Accounts: authpb.NewAccountsClient(auth),
+		Registry: registrypb.NewRegistryClient(registry), Nodes: registrypb.NewNodesClient(registry),
+	}, nil
+}
+
+// Service implements the Runtime RPCs.
+type Service struct {
+	runtimepb.UnsafeRuntimeServer // an RPC that is missing does not compile
+
+	db     db
+	bucket *blob.Bucket
+	box    *seal.Box
+	peers  Peers
+	opts   Options
+	hub    *hub
+	now    func() time.Time
+}
+
+// New makes a Service.
+func New(pool *pgxpool.Pool, bucket *blob.Bucket, box *seal.Box, peers Peers, o Options) *Service {
+	return &Service{db: db{pool}, bucket: bucket, box: box, peers: peers, opts: o, hub: newHub(), now: time.Now}
+}
+
+// spec is what a revision is made of besides its source. It is sealed where it
+// is stored, since people put secrets into the environment.
+type spec struct {
+	Entrypoint string            `json:"entrypoint,omitempty"`
+	Instances  int64             `json:"instances"`
+	Env        []string          `json:"env,omitempty"`
+	Secrets    map[string]string `json:"secrets,omitempty"`
+	Command    []string          `json:"command,omitempty"`
+	Args       []string          `json:"args,omitempty"`
+}
+
+func (s *Service) sealSpec(k key, sp spec) ([]byte, error) {
+	text, err := json.Marshal(sp)
+	if err != nil {
+		return nil, fmt.Errorf("encode spec of %s: %w", k, err)
+	}
+	return s.box.Seal(text, k.String()), nil
+}
+
+func (s *Service) openSpec(k key, sealed []byte) (spec, error) {
+	var sp spec
+	text, err := s.box.Open(sealed, k.String())
+	if err != nil {
+		return sp, fmt.Errorf("open spec of %s: %w", k, err)
+	}
+	if err := json.Unmarshal(text, &sp); err != nil {
+		return sp, fmt.Errorf("decode spec of %s: %w", k, err)
+	}
+	return sp, nil
+}
+
+// Create writes a service down, and a revision of it unless one is live.
+func (s *Service) Create(ctx context.Context, req *runtimepb.CreateRequest) (*runtimepb.CreateResponse, error) {
+	namespace, err := identity.Admin(ctx, req.GetOptions().GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	svc, err := checkResource(req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	k, sp, err := checkCreate(namespace, svc, req.GetOptions())
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := s.sealSpec(k, sp)
+	if err != nil {
+		return nil, err
+	}
+	uploaded, err := s.upload(ctx, namespace, svc.GetSource())
+	if err != nil {
+		return nil, err
+	}
+	r, err := idempotency(ctx, "Create", req)
+	if err != nil {
+		return nil, err
+	}
+	wanted := record{Source: svc.GetSource(), Spec: sealed, Metadata: metadataOf(svc), Owner: owner(ctx)}
+	number, err := s.db.change(ctx, k, r, s.opts.Services, func(old *existing) (plan, error) {
+		start := old == nil || old.Deleted || req.GetOptions().GetForce() || !old.State.live()
+		return plan{record: wanted, Upload: uploaded, Start: start}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &runtimepb.CreateResponse{Revision: number}, nil
+}
+
+func checkCreate(namespace string, svc *runtimepb.Service, o *runtimepb.CreateOptions) (key, spec, error) {
+	name, version, err := checkName(svc.GetName(), svc.GetVersion())
+	if err != nil {
+		return key{}, spec{}, err
+	}
+	instances, err := checkInstances(o.GetInstances())
+	if err != nil {
+		return key{}, spec{}, err
+	}
+	for _, err := range []error{
+		checkFree(name), checkOptions(o), checkSource(svc.GetSource()), checkEntrypoint(o.GetEntrypoint()),
+		checkEnv(o.GetEnv(), o.GetSecrets()), checkArgs(o.GetCommand(), o.GetArgs()), checkMetadata(svc.GetMetadata()),
+	} {
+		if err != nil {
+			return key{}, spec{}, err
+		}
+	}
+	return key{namespace, name, version}, spec{
+		Entrypoint: o.GetEntrypoint(), Instances: instances, Env: o.GetEnv(), Secrets: o.GetSecrets(),
+		Command: o.GetCommand(), Args: o.GetArgs(),
+	}, nil
+}
+
+// Update makes a new revision of a service, from its source as it is now.
+func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*runtimepb.UpdateResponse, error) {
+	o := req.GetOptions()
+	namespace, err := identity.Admin(ctx, o.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	svc, err := checkResource(req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	k, err := checkUpdate(namespace, svc, o)
+	if err != nil {
+		return nil, err
+	}
+	r, err := idempotency(ctx, "Update", req)
+	if err != nil {
+		return nil, err
+	}
+	source, err := s.sourceOf(ctx, k, svc)
+	if err != nil {
+		return nil, err
+	}
+	uploaded, err := s.upload(ctx, namespace, source)
+	if err != nil {
+		return nil, err
+	}
+	number, err := s.db.change(ctx, k, r, s.opts.Services, func(old *existing) (plan, error) {
+		if old == nil || old.Deleted {
+			return plan{}, errNotFound
+		}
+		sp, err := s.openSpec(k, old.Spec)
+		if err != nil {
+			return plan{}, err
+		}
+		if sp, err = sp.with(o); err != nil {
+			return plan{}, err
+		}
+		sealed, err := s.sealSpec(k, sp)
+		if err != nil {
+			return plan{}, err
+		}
+		kept := old.Metadata
+		maps.Copy(kept, svc.GetMetadata())
+		if err := checkMetadata(kept); err != nil {
+			return plan{}, err
+		}
+		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded, Start: true}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &runtimepb.UpdateResponse{Revision: number}, nil
+}
+
+func checkUpdate(namespace string, svc *runtimepb.Service, o *runtimepb.UpdateOptions) (key, error) {
+	name, version, err := checkName(svc.GetName(), svc.GetVersion())
+	if err != nil {
+		return key{}, err
+	}
+	if svc.GetSource() != "" {
+		if err := checkSource(svc.GetSource()); err != nil {
+			return key{}, err
+		}
+	}
+	if _, err := checkInstances(o.GetInstances()); err != nil {
+		return key{}, err
+	}
+	for _, err := range []error{checkEntrypoint(o.GetEntrypoint()), checkEnv(o.GetEnv(), o.GetSecrets()), checkMetadata(svc.GetMetadata())} {
+		if err != nil {
+			return key{}, err
+		}
+	}
+	return key{namespace, name, version}, nil
+}
+
+// sourceOf is the source that an update names, or the one there is.
+func (s *Service) sourceOf(ctx context.Context, k key, svc *runtimepb.Service) (string, error) {
+	if svc.GetSource() != "" {
+		return svc.GetSource(), nil
+	}
+	found, err := s.db.read(ctx, k)
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 || found[0].Deleted {
+		return "", errNotFound
+	}
+	return found[0].Source, nil
+}
+
+// with answers the spec with what an update changes.
+func (sp spec) with(o *runtimepb.UpdateOptions) (spec, error) {
+	if o.GetEntrypoint() != "" {
+		sp.Entrypoint = o.GetEntrypoint()
+	}
+	if o.GetInstances() > 0 {
+		sp.Instances = o.GetInstances()
+	}
+	for _, e := range o.GetEnv() {
+		name, _, _ := strings.Cut(e, "=")
+		sp.Env = slices.DeleteFunc(sp.Env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		sp.Env = append(sp.Env, e)
+	}
+	if sp.Secrets == nil {
+		sp.Secrets = map[string]string{}
+	}
+	maps.Copy(sp.Secrets, o.GetSecrets())
+	return sp, checkEnv(sp.Env, sp.Secrets)
+}
+
+// Delete marks a service as deleted; the reconciler removes what there is.
+func (s *Service) Delete(ctx context.Context, req *runtimepb.DeleteRequest) (*runtimepb.DeleteResponse, error) {
+	namespace, err := identity.Admin(ctx, req.GetOptions().GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	svc, err := checkResource(req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	name, version, err := checkName(svc.GetName(), svc.GetVersion())
+	if err != nil {
+		return nil, errNotFound // the CLI sends here whatever was typed
+	}
+	if err := s.db.remove(ctx, key{namespace, name, version}); err != nil {
+		return nil, err
+	}
+	return &runtimepb.DeleteResponse{}, nil
+}
+
+// owner is how a service's owner is shown.
+func owner(ctx context.Context) string {
+	c, _ := identity.From(ctx)
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.ID
+}
+
+// metadataOf is the caller's metadata, never nil.
+func metadataOf(svc *runtimepb.Service) map[string]string {
+	m := maps.Clone(svc.GetMetadata())
+	if m == nil {
+		m = map[string]string{}
+	}
+	return m
+}
+
+// idempotency answers the idempotency key that came with a request, and the
+// hash of the request.
+func idempotency(ctx context.Context, method string, req proto.Message) (request, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "idempotency-key")
+	if len(values) == 0 {
+		return request{}, nil
+	}
+	if len(values) > 1 || values[0] == "" || len(values[0]) > 255 || !printable(values[0]) {
+		return request{}, invalid("idempotency-key: one of 1 to 255 characters")
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	if err != nil {
+		return request{}, fmt.Errorf("encode request: %w", err)
+	}
+	sum := sha256.Sum256(append([]byte(method+"\n"), b...))
+	return request{Key: values[0], Hash: sum[:]}, nil
+}
