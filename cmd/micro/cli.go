@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -78,7 +79,7 @@ func (c *cli) place() (place, error) {
 	}
 	if c.address != "" {
 		if env.ProxyAddress, err = config.CleanAddress(c.address); err != nil {
-			return place{}, err
+			return place{}, usage("%v", err)
 		}
 	}
 	return place{file, values, env, config.Login{
@@ -183,8 +184,18 @@ func group(use, short string, below ...*cobra.Command) *cobra.Command {
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	text := fmt.Sprintf("unknown command %q for %q", name, cmd.CommandPath())
-	if like := cmd.SuggestionsFor(name); len(like) > 0 {
-		text += fmt.Sprintf("; did you mean %q?", like[0])
+	if like, ok := suggestion(cmd, name); ok {
+		text += fmt.Sprintf("; did you mean %q?", like)
 	}
 	return usage("%s", text)
+}
+
+// suggestion answers the commands below cmd that a word may have been meant as.
+func suggestion(cmd *cobra.Command, name string) (string, bool) {
+	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
+	like := cmd.SuggestionsFor(name)
+	if len(like) == 0 {
+		return "", false
+	}
+	return strings.Join(like, " or "), true
 }

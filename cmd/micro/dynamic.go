@@ -29,7 +29,8 @@ func (c *cli) dynamic(cmd *cobra.Command, args []string) error {
 			return withExit(remote.ExitOther, err)
 		}
 		service, domain, err := x.find(ctx, args[0])
-		if errors.Code(err) == codes.NotFound {
+		_, mistyped := suggestion(cmd.Root(), args[0])
+		if errors.Code(err) == codes.NotFound || errors.Code(err) == codes.Unavailable && mistyped {
 			return withExit(exitFailed, notFound(cmd, args[0]))
 		}
 		if err != nil {
@@ -94,11 +95,9 @@ func (x *client) find(ctx context.Context, name string) (*registrypb.Service, st
 }
 
 func notFound(cmd *cobra.Command, name string) error {
-	text := fmt.Sprintf("Unrecognized micro command: %s. Please refer to 'micro --help'", name)
-	if like := cmd.Root().SuggestionsFor(name); len(like) > 0 {
-		text += fmt.Sprintf("; did you mean %q?", "micro "+like[0])
-	} else {
-		text += "; \"micro services\" lists the services that run"
+	next := "\"micro services\" lists the services that run"
+	if like, ok := suggestion(cmd.Root(), name); ok {
+		next = fmt.Sprintf("did you mean %q?", "micro "+like)
 	}
-	return fmt.Errorf("%s", text)
+	return fmt.Errorf("Unrecognized micro command: %s. Please refer to 'micro --help'; %s", name, next)
 }

@@ -112,7 +112,7 @@ func (c *cli) changeEnvironment(change func(config.Values) error) error {
 	if err != nil {
 		return err
 	}
-	return withExit(remote.ExitOther, file.Update(change))
+	return file.Update(func(v config.Values) error { return withExit(remote.ExitOther, change(v)) })
 }
 
 func (c *cli) completeEnvironments(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

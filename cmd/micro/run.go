@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,9 @@ const latest = "latest"
 
 // defaultBase is where the source of a bare name is looked for.
 const defaultBase = "github.com/micro/services"
+
+// bareName is a service's name, or a folder of the default repository.
+var bareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 
 // deployment is what the flags of run and update say.
 type deployment struct {
@@ -198,6 +202,9 @@ func gitTarget(d *deployment, arg string) (*target, error) {
 // under it, or a folder of the repository that the settings name.
 func (c *cli) namedTarget(ctx context.Context, x *client, d *deployment, arg string) (*target, error) {
 	name, version, _ := strings.Cut(arg, "@")
+	if !bareName.MatchString(name) {
+		return nil, usage("%q is neither a directory nor a repository: \"micro run --help\" shows how one is written", arg)
+	}
 	running, err := x.runtime().Read(ctx, &runtimepb.ReadRequest{Options: &runtimepb.ReadOptions{Namespace: x.Namespace, Service: name, Version: version}})
 	if err != nil {
 		return nil, err

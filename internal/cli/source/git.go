@@ -26,6 +26,10 @@ type Git struct {
 const maxURL = 2048
 
 var (
+	// addressPattern is a host name or an IP address; which of them are allowed
+	// is for the platform to say.
+	addressPattern = regexp.MustCompile(`^[A-Za-z0-9:][A-Za-z0-9.:-]*$`)
+
 	refPattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/+-]*$`)
 	hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$`)
 )
@@ -54,10 +58,10 @@ func ParseGit(text string) (Git, error) {
 		full = "https://" + full
 	}
 	u, err := url.Parse(full)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !addressPattern.MatchString(u.Hostname()) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return Git{}, fmt.Errorf("%q is not a repository: write github.com/org/repo[/folder][@ref] or https://host/org/repo[/folder][@ref]; for a private one see \"micro run --help\"", text)
 	}
-	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
+	parts := strings.Split(strings.TrimPrefix(strings.TrimRight(u.Path, "/"), "/"), "/")
 	if parts[0] == "" {
 		return Git{}, fmt.Errorf("%q names a host, but no repository on it", text)
 	}
@@ -67,7 +71,7 @@ func ParseGit(text string) (Git, error) {
 		}
 	}
 	return Git{
-		Source: strings.TrimSuffix(address, "/"),
+		Source: strings.TrimRight(address, "/"),
 		Ref:    ref,
 		Host:   u.Hostname(),
 		Name:   strings.TrimSuffix(path.Base(u.Path), ".git"),
@@ -82,8 +86,9 @@ func cutRef(text string) (address, ref string, err error) {
 		return text, "", nil
 	}
 	address, ref = text[:i], text[i+1:]
-	if _, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://"), "/"); rest == "" {
-		return "", "", fmt.Errorf("%q has a user in it: write the address without, and keep the token with \"micro user config set git.credentials.github TOKEN\"", text)
+	_, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://"), "/")
+	if rest == "" || strings.Contains(address, "@") {
+		return "", "", fmt.Errorf("the address of the repository has a user in it: leave that out, and keep the token with \"micro user config set git.credentials.github TOKEN\"")
 	}
 	if ref == "latest" {
 		return address, "", nil

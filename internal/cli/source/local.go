@@ -61,15 +61,15 @@ func (l Local) check(path string) error {
 	if exists(filepath.Join(l.Dir, "Dockerfile")) {
 		return nil
 	}
+	if !exists(filepath.Join(l.Root, "go.mod")) {
+		return fmt.Errorf("no Go main package in %s: neither it nor a directory above has a go.mod (\"micro new NAME\" makes a service to start from)", path)
+	}
 	main, err := hasMain(l.Dir)
 	if err != nil {
 		return err
 	}
 	if !main {
-		return fmt.Errorf("no Go main package in %s, and no Dockerfile: \"micro new NAME\" makes a service to start from", path)
-	}
-	if !exists(filepath.Join(l.Root, "go.mod")) {
-		return fmt.Errorf("no go.mod in %s or above it: run \"go mod init NAME && go mod tidy\" there", path)
+		return fmt.Errorf("no Go main package in %s, and no Dockerfile: name the directory that has one", path)
 	}
 	return nil
 }
