@@ -1,0 +1,202 @@
+package auth
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// ErrExpired is a token that was good once. ErrInvalid is any other bad token.
+var (
+	ErrExpired = errors.New("token expired")
+	ErrInvalid = errors.New("token invalid")
+)
+
+const (
+	// maxToken bounds what is parsed at all. Real ones are under 2 KiB.
+	maxToken = 16 << 10
+	// refetch is the least time between two questions for keys, so that garbage
+	// cannot make work. A key is published long before it signs.
+	refetch = time.Second
+	// maxKnown bounds the memory for tokens, about 1 KiB each.
+	maxKnown = 10_000
+)
+
+// Verifier checks tokens: RS256 with a published key, not expired. It remembers
+// good ones, so that a token costs one RSA operation and then a look-up.
+type Verifier struct {
+	source authpb.KeysClient
+	now    func() time.Time
+
+	keysMu  sync.Mutex // held while asking, so that one question serves all
+	keys    map[string]*rsa.PublicKey
+	fetched time.Time
+
+	knownMu sync.Mutex
+	known   map[[sha256.Size]byte]verified
+}
+
+type verified struct {
+	account *Account
+	expires time.Time
+}
+
+// NewVerifier makes a Verifier that asks source for keys when it meets a new one.
+func NewVerifier(source authpb.KeysClient) *Verifier {
+	return &Verifier{source: source, now: time.Now, known: map[[sha256.Size]byte]verified{}}
+}
+
+// Verify answers whose token this is, ErrExpired or ErrInvalid. Any other error
+// means that it could not be found out.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Account, error) {
+	if len(token) > maxToken {
+		return nil, ErrInvalid
+	}
+	sum := sha256.Sum256([]byte(token))
+	v.knownMu.Lock()
+	known, ok := v.known[sum]
+	v.knownMu.Unlock()
+	if !ok {
+		var err error
+		if known, err = v.check(ctx, token); err != nil {
+			return nil, err
+		}
+	}
+	if !v.now().Before(known.expires) {
+		return nil, ErrExpired
+	}
+	if !ok {
+		v.remember(sum, known)
+	}
+	return known.account, nil
+}
+
+// The parts of a token that matter here.
+type header struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+}
+
+type claims struct {
+	Subject   string            `json:"sub"`
+	Issuer    string            `json:"iss"`
+	Expires   *float64          `json:"exp"`
+	NotBefore *float64          `json:"nbf"`
+	Type      string            `json:"type"`
+	Name      string            `json:"name"`
+	Scopes    []string          `json:"scopes"`
+	Metadata  map[string]string `json:"metadata"`
+}
+
+func (v *Verifier) check(ctx context.Context, token string) (verified, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return verified{}, ErrInvalid
+	}
+	var h header
+	// The algorithm is ours to choose, not the token's: anything but RS256 is
+	// refused before a key is looked up.
+	if decode(parts[0], &h) != nil || h.Algorithm != "RS256" {
+		return verified{}, ErrInvalid
+	}
+	signature, err := base64.RawURLEncoding.Strict().DecodeString(parts[2])
+	if err != nil {
+		return verified{}, ErrInvalid
+	}
+	key, err := v.key(ctx, h.KeyID)
+	if err != nil {
+		return verified{}, err
+	}
+	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
+	if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
+		return verified{}, ErrInvalid
+	}
+	var c claims
+	if decode(parts[1], &c) != nil || c.Subject == "" || c.Issuer == "" || c.Expires == nil {
+		return verified{}, ErrInvalid
+	}
+	if c.NotBefore != nil && v.now().Before(unix(*c.NotBefore)) {
+		return verified{}, ErrInvalid
+	}
+	return verified{
+		account: &Account{ID: c.Subject, Type: c.Type, Issuer: c.Issuer, Name: c.Name, Scopes: c.Scopes, Metadata: c.Metadata},
+		expires: unix(*c.Expires),
+	}, nil
+}
+
+func decode(part string, into any) error {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+// unix reads a NumericDate, which may have a fraction. The year 9999 is as far
+// as time goes.
+func unix(seconds float64) time.Time {
+	const last = 253402300799
+	return time.Unix(int64(min(max(seconds, 0), last)), 0)
+}
+
+func (v *Verifier) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
+	v.keysMu.Lock()
+	defer v.keysMu.Unlock()
+	if key, ok := v.keys[id]; ok {
+		return key, nil
+	}
+	if now := v.now(); now.Sub(v.fetched) >= refetch {
+		if err := v.fetch(ctx); err != nil {
+			return nil, err
+		}
+		v.fetched = now
+	}
+	if key, ok := v.keys[id]; ok {
+		return key, nil
+	}
+	return nil, ErrInvalid
+}
+
+func (v *Verifier) fetch(ctx context.Context) error {
+	rsp, err := v.source.List(ctx, &authpb.ListKeysRequest{})
+	if err != nil {
+		return fmt.Errorf("fetch the platform's public keys: %w", err)
+	}
+	keys := make(map[string]*rsa.PublicKey, len(rsp.GetKeys()))
+	for _, k := range rsp.GetKeys() {
+		parsed, err := x509.ParsePKIXPublicKey(k.GetDer())
+		if err != nil {
+			return fmt.Errorf("parse key %s: %w", k.GetId(), err)
+		}
+		if key, ok := parsed.(*rsa.PublicKey); ok { // other kinds are for other algorithms
+			keys[k.GetId()] = key
+		}
+	}
+	v.keys = keys
+	return nil
+}
+
+func (v *Verifier) remember(sum [sha256.Size]byte, token verified) {
+	v.knownMu.Lock()
+	defer v.knownMu.Unlock()
+	if len(v.known) >= maxKnown {
+		now := v.now()
+		for k, old := range v.known { // in random order: the expired, and one more if there are none
+			if !now.Before(old.expires) || len(v.known) >= maxKnown {
+				delete(v.known, k)
+			}
+		}
+	}
+	v.known[sum] = token
+}
