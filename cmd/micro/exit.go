@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/micro/platform/framework/errors"
@@ -23,7 +24,8 @@ const (
 // exitError is an error with the exit code it leads to.
 type exitError struct {
 	error
-	code int
+	code  int
+	typed bool // the mistake is in what was typed
 }
 
 func (e exitError) Unwrap() error { return e.error }
@@ -32,24 +34,27 @@ func withExit(code int, err error) error {
 	if err == nil {
 		return nil
 	}
-	return exitError{err, code}
+	return exitError{error: err, code: code}
 }
 
 // usage is an error of the one who typed.
 func usage(format string, args ...any) error {
-	return exitError{fmt.Errorf(format, args...), exitUsage}
+	return exitError{error: fmt.Errorf(format, args...), code: exitUsage, typed: true}
 }
 
 // explained gives what a server answered its text and exit code. Errors that
 // were made here keep theirs.
 func (x *client) explained(err error) error {
 	var decided exitError
+	if errors.Code(err) == codes.Canceled {
+		return err // Ctrl-C
+	}
 	_, remote := status.FromError(err) // false for an error that was made here
 	if err == nil || errors.As(err, &decided) || !remote && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	text, code := x.Explain(err)
-	return exitError{fmt.Errorf("%s", text), code}
+	return exitError{error: fmt.Errorf("%s", text), code: code}
 }
 
 // plainExit are the commands whose every failure is exit code 1, whatever the
@@ -61,17 +66,15 @@ func report(ctx context.Context, w io.Writer, cmd *cobra.Command, err error) int
 	if err == nil {
 		return 0
 	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintln(w, terminal.Inert(text))
-	}
-	if ctx.Err() != nil {
-		return exitInterrupted
-	}
 	var decided exitError
+	if ctx.Err() != nil && !errors.As(err, &decided) {
+		return exitInterrupted // whoever pressed Ctrl-C knows why it ended
+	}
+	fmt.Fprintln(w, terminal.Inert(err.Error()))
 	if !errors.As(err, &decided) {
 		return exitFailed
 	}
-	if decided.code != exitUsage && plainExit[topLevel(cmd)] {
+	if !decided.typed && plainExit[topLevel(cmd)] {
 		return exitFailed
 	}
 	return decided.code

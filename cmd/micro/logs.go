@@ -37,8 +37,8 @@ func logsCommand(c *cli) *cobra.Command {
 			}
 			err = c.readLogs(ctx, x, &req, func(r *runtimepb.LogRecord) { c.printLog(r, format == "json") })
 			switch {
-			case ctx.Err() != nil: // Ctrl-C is how following ends
-				return withExit(exitInterrupted, fmt.Errorf(""))
+			case ctx.Err() != nil:
+				return err // Ctrl-C is how following ends
 			case errors.Code(err) == codes.NotFound:
 				return withExit(exitFailed, fmt.Errorf("Service not found: \"micro status\" lists what is deployed"))
 			case err != nil:

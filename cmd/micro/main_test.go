@@ -12,13 +12,33 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command line as a person would, where no server is
-// needed. The scripts with a server are in tests/.
+// needed.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir+"/home")
+			return os.Mkdir(e.WorkDir+"/home", 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// TestScriptsWithServer runs the command line against a platform that is made
+// up: what is shown and kept, not what is done. tests/ has the real one.
+func TestScriptsWithServer(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/server",
+		Setup: func(e *testscript.Env) error {
+			address, stop, err := startFake()
+			if err != nil {
+				return err
+			}
+			e.Defer(stop)
+			e.Setenv("HOME", e.WorkDir+"/home")
+			e.Setenv("MICRO_PROXY", address)
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

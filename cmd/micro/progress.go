@@ -153,7 +153,7 @@ func (c *cli) follow(ctx context.Context, x *client, p *progress, s *runtimepb.S
 	p.rest()
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("No longer waiting: the deploy of %s goes on. \"micro status %s\" shows how far it is, \"micro kill %s\" stops it.", s.GetName(), s.GetName(), s.GetName())
+		return withExit(exitInterrupted, fmt.Errorf("No longer waiting: the deploy of %s goes on. \"micro status %s\" shows how far it is, \"micro kill %s\" stops it.", s.GetName(), s.GetName(), s.GetName()))
 	case err != nil:
 		return err
 	case last.GetStatus() == statusRunning:
