@@ -108,7 +108,7 @@ func findToolchain(ctx context.Context) (toolchain, error) {
 // digest names what an image is made from.
 func digest(seed fs.FS, tool toolchain) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n", layout, tool.version, certificates(), relaySource)
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n", layout, tool.version, Certificates(), relaySource)
 	if seed == nil {
 		return hex.EncodeToString(h.Sum(nil)), nil
 	}

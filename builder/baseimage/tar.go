@@ -27,7 +27,7 @@ func write(out io.Writer, tool toolchain, dir string) error {
 		},
 		func() error { return t.bytes("etc/passwd", "builder:x:65532:65532::/tmp:/bin/false\n") },
 		func() error { return t.bytes("etc/group", "builder:x:65532:\n") },
-		func() error { return t.bytes("etc/ssl/certs/ca-certificates.crt", certificates()) },
+		func() error { return t.bytes("etc/ssl/certs/ca-certificates.crt", Certificates()) },
 		func() error { return t.add(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}, nil) },
 		func() error { return t.file("bin/relay", filepath.Join(dir, "relay"), 0o755, 0) },
 		t.shell,
@@ -54,8 +54,8 @@ func needless(name string, d fs.DirEntry) bool {
 	return strings.HasSuffix(name, "_test.go")
 }
 
-// certificates answers this machine's certificate authorities, or "".
-func certificates() string {
+// Certificates answers this machine's certificate authorities, or "".
+func Certificates() string {
 	for _, name := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
 		if b, err := os.ReadFile(name); err == nil {
 			return string(b)
