@@ -1,0 +1,137 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/micro/platform/builder/image"
+	"github.com/micro/platform/builder/modules"
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/seal"
+	builderpb "github.com/micro/platform/proto/builder"
+)
+
+// Options come from MICRO_BUILDER_*.
+type Options struct {
+	Image       string        `env:"IMAGE"        default:"micro/builder-go:latest" help:"the image that sources are compiled in; make builder-image makes the default one"`
+	Runtime     string        `env:"RUNTIME"      help:"Docker runtime of the build containers, for instance runsc; empty is Docker's default"`
+	Dir         string        `env:"DIR"          help:"where sources and programs are while a build runs; Docker must see the same directory. Empty is below the system's temporary directory"`
+	ModuleProxy string        `env:"MODULE_PROXY" help:"where builds get Go modules from, in the form of GOPROXY; empty is what go env GOPROXY says"`
+	GitHosts    []string      `env:"GIT_HOSTS"    help:"git hosts (host or host:port) that may be private and plain http, separated by commas"`
+	Concurrency int           `env:"CONCURRENCY"  default:"2"          help:"builds at the same time in this process"`
+	Queue       int           `env:"QUEUE"        default:"20"         help:"builds that a namespace may have waiting"`
+	CPUs        float64       `env:"CPUS"         default:"2"          help:"processors of a build container"`
+	Memory      int64         `env:"MEMORY"       default:"2147483648" help:"bytes of memory of a build container, its temporary files included"`
+	Pids        int64         `env:"PIDS"         default:"512"        help:"processes and threads of a build container"`
+	Timeout     time.Duration `env:"TIMEOUT"      default:"5m"         help:"how long compiling may take"`
+	Cache       int64         `env:"CACHE"        default:"3221225472" help:"bytes at which the compiler's cache of a namespace is emptied"`
+	Download    int64         `env:"DOWNLOAD"     default:"1073741824" help:"bytes of modules that one build may fetch"`
+}
+
+// NewComponent makes the component. own is the framework's module, which no
+// module proxy has.
+func NewComponent(own modules.Own) app.Component {
+	return app.New("builder", func(ctx context.Context, h *app.Host, o Options) error {
+		return start(ctx, h, o, own)
+	})
+}
+
+func start(ctx context.Context, h *app.Host, o Options, own modules.Own) error {
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	bucket, err := h.Bucket(ctx)
+	if err != nil {
+		return err
+	}
+	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), "builder")
+	if err != nil {
+		return err
+	}
+	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return fmt.Errorf("DOCKER_HOST: %w", err)
+	}
+	h.OnStop(func(context.Context) { docker.Close() })
+	proxy, err := moduleProxy(ctx, o, own)
+	if err != nil {
+		return err
+	}
+	dir, release, err := workDir(o.Dir)
+	if err != nil {
+		return fmt.Errorf("MICRO_BUILDER_DIR: %w", err)
+	}
+	h.OnStop(func(context.Context) { release() })
+	images := image.New(docker, proxy, image.Options{
+		Base: o.Image, Runtime: o.Runtime, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
+		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download,
+	})
+	svc := New(pool, box, images, o)
+	w, err := newWorkers(svc, bucket, dir, h.Log)
+	if err != nil {
+		return err
+	}
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	builderpb.RegisterBuilderServer(s, svc)
+	if err := w.start(ctx); err != nil {
+		return err
+	}
+	h.OnStop(w.stop)
+	h.Go("recover", w.recoverLoop)
+	h.Go("sweep", w.sweepLoop)
+	return h.Serve(s)
+}
+
+// moduleProxy makes the builds' module proxy. A machine without Go has no say
+// in where modules come from: the setting has.
+func moduleProxy(ctx context.Context, o Options, own modules.Own) (http.Handler, error) {
+	upstream := o.ModuleProxy
+	if upstream == "" {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
+		if err == nil {
+			upstream = strings.TrimSpace(string(out))
+		}
+	}
+	return modules.New(own, upstream)
+}
+
+// workDir makes a directory for this process, and removes those of processes
+// that are gone.
+func workDir(parent string) (dir string, release func(), err error) {
+	if parent == "" {
+		parent = filepath.Join(os.TempDir(), fmt.Sprintf("micro-builder-%d", os.Geteuid()))
+	}
+	// Docker and git, which are other users, must get through; names inside are
+	// not to be guessed.
+	if err := os.MkdirAll(parent, 0o711); err != nil {
+		return "", nil, err
+	}
+	if err := removeAbandoned(parent); err != nil {
+		return "", nil, err
+	}
+	if dir, err = os.MkdirTemp(parent, "server-"); err != nil {
+		return "", nil, err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", nil, err
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { os.RemoveAll(dir); unlock() }, nil //nolint:errcheck // the next start tries again
+}

@@ -1,0 +1,221 @@
+package builder
+
+import (
+	"context"
+	stderrors "errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/builder/image"
+	"github.com/micro/platform/framework/errors"
+	builderpb "github.com/micro/platform/proto/builder"
+)
+
+type db struct{ pool *pgxpool.Pool }
+
+// build is a row of builder.builds, as much as a worker needs.
+type build struct {
+	Source, Upload, Ref, Entrypoint string
+	Credentials                     []byte
+	Attempt                         int
+}
+
+type state struct {
+	Phase                       builderpb.State_Phase
+	Step, Reason, Image, Commit string
+}
+
+func args(id image.ID) pgx.NamedArgs {
+	return pgx.NamedArgs{"namespace": id.Namespace, "service": id.Service, "version": id.Version, "revision": id.Revision,
+		"queued": builderpb.State_QUEUED, "running": builderpb.State_RUNNING}
+}
+
+// with adds to args.
+func with(a pgx.NamedArgs, more pgx.NamedArgs) pgx.NamedArgs {
+	for k, v := range more {
+		a[k] = v
+	}
+	return a
+}
+
+const whereID = ` namespace = @namespace AND service = @service AND version = @version AND revision = @revision `
+
+// insert adds a build, unless it is there; then it answers false.
+func (d db) insert(ctx context.Context, tx pgx.Tx, id image.ID, b build, limit int) (bool, error) {
+	// One at a time per namespace, so that the limit holds.
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('builder insert ' || $1, 0))", id.Namespace); err != nil {
+		return false, fmt.Errorf("lock builds: %w", err)
+	}
+	const q = `
+		INSERT INTO builder.builds (namespace, service, version, revision, source, upload, ref, entrypoint, credentials)
+		VALUES (@namespace, @service, @version, @revision, @source, @upload, @ref, @entrypoint, @credentials)
+		ON CONFLICT DO NOTHING`
+	tag, err := tx.Exec(ctx, q, with(args(id), pgx.NamedArgs{"source": b.Source, "upload": b.Upload, "ref": b.Ref,
+		"entrypoint": b.Entrypoint, "credentials": b.Credentials}))
+	if err != nil {
+		return false, fmt.Errorf("insert build: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return false, nil
+	}
+	const waiting = `SELECT count(*) FROM builder.builds WHERE phase = @queued AND namespace = @namespace`
+	var n int
+	if err := tx.QueryRow(ctx, waiting, args(id)).Scan(&n); err != nil {
+		return false, fmt.Errorf("count builds: %w", err)
+	}
+	if n > limit {
+		return false, errors.New(codes.ResourceExhausted, "%d builds are waiting in namespace %q: try again when some have ended", limit, id.Namespace)
+	}
+	return true, nil
+}
+
+func (d db) state(ctx context.Context, id image.ID) (state, error) {
+	const q = `SELECT phase, step, reason, image, commit FROM builder.builds WHERE` + whereID
+	rows, _ := d.pool.Query(ctx, q, args(id)) // CollectExactlyOneRow reports the error
+	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[state])
+	if stderrors.Is(err, pgx.ErrNoRows) {
+		return s, errors.New(codes.NotFound, "no build of %s %s, revision %d", id.Service, id.Version, id.Revision)
+	}
+	if err != nil {
+		return s, fmt.Errorf("get build: %w", err)
+	}
+	return s, nil
+}
+
+// errBusy is a namespace that has a build running.
+var errBusy = stderrors.New("the namespace has a build running")
+
+// claim gives a queued build to the caller, pgx.ErrNoRows when it is not to be
+// had (any more), or errBusy.
+func (d db) claim(ctx context.Context, id image.ID) (b build, err error) {
+	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('builder claim ' || $1, 0))", id.Namespace); err != nil {
+			return fmt.Errorf("lock builds: %w", err)
+		}
+		const running = `SELECT EXISTS (SELECT 1 FROM builder.builds WHERE phase = @running AND namespace = @namespace)`
+		var busy bool
+		if err := tx.QueryRow(ctx, running, args(id)).Scan(&busy); err != nil {
+			return fmt.Errorf("look for running builds: %w", err)
+		}
+		if busy {
+			return errBusy
+		}
+		const q = `
+			UPDATE builder.builds
+			SET phase = @running, attempt = attempt + 1, heartbeat_at = now(), step = ''
+			WHERE phase = @queued AND` + whereID + `
+			RETURNING source, upload, ref, entrypoint, credentials, attempt`
+		rows, _ := tx.Query(ctx, q, args(id)) // CollectExactlyOneRow reports the error
+		b, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[build])
+		return err
+	})
+	return b, err
+}
+
+// heartbeat says that the worker of an attempt is alive. It answers false when
+// the build is no longer its own.
+func (d db) heartbeat(ctx context.Context, id image.ID, attempt int) (bool, error) {
+	const q = `UPDATE builder.builds SET heartbeat_at = now() WHERE phase = @running AND attempt = @attempt AND` + whereID
+	tag, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"attempt": attempt}))
+	if err != nil {
+		return true, fmt.Errorf("heartbeat: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+func (d db) step(ctx context.Context, id image.ID, attempt int, step, commit string) error {
+	const q = `
+		UPDATE builder.builds SET step = @step, commit = @commit
+		WHERE phase = @running AND attempt = @attempt AND` + whereID
+	_, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"attempt": attempt, "step": step, "commit": commit}))
+	if err != nil {
+		return fmt.Errorf("set step: %w", err)
+	}
+	return nil
+}
+
+// finish ends a build, or with phase QUEUED gives it back. It does nothing to
+// one that is no longer the worker's own, and answers false.
+func (d db) finish(ctx context.Context, id image.ID, attempt int, s state) (bool, error) {
+	const q = `
+		UPDATE builder.builds
+		SET phase = @phase, step = @step, reason = @reason, image = @image, commit = @commit, heartbeat_at = NULL,
+			ended_at = CASE WHEN @phase = @queued THEN NULL ELSE now() END,
+			credentials = CASE WHEN @phase = @queued THEN credentials END
+		WHERE phase = @running AND attempt = @attempt AND` + whereID
+	tag, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"attempt": attempt, "phase": s.Phase, "step": s.Step,
+		"reason": s.Reason, "image": s.Image, "commit": s.Commit}))
+	if err != nil {
+		return false, fmt.Errorf("finish build: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+func (d db) cancel(ctx context.Context, id image.ID) error {
+	const q = `
+		UPDATE builder.builds
+		SET phase = @canceled, reason = 'canceled', ended_at = now(), credentials = NULL
+		WHERE phase IN (@queued, @running) AND` + whereID
+	if _, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"canceled": builderpb.State_CANCELED})); err != nil {
+		return fmt.Errorf("cancel build: %w", err)
+	}
+	return nil
+}
+
+// abandoned queues the builds again whose worker has been silent for so long,
+// and answers them.
+func (d db) abandoned(ctx context.Context, tx pgx.Tx, silence time.Duration) ([]image.ID, error) {
+	const q = `
+		UPDATE builder.builds SET phase = @queued, heartbeat_at = NULL, step = 'waiting for another attempt'
+		WHERE phase = @running AND heartbeat_at < now() - @silence::interval
+		RETURNING namespace, service, version, revision`
+	rows, _ := tx.Query(ctx, q, with(args(image.ID{}), pgx.NamedArgs{"silence": silence})) // CollectRows reports the error
+	ids, err := pgx.CollectRows(rows, pgx.RowToStructByName[image.ID])
+	if err != nil {
+		return nil, fmt.Errorf("find abandoned builds: %w", err)
+	}
+	return ids, nil
+}
+
+// forget deletes the builds that have ended. Empty fields and revision 0 mean
+// all.
+func (d db) forget(ctx context.Context, id image.ID) error {
+	const q = `
+		DELETE FROM builder.builds
+		WHERE namespace = @namespace AND (@service = '' OR service = @service) AND (@version = '' OR version = @version)
+		  AND (@revision = 0 OR revision = @revision) AND phase NOT IN (@queued, @running)`
+	if _, err := d.pool.Exec(ctx, q, args(id)); err != nil {
+		return fmt.Errorf("forget builds: %w", err)
+	}
+	return nil
+}
+
+func (d db) appendLog(ctx context.Context, id image.ID, data []byte) error {
+	const q = `
+		INSERT INTO builder.logs (namespace, service, version, revision, data)
+		VALUES (@namespace, @service, @version, @revision, @data)`
+	if _, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"data": data})); err != nil {
+		return fmt.Errorf("append to log: %w", err)
+	}
+	return nil
+}
+
+type piece struct {
+	Seq  int64
+	Data []byte
+}
+
+// logs answers the next pieces of a log after the one with number seq.
+func (d db) logs(ctx context.Context, id image.ID, seq int64) ([]piece, error) {
+	const q = `SELECT seq, data FROM builder.logs WHERE` + whereID + `AND seq > @seq ORDER BY seq LIMIT 64`
+	rows, _ := d.pool.Query(ctx, q, with(args(id), pgx.NamedArgs{"seq": seq})) // CollectRows reports the error
+	pieces, err := pgx.CollectRows(rows, pgx.RowToStructByName[piece])
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	return pieces, nil
+}

@@ -1,0 +1,183 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/builder/image"
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/seal"
+	builderpb "github.com/micro/platform/proto/builder"
+)
+
+// poll is how often the streams look for news. A look is one row by its key.
+const poll = 150 * time.Millisecond
+
+// Service implements the Builder RPCs.
+type Service struct {
+	builderpb.UnsafeBuilderServer
+
+	db     db
+	box    *seal.Box
+	images *image.Builder
+	jobs   *river.Client[pgx.Tx] // set before the first call
+	opts   Options
+}
+
+// New makes a Service. Its builds wait until there are workers.
+func New(pool *pgxpool.Pool, box *seal.Box, images *image.Builder, o Options) *Service {
+	return &Service{db: db{pool}, box: box, images: images, opts: o}
+}
+
+// Build enqueues a build.
+func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*builderpb.BuildResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	if err := check(req, s.opts.GitHosts); err != nil {
+		return nil, err
+	}
+	id := fromProto(req.GetId())
+	b := build{Source: req.GetSource(), Upload: req.GetUpload(), Ref: req.GetRef(), Entrypoint: req.GetEntrypoint()}
+	if c := req.GetGitCredentials(); c != "" {
+		b.Credentials = s.box.Seal([]byte(c), owner(id))
+	}
+	err := pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
+		isNew, err := s.db.insert(ctx, tx, id, b, s.opts.Queue)
+		if err != nil || !isNew {
+			return err
+		}
+		if _, err := s.jobs.InsertTx(ctx, tx, job{id}, nil); err != nil {
+			return fmt.Errorf("enqueue build: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &builderpb.BuildResponse{}, nil
+}
+
+// owner is what sealed credentials belong to.
+func owner(id image.ID) string {
+	return fmt.Sprintf("%s/%s/%s/%d", id.Namespace, id.Service, id.Version, id.Revision)
+}
+
+// Watch streams the state of a build until it has ended.
+func (s *Service) Watch(req *builderpb.WatchRequest, stream grpc.ServerStreamingServer[builderpb.State]) error {
+	ctx := stream.Context()
+	if err := identity.RequireComponent(ctx); err != nil {
+		return err
+	}
+	id := fromProto(req.GetId())
+	var last *state
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		now, err := s.db.state(ctx, id)
+		if err != nil {
+			return err
+		}
+		if last == nil || now != *last {
+			last = &now
+			if err := stream.Send(now.toProto()); err != nil {
+				return err
+			}
+		}
+		if now.ended() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Logs streams the log of a build.
+func (s *Service) Logs(req *builderpb.LogsRequest, stream grpc.ServerStreamingServer[builderpb.LogChunk]) error {
+	ctx := stream.Context()
+	if err := identity.RequireComponent(ctx); err != nil {
+		return err
+	}
+	id := fromProto(req.GetId())
+	var seq int64
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		// The state first: what is said before the end is in the log then.
+		now, err := s.db.state(ctx, id)
+		if err != nil {
+			return err
+		}
+		pieces, err := s.db.logs(ctx, id, seq)
+		if err != nil {
+			return err
+		}
+		for _, p := range pieces {
+			seq = p.Seq
+			if err := stream.Send(&builderpb.LogChunk{Data: p.Data}); err != nil {
+				return err
+			}
+		}
+		if len(pieces) > 0 {
+			continue
+		}
+		if now.ended() || !req.GetFollow() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Cancel stops a build. Its worker notices at its next heartbeat.
+func (s *Service) Cancel(ctx context.Context, req *builderpb.CancelRequest) (*builderpb.CancelResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	id := fromProto(req.GetId())
+	if _, err := s.db.state(ctx, id); err != nil {
+		return nil, err
+	}
+	return &builderpb.CancelResponse{}, s.db.cancel(ctx, id)
+}
+
+// Forget deletes finished builds with their logs and images.
+func (s *Service) Forget(ctx context.Context, req *builderpb.ForgetRequest) (*builderpb.ForgetResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	id := fromProto(req.GetId())
+	if id.Namespace == "" {
+		return nil, errors.New(codes.InvalidArgument, "id.namespace is empty")
+	}
+	if err := s.images.Forget(ctx, id); err != nil {
+		return nil, errors.New(codes.Unavailable, "the images of %s cannot be removed now, try again", id.Service).Because(err)
+	}
+	return &builderpb.ForgetResponse{}, s.db.forget(ctx, id)
+}
+
+func fromProto(id *builderpb.ID) image.ID {
+	return image.ID{Namespace: id.GetNamespace(), Service: id.GetService(), Version: id.GetVersion(), Revision: id.GetRevision()}
+}
+
+func (s state) toProto() *builderpb.State {
+	return &builderpb.State{Phase: s.Phase, Step: s.Step, Reason: s.Reason, Image: s.Image, Commit: s.Commit}
+}
+
+func (s state) ended() bool {
+	return s.Phase != builderpb.State_QUEUED && s.Phase != builderpb.State_RUNNING
+}
