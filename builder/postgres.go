@@ -143,9 +143,9 @@ func (d db) step(ctx context.Context, id image.ID, attempt int, step, commit str
 func (d db) finish(ctx context.Context, id image.ID, attempt int, s state) (bool, error) {
 	const q = `
 		UPDATE builder.builds
-		SET phase = @phase, step = @step, reason = @reason, image = @image, commit = @commit, heartbeat_at = NULL,
-			ended_at = CASE WHEN @phase = @queued THEN NULL ELSE now() END,
-			credentials = CASE WHEN @phase = @queued THEN credentials END
+		SET phase = @phase::smallint, step = @step, reason = @reason, image = @image, commit = @commit, heartbeat_at = NULL,
+			ended_at = CASE WHEN @phase::smallint = @queued::smallint THEN NULL ELSE now() END,
+			credentials = CASE WHEN @phase::smallint = @queued::smallint THEN credentials END
 		WHERE phase = @running AND attempt = @attempt AND` + whereID
 	tag, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"attempt": attempt, "phase": s.Phase, "step": s.Step,
 		"reason": s.Reason, "image": s.Image, "commit": s.Commit}))

@@ -1,0 +1,363 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/memblob"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/builder/buildertest"
+	"github.com/micro/platform/builder/image"
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
+	builderpb "github.com/micro/platform/proto/builder"
+)
+
+// bundle is a builder with everything real.
+type bundle struct {
+	*Service
+	workers *workers
+	pool    *pgxpool.Pool
+	bucket  *blob.Bucket
+	docker  *client.Client
+	cluster string
+}
+
+func setup(t *testing.T, change ...func(*Options)) *bundle {
+	t.Helper()
+	return setupDocker(t, buildertest.Docker(t), change...)
+}
+
+func setupDocker(t *testing.T, docker *client.Client, change ...func(*Options)) *bundle {
+	t.Helper()
+	o := Options{Image: buildertest.Image, Concurrency: 2, Queue: 20, CPUs: 2, Memory: 2 << 30, Pids: 512,
+		Timeout: time.Minute, Cache: 1 << 30, Download: 1 << 20}
+	for _, c := range change {
+		c(&o)
+	}
+	pool := pgtest.New(t, "builder")
+	box, err := seal.New(pgtest.Secret, "builder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle{pool: pool, bucket: memblob.OpenBucket(nil), docker: docker, cluster: fmt.Sprintf("test%x", time.Now().UnixNano())}
+	images := image.New(docker, http.NotFoundHandler(), image.Options{Base: o.Image, Cluster: b.cluster, CPUs: o.CPUs, Memory: o.Memory,
+		Pids: o.Pids, Timeout: o.Timeout, Cache: o.Cache, Download: o.Download})
+	b.Service = New(pool, box, images, o)
+	dir, release, err := workDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reach(t, dir)
+	if b.workers, err = newWorkers(b.Service, b.bucket, dir, slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		b.workers.stop(ctx)
+		release()
+		b.bucket.Close()
+		for _, ns := range []string{"alpha", "beta"} {
+			if err := images.Forget(ctx, image.ID{Namespace: ns}); err != nil && !client.IsErrConnectionFailed(err) {
+				t.Error(err)
+			}
+		}
+	})
+	return b
+}
+
+// reach lets other users through to a test's directory.
+func reach(t *testing.T, dir string) {
+	t.Helper()
+	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = d[:strings.LastIndex(d, "/")] {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func component(t *testing.T) context.Context {
+	return identity.With(t.Context(), identity.Caller{ID: "runtime", Type: identity.Component, Namespace: identity.Platform})
+}
+
+func (b *bundle) upload(t *testing.T, key string, files map[string]string) {
+	t.Helper()
+	if err := b.bucket.WriteAll(t.Context(), key, buildertest.Tar(t, files), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await answers the state of a build when it has ended.
+func (b *bundle) await(t *testing.T, id *builderpb.ID) *builderpb.State {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(component(t), time.Minute)
+	defer cancel()
+	s := &recorder[builderpb.State]{ctx: ctx}
+	if err := b.Watch(&builderpb.WatchRequest{Id: id}, s); err != nil {
+		t.Fatal(err)
+	}
+	return s.got[len(s.got)-1]
+}
+
+func (b *bundle) said(t *testing.T, id *builderpb.ID) string {
+	t.Helper()
+	s := &recorder[builderpb.LogChunk]{ctx: component(t)}
+	if err := b.Logs(&builderpb.LogsRequest{Id: id, Follow: true}, s); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, c := range s.got {
+		text.Write(c.GetData())
+	}
+	return text.String()
+}
+
+// recorder keeps what a stream sends.
+type recorder[T any] struct {
+	grpc.ServerStream
+	ctx context.Context
+	got []*T
+}
+
+func (r *recorder[T]) Context() context.Context { return r.ctx }
+func (r *recorder[T]) Send(m *T) error          { r.got = append(r.got, m); return nil }
+
+func id(namespace string, revision int64) *builderpb.ID {
+	return &builderpb.ID{Namespace: namespace, Service: "hello", Version: "latest", Revision: revision}
+}
+
+var hello = map[string]string{
+	"go.mod":  "module hello\n\ngo 1.24\n",
+	"main.go": "package main\n\nfunc main() { println(\"hello\") }\n",
+}
+
+func with1(files map[string]string, name, text string) map[string]string {
+	out := map[string]string{name: text}
+	for k, v := range files {
+		if k != name {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func TestUploadBecomesImage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.upload(t, "up", hello)
+	req := &builderpb.BuildRequest{Id: id("alpha", 1), Source: "source://hello:latest", Upload: "up"}
+	for range 2 { // the same ID is the same build
+		if _, err := b.Build(component(t), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := b.said(t, req.GetId())
+	s := b.await(t, req.GetId())
+	if s.GetPhase() != builderpb.State_SUCCEEDED || !strings.HasPrefix(s.GetImage(), "sha256:") {
+		t.Fatalf("state %v, log:\n%s", s, log)
+	}
+	if !strings.Contains(log, "compiling\n") || !strings.Contains(log, "image sha256:") {
+		t.Errorf("log:\n%s", log)
+	}
+	info, err := b.docker.ImageInspect(t.Context(), s.GetImage())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Config.User != "65532:65532" || info.Config.Entrypoint[0] != "/program" || info.Config.Labels["micro.namespace"] != "alpha" {
+		t.Errorf("image config: %+v", info.Config)
+	}
+	if _, err := b.Forget(component(t), &builderpb.ForgetRequest{Id: &builderpb.ID{Namespace: "alpha", Service: "hello"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.docker.ImageInspect(t.Context(), s.GetImage()); err == nil {
+		t.Error("the image is still there")
+	}
+	if _, err := b.state(t, req.GetId()); errors.Code(err) != codes.NotFound {
+		t.Errorf("the build is still there: %v", err)
+	}
+}
+
+func (b *bundle) state(t *testing.T, id *builderpb.ID) (state, error) {
+	return b.db.state(t.Context(), fromProto(id))
+}
+
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		name, entrypoint, reason string
+		files                    map[string]string
+	}{
+		{"compile error", "", "./main.go:3:15: undefined: x", with1(hello, "main.go", "package main\n\nfunc main() { x() }\n")},
+		{"no main", "", "no Go main package in the root of the source", map[string]string{"go.mod": "module x\n", "README.md": ""}},
+		{"library", "", `the package there is "x"`, with1(hello, "main.go", "package x\n")},
+		{"no module", "", "no go.mod", map[string]string{"main.go": hello["main.go"]}},
+		{"newer Go", "", "asks for Go 1.99", with1(hello, "go.mod", "module hello\n\ngo 1.99\n")},
+		{"escape", "", "leads out of the source", with1(hello, "../x", "")},
+		{"no folder", "cmd/x", `folder "cmd/x" not found`, hello},
+		{"a module that is not there", "", "example.com/none", map[string]string{
+			"go.mod":  "module hello\n\ngo 1.24\n\nrequire example.com/none v1.0.0\n",
+			"go.sum":  "example.com/none v1.0.0 h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\nexample.com/none v1.0.0/go.mod h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
+			"main.go": "package main\n\nimport _ \"example.com/none\"\n\nfunc main() {}\n"}},
+		{"cgo", "", "", with1(hello, "main.go", "package main\n\nimport \"C\"\n\nfunc main() {}\n")},
+		{"network of the machine", "", "replace example.com/x => /etc leads out", with1(hello, "go.mod", "module hello\n\ngo 1.24\n\nreplace example.com/x => /etc\n")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.upload(t, tt.name, tt.files)
+			id := id("alpha", int64(i+1))
+			if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id, Upload: tt.name, Entrypoint: tt.entrypoint}); err != nil {
+				t.Fatal(err)
+			}
+			s := b.await(t, id)
+			if s.GetPhase() != builderpb.State_FAILED || !strings.Contains(s.GetReason(), tt.reason) || s.GetReason() == "" {
+				t.Errorf("state %v, log:\n%s", s, b.said(t, id))
+			}
+			if strings.Contains(s.GetReason(), "/src/") || len(s.GetReason()) > 4<<10 {
+				t.Errorf("reason %q", s.GetReason())
+			}
+		})
+	}
+}
+
+// A builder that was killed leaves a row that says it is running.
+func TestAbandonedBuildIsTakenOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.upload(t, "up", hello)
+	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET heartbeat_at = now() - interval '11 seconds'"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.pool.Exec(t.Context(), "DELETE FROM builder.river_job"); err != nil { // the killed worker's
+		t.Fatal(err)
+	}
+	if err := b.workers.recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.await(t, id("alpha", 1)); s.GetPhase() != builderpb.State_SUCCEEDED {
+		t.Errorf("state %v", s)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	asked, gone := make(chan struct{}, 1), make(chan struct{}, 1)
+	host := gitHost(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+		gone <- struct{}{}
+	}))
+	b := setup(t, func(o *Options) { o.GitHosts = []string{host} })
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Source: "http://" + host + "/org/repo"}); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if _, err := b.Cancel(component(t), &builderpb.CancelRequest{Id: id("alpha", 1)}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("git is still at work")
+	}
+	if s := b.await(t, id("alpha", 1)); s.GetPhase() != builderpb.State_CANCELED {
+		t.Errorf("state %v", s)
+	}
+}
+
+func gitHost(t *testing.T, h http.Handler) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	go s.Serve(l) //nolint:errcheck // ends with the test
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+func TestDockerAway(t *testing.T) {
+	t.Parallel()
+	docker, err := client.NewClientWithOpts(client.WithHost("unix:///nonexistent/docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := setupDocker(t, docker)
+	b.upload(t, "up", hello)
+	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
+		t.Fatal(err)
+	}
+	// All attempts but two have gone the same way.
+	if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET attempt = $1", maxAttempts-2); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := b.await(t, id("alpha", 1))
+	if s.GetPhase() != builderpb.State_FAILED || !strings.Contains(s.GetReason(), "Docker is not reachable") {
+		t.Errorf("state %v", s)
+	}
+}
+
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(o *Options) { o.Queue = 1 })
+	ok := &builderpb.BuildRequest{Id: id("beta", 1), Upload: "up"}
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		req  *builderpb.BuildRequest
+		want codes.Code
+	}{
+		{"anonymous", t.Context(), ok, codes.Unauthenticated},
+		{"a person", identity.With(t.Context(), identity.Caller{Type: identity.User, Namespace: "beta"}), ok, codes.PermissionDenied},
+		{"no id", component(t), &builderpb.BuildRequest{Upload: "up"}, codes.InvalidArgument},
+		{"no source", component(t), &builderpb.BuildRequest{Id: id("beta", 1)}, codes.InvalidArgument},
+		{"file url", component(t), &builderpb.BuildRequest{Id: id("beta", 1), Source: "file:///etc"}, codes.InvalidArgument},
+		{"option as ref", component(t), &builderpb.BuildRequest{Id: id("beta", 1), Source: "github.com/a/b", Ref: "--upload-pack=x"}, codes.InvalidArgument},
+		{"good", component(t), ok, codes.OK},
+		{"again", component(t), ok, codes.OK},
+		{"queue full", component(t), &builderpb.BuildRequest{Id: id("beta", 2), Upload: "up"}, codes.ResourceExhausted},
+		{"queue of another", component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}, codes.OK},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := b.Build(tt.ctx, tt.req); errors.Code(err) != tt.want {
+				t.Errorf("Build: %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
