@@ -50,9 +50,8 @@ func (d *deployments) all() (map[deploymentKey]*schedulerpb.Status, bool) {
 	return out, d.ready
 }
 
-// hear takes one message of the scheduler's stream. It answers whether the
-// message completed the first answers.
-func (d *deployments) hear(s *schedulerpb.Status) (complete bool) {
+// hear takes one message of the scheduler's stream.
+func (d *deployments) hear(s *schedulerpb.Status) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s.GetId() != nil {
@@ -63,10 +62,8 @@ func (d *deployments) hear(s *schedulerpb.Status) (complete bool) {
 			d.statuses[k] = s
 		}
 	}
-	complete = s.GetReady() && !d.ready
 	d.ready = d.ready || s.GetReady()
 	d.signal()
-	return complete
 }
 
 // reset forgets everything: the stream has ended.
@@ -83,8 +80,8 @@ func (d *deployments) signal() {
 	d.changed = make(chan struct{})
 }
 
-// awayText is what people read while Docker cannot be reached.
-const awayText = "the hosts cannot be reached right now, so nothing is known of the containers; waiting for them"
+// awayText is what people read while nothing is known of the containers.
+const awayText = "Docker is not reachable, so nothing is known of the containers until it is back"
 
 // follow listens to the scheduler, for as long as ctx lives.
 func (r *reconciler) follow(ctx context.Context) {
@@ -114,11 +111,7 @@ func (r *reconciler) listen(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("watch deployments: %w", err)
 		}
-		if r.deployments.hear(status) {
-			if err := r.svc.db.noteRunning(ctx, ""); err != nil {
-				return err
-			}
-		}
+		r.deployments.hear(status)
 		select {
 		case r.look <- struct{}{}:
 		default: // it has not yet looked since the last change
@@ -191,6 +184,8 @@ func (r *reconciler) settle(ctx context.Context, rev revision, status *scheduler
 		return r.svc.db.move(ctx, rev, broke, reasonOr(status.GetReason(), "the process ended"), nil)
 	case rev.State == failed && status.GetState() == schedulerpb.Status_RUNNING:
 		return r.svc.db.move(ctx, rev, recovered, "", nil)
+	case rev.State == running:
+		return r.svc.db.note(ctx, rev, status.GetReason()) // an instance that is being started again, or nothing
 	}
 	return nil
 }

@@ -199,7 +199,7 @@ func (d db) deployed(ctx context.Context) ([]revision, error) {
 }
 
 // noteRunning says in the reason of every revision that runs what keeps it from
-// being looked after; "" takes it back.
+// being looked after.
 func (d db) noteRunning(ctx context.Context, reason string) error {
 	const q = `UPDATE runtime.revisions SET reason = $1 WHERE state = 'running' AND reason <> $1`
 	if _, err := d.pool.Exec(ctx, q, reason); err != nil {

@@ -134,7 +134,7 @@ func (r *reconciler) perform(ctx context.Context, it item, st state) {
 // retryText is what people read while a step is tried again.
 func retryText(err error) string {
 	if errors.Code(err) == codes.Unavailable {
-		return "a part of the platform is not reachable (" + detail(err) + "), trying again"
+		return detail(err) + "; trying again"
 	}
 	return "an internal error, trying again"
 }

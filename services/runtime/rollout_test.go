@@ -1,11 +1,11 @@
 package runtime
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -147,8 +147,8 @@ func TestSchedulerAway(t *testing.T) {
 	b.world.change(func() { b.world.away = true })
 	b.create("other", "github.com/acme/other")
 	b.await("both say that Docker is away", func() bool {
-		return strings.Contains(b.service("hello").GetMetadata()["status"], "cannot be reached") &&
-			strings.Contains(b.service("other").GetMetadata()["status"], "not reachable")
+		return strings.Contains(b.service("hello").GetMetadata()["status"], "Docker is not reachable") &&
+			strings.Contains(b.service("other").GetMetadata()["status"], "Docker is not reachable")
 	})
 	if b.service("hello").GetStatus() != running.status() || b.service("other").GetStatus() != starting.status() {
 		t.Error("a state has changed because nothing is known")
@@ -230,61 +230,43 @@ func TestCrashAnywhere(t *testing.T) {
 			t.Errorf("%d deployments ran at once", b.world.most)
 		}
 	}
-	points := 0
-	t.Run("count", func(t *testing.T) {
+	var points atomic.Int64
+	t.Run("nowhere", func(t *testing.T) {
 		b := setup(t)
-		var mu sync.Mutex
-		b.world.point = func(name string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			points++
-			return nil
-		}
+		b.world.point = func(string) error { points.Add(1); return nil }
 		b.reconcile()
 		scenario(t, b)
 	})
-	for n := 1; n <= points; n++ {
+	for n := int64(1); n <= points.Load(); n++ {
 		t.Run(fmt.Sprintf("at %d", n), func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			var mu sync.Mutex
-			seen, killed := 0, make(chan string, 1)
+			var seen atomic.Int64
+			var dead atomic.Bool
+			killed := make(chan struct{})
 			b.world.point = func(name string) error {
-				mu.Lock()
-				defer mu.Unlock()
-				if seen++; seen == n {
-					killed <- name
+				if seen.Add(1) == n {
+					dead.Store(true)
+					close(killed)
 				}
-				if seen >= n && len(killed) > 0 {
-					return errors.New(codes.Unavailable, "killed at %s", name) // until the next is there
+				if dead.Load() { // what is killed hears nothing more
+					return errors.New(codes.Unavailable, "killed %s", name)
 				}
 				return nil
 			}
 			stop := b.reconcile()
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for {
-					mu.Lock()
-					dead := len(killed) > 0
-					mu.Unlock()
-					if dead {
-						stop()
-						mu.Lock()
-						<-killed
-						mu.Unlock()
-						b.reconcile()
-						return
-					}
-					if ctx.Err() != nil {
-						return
-					}
+			var successor sync.WaitGroup
+			successor.Go(func() {
+				select {
+				case <-killed:
+					stop()
+					dead.Store(false)
+					b.reconcile()
+				case <-t.Context().Done(): // this time there were fewer effects
 				}
-			}()
+			})
+			t.Cleanup(successor.Wait)
 			scenario(t, b)
-			cancel()
-			<-done
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 	"google.golang.org/grpc"
@@ -21,6 +22,8 @@ import (
 	"github.com/micro/platform/internal/seal"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // bench is a Service over a fake world, with what a test does to them.
 type bench struct {
@@ -152,6 +155,8 @@ func (b *bench) idle() bool {
 
 // upload sends chunks as the source of a service.
 func (b *bench) upload(ctx context.Context, name string, chunks ...string) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // as gRPC does when the handler has returned
 	s := &uploadStream{ctx: ctx}
 	for i, c := range chunks {
 		m := &runtimepb.UploadRequest{Data: []byte(c)}

@@ -87,32 +87,60 @@ func (s *Service) store(ctx context.Context, blobKey string, data []byte, stream
 }
 
 func (s *Service) copy(w io.Writer, data []byte, stream runtimepb.Source_UploadServer) error {
-	deadline := s.now().Add(s.opts.UploadTimeout)
+	late := time.NewTimer(s.opts.UploadTimeout)
+	defer late.Stop()
+	more := receive(stream)
 	var size int64
 	for {
 		size += int64(len(data))
 		if size > s.opts.UploadSize {
 			return errors.NewHTTP(413, "the source is larger than %d MiB, which is the limit", s.opts.UploadSize>>20)
 		}
-		if s.now().After(deadline) {
-			return errors.New(codes.DeadlineExceeded, "the upload took longer than %v", s.opts.UploadTimeout)
-		}
 		if _, err := w.Write(data); err != nil {
 			return fmt.Errorf("write blob: %w", err)
 		}
-		msg, err := stream.Recv()
-		if err == io.EOF {
-			break
+		select {
+		case <-late.C:
+			return errors.New(codes.DeadlineExceeded, "the upload took longer than %v", s.opts.UploadTimeout)
+		case c := <-more:
+			if c.err == io.EOF && size == 0 {
+				return invalid("the source is empty")
+			}
+			if c.err == io.EOF {
+				return nil
+			}
+			if c.err != nil {
+				return c.err
+			}
+			data = c.data
 		}
-		if err != nil {
-			return err
+	}
+}
+
+// chunk is what a stream had next.
+type chunk struct {
+	data []byte
+	err  error
+}
+
+// receive reads a stream until its first error, in a goroutine, so that its
+// reader can stop waiting. It ends with the stream's handler.
+func receive(stream runtimepb.Source_UploadServer) <-chan chunk {
+	out := make(chan chunk)
+	go func() {
+		for {
+			msg, err := stream.Recv()
+			select {
+			case out <- chunk{msg.GetData(), err}:
+			case <-stream.Context().Done():
+				return
+			}
+			if err != nil {
+				return
+			}
 		}
-		data = msg.GetData()
-	}
-	if size == 0 {
-		return invalid("the source is empty")
-	}
-	return nil
+	}()
+	return out
 }
 
 // upload answers the blob that a source means: the newest upload of that name

@@ -277,7 +277,6 @@ func environment(rev revision, sp spec, secret string) []string {
 		"MICRO_NAMESPACE="+rev.Namespace,
 		"MICRO_SERVICE_NAME="+rev.Name,
 		"MICRO_SERVICE_VERSION="+rev.Version,
-		"MICRO_SERVICE_REVISION="+strconv.FormatInt(rev.Number, 10),
 		"MICRO_CLIENT_ID="+rev.Account, "MICRO_CLIENT_SECRET="+secret,
 		"MICRO_AUTH_ID="+rev.Account, "MICRO_AUTH_SECRET="+secret,
 		"MICRO_PROFILE=service", "MICRO_SERVICE_PROFILE=client",

@@ -124,8 +124,8 @@ func checkInstances(n int64) (int64, error) {
 	return n, nil
 }
 
-// checkSource looks at the form only; whether the source exists and builds is
-// for the builder to say.
+// checkSource looks at the form only. Which hosts are good, whether the source
+// is there and whether it builds is for the builder to say.
 func checkSource(source string) error {
 	switch {
 	case source == "":
@@ -139,7 +139,7 @@ func checkSource(source string) error {
 	case strings.HasPrefix(source, uploadScheme):
 		_, _, err := uploadName(source)
 		return err
-	case strings.Contains(source, "://") && !strings.HasPrefix(source, "https://"):
+	case strings.Contains(source, "://") && !strings.HasPrefix(source, "https://") && !strings.HasPrefix(source, "http://"):
 		return invalid("service source %q: only https URLs to public hosts are accepted", clip(source))
 	case strings.Contains(source, "@"):
 		return invalid("service source %q holds an @: name the git ref in the version, and credentials in the secret %s", clip(source), gitCredentials)

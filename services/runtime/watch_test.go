@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -90,6 +91,31 @@ func TestWatchServiceEndsWithIt(t *testing.T) {
 	}
 	if err := b.svc.Watch(&runtimepb.WatchRequest{Service: "hello"}, w); errors.Code(err) != codes.NotFound {
 		t.Fatalf("Watch of nothing: %v", err)
+	}
+}
+
+// TestWatchInAnotherProcess watches through a Service that hears of changes from
+// Postgres alone.
+func TestWatchInAnotherProcess(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := New(b.svc.db.pool, b.bucket, b.svc.box, b.world.peers(), b.svc.opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	var listening sync.WaitGroup
+	listening.Go(func() { other.listen(ctx, slog.New(slog.DiscardHandler)) }) //nolint:errcheck // ends with ctx
+	defer listening.Wait()
+	defer cancel()
+	b.create("hello", "github.com/acme/hello")
+	w := &watchRecorder{ctx: b.admin}
+	done := make(chan error, 1)
+	go func() { done <- other.Watch(&runtimepb.WatchRequest{Service: "hello", Revision: 1}, w) }()
+	b.await("pending is told", func() bool { return len(w.all()) > 0 })
+	b.reconcile()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := w.all(); got[len(got)-1].GetStatus() != running.status() {
+		t.Errorf("told: %v", got)
 	}
 }
 
