@@ -29,6 +29,7 @@ type Caller struct {
 	Scopes    []string
 	Metadata  map[string]string
 	KeyID     string
+	Epoch     int64 // of the account when the token was issued
 	Issued    time.Time
 	Expires   time.Time
 

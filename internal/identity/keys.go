@@ -57,9 +57,12 @@ func (s *KeySet) Forget() {
 	s.keys = nil
 }
 
-func (s *KeySet) fetch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+func (s *KeySet) fetch(caller context.Context) error {
+	// A context of its own: with a caller's token in it, auth would look for a
+	// key to answer with a key.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	defer context.AfterFunc(caller, cancel)()
 	rsp, err := s.auth.List(ctx, &authpb.ListKeysRequest{})
 	if err != nil {
 		return fmt.Errorf("fetch keys: %w", err)

@@ -30,6 +30,8 @@ type Claims struct {
 	Scopes   []string          `json:"scopes"`
 	Metadata map[string]string `json:"metadata"`
 	Name     string            `json:"name"`
+	// Epoch is the account's when the token was issued: see Revocations.
+	Epoch int64 `json:"epoch,omitempty"`
 }
 
 // Keys finds the public key for a key id.
@@ -106,7 +108,7 @@ func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
 	}
 	c := Caller{
 		ID: claims.Subject, Name: claims.Name, Type: claims.Type, Namespace: claims.Issuer,
-		Scopes: claims.Scopes, Metadata: claims.Metadata, KeyID: kid,
+		Scopes: claims.Scopes, Metadata: claims.Metadata, KeyID: kid, Epoch: claims.Epoch,
 		Expires: claims.ExpiresAt.Time, Token: token,
 	}
 	if claims.IssuedAt != nil {

@@ -1505,6 +1505,114 @@ func (x *ComponentTokenRequest) GetSecret() string {
 	return ""
 }
 
+type CreateOwnerRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The account's id, the email address in canonical form. People log in by it
+	// without naming their namespace.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Argon2id in its standard form, "$argon2id$v=19$m=...".
+	PasswordHash string `protobuf:"bytes,3,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
+	// For people; empty is the id.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOwnerRequest) Reset() {
+	*x = CreateOwnerRequest{}
+	mi := &file_auth_auth_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOwnerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOwnerRequest) ProtoMessage() {}
+
+func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOwnerRequest.ProtoReflect.Descriptor instead.
+func (*CreateOwnerRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CreateOwnerRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *CreateOwnerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateOwnerRequest) GetPasswordHash() string {
+	if x != nil {
+		return x.PasswordHash
+	}
+	return ""
+}
+
+func (x *CreateOwnerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type CreateOwnerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOwnerResponse) Reset() {
+	*x = CreateOwnerResponse{}
+	mi := &file_auth_auth_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOwnerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOwnerResponse) ProtoMessage() {}
+
+func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOwnerResponse.ProtoReflect.Descriptor instead.
+func (*CreateOwnerResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{28}
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1513,7 +1621,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[27]
+	mi := &file_auth_auth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1633,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[27]
+	mi := &file_auth_auth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1646,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{27}
+	return file_auth_auth_proto_rawDescGZIP(), []int{29}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -1558,7 +1666,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[28]
+	mi := &file_auth_auth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1678,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[28]
+	mi := &file_auth_auth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1691,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{28}
+	return file_auth_auth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -1617,7 +1725,8 @@ func (x *Change) GetReady() bool {
 type RuleSet struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Empty: the namespace has the default rule only.
+	// Highest priority first. Empty: the namespace has the default rule only, as
+	// every namespace has that no RuleSet came for.
 	Rules         []*Rule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1625,7 +1734,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[29]
+	mi := &file_auth_auth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1746,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[29]
+	mi := &file_auth_auth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1759,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{29}
+	return file_auth_auth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -1667,20 +1776,25 @@ func (x *RuleSet) GetRules() []*Rule {
 	return nil
 }
 
-// Revocation refuses the tokens of an account that were issued before a time.
+// Revocation refuses the tokens of an account that come from before a change of
+// its secret, or its deletion.
 type Revocation struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Account   string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
-	// Tokens issued at or before this unix time, in milliseconds, are refused.
-	Before        int64 `protobuf:"varint,3,opt,name=before,proto3" json:"before,omitempty"`
+	// Tokens whose claim "epoch" is less are refused. Epochs come from one
+	// sequence, so that no clocks are compared, and an account that is made again
+	// continues after the one that was deleted.
+	Epoch int64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Unix seconds; by then the last of those tokens has expired.
+	Expires       int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[30]
+	mi := &file_auth_auth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1806,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[30]
+	mi := &file_auth_auth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1819,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{30}
+	return file_auth_auth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -1722,9 +1836,16 @@ func (x *Revocation) GetAccount() string {
 	return ""
 }
 
-func (x *Revocation) GetBefore() int64 {
+func (x *Revocation) GetEpoch() int64 {
 	if x != nil {
-		return x.Before
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Revocation) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
 	}
 	return 0
 }
@@ -1827,7 +1948,13 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x03der\x18\x02 \x01(\fR\x03der\"C\n" +
 	"\x15ComponentTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x0e\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"{\n" +
+	"\x12CreateOwnerRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
+	"\rpassword_hash\x18\x03 \x01(\tR\fpasswordHash\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"\x15\n" +
+	"\x13CreateOwnerResponse\"\x0e\n" +
 	"\fWatchRequest\"\x89\x01\n" +
 	"\x06Change\x12#\n" +
 	"\x05rules\x18\x01 \x01(\v2\r.auth.RuleSetR\x05rules\x120\n" +
@@ -1839,12 +1966,13 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\aRuleSet\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12 \n" +
 	"\x05rules\x18\x02 \x03(\v2\n" +
-	".auth.RuleR\x05rules\"\\\n" +
+	".auth.RuleR\x05rules\"t\n" +
 	"\n" +
 	"Revocation\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
-	"\x06before\x18\x03 \x01(\x03R\x06before*.\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires*.\n" +
 	"\x06Access\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aGRANTED\x10\x01\x12\n" +
@@ -1863,10 +1991,11 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x06Delete\x12\x13.auth.DeleteRequest\x1a\x14.auth.DeleteResponse\x12-\n" +
 	"\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse2=\n" +
 	"\x04Keys\x125\n" +
-	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse2t\n" +
+	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse2\xb8\x01\n" +
 	"\n" +
 	"Components\x129\n" +
-	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12+\n" +
+	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12B\n" +
+	"\vCreateOwner\x12\x18.auth.CreateOwnerRequest\x1a\x19.auth.CreateOwnerResponse\x12+\n" +
 	"\x05Watch\x12\x12.auth.WatchRequest\x1a\f.auth.Change0\x01B-Z+github.com/micro/platform/proto/auth;authpbb\x06proto3"
 
 var (
@@ -1882,7 +2011,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -1912,16 +2041,18 @@ var file_auth_auth_proto_goTypes = []any{
 	(*ListKeysResponse)(nil),      // 25: auth.ListKeysResponse
 	(*Key)(nil),                   // 26: auth.Key
 	(*ComponentTokenRequest)(nil), // 27: auth.ComponentTokenRequest
-	(*WatchRequest)(nil),          // 28: auth.WatchRequest
-	(*Change)(nil),                // 29: auth.Change
-	(*RuleSet)(nil),               // 30: auth.RuleSet
-	(*Revocation)(nil),            // 31: auth.Revocation
-	nil,                           // 32: auth.Account.MetadataEntry
-	nil,                           // 33: auth.GenerateRequest.MetadataEntry
+	(*CreateOwnerRequest)(nil),    // 28: auth.CreateOwnerRequest
+	(*CreateOwnerResponse)(nil),   // 29: auth.CreateOwnerResponse
+	(*WatchRequest)(nil),          // 30: auth.WatchRequest
+	(*Change)(nil),                // 31: auth.Change
+	(*RuleSet)(nil),               // 32: auth.RuleSet
+	(*Revocation)(nil),            // 33: auth.Revocation
+	nil,                           // 34: auth.Account.MetadataEntry
+	nil,                           // 35: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	32, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	33, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	34, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	35, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
@@ -1940,8 +2071,8 @@ var file_auth_auth_proto_depIdxs = []int32{
 	1,  // 17: auth.ListRequest.options:type_name -> auth.Options
 	15, // 18: auth.ListResponse.rules:type_name -> auth.Rule
 	26, // 19: auth.ListKeysResponse.keys:type_name -> auth.Key
-	30, // 20: auth.Change.rules:type_name -> auth.RuleSet
-	31, // 21: auth.Change.revocation:type_name -> auth.Revocation
+	32, // 20: auth.Change.rules:type_name -> auth.RuleSet
+	33, // 21: auth.Change.revocation:type_name -> auth.Revocation
 	15, // 22: auth.RuleSet.rules:type_name -> auth.Rule
 	5,  // 23: auth.Auth.Generate:input_type -> auth.GenerateRequest
 	7,  // 24: auth.Auth.Inspect:input_type -> auth.InspectRequest
@@ -1954,21 +2085,23 @@ var file_auth_auth_proto_depIdxs = []int32{
 	18, // 31: auth.Rules.List:input_type -> auth.ListRequest
 	24, // 32: auth.Keys.List:input_type -> auth.ListKeysRequest
 	27, // 33: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	28, // 34: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 35: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 36: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 37: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 38: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	20, // 39: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	21, // 40: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	22, // 41: auth.Rules.Create:output_type -> auth.CreateResponse
-	23, // 42: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	19, // 43: auth.Rules.List:output_type -> auth.ListResponse
-	25, // 44: auth.Keys.List:output_type -> auth.ListKeysResponse
-	10, // 45: auth.Components.Token:output_type -> auth.TokenResponse
-	29, // 46: auth.Components.Watch:output_type -> auth.Change
-	35, // [35:47] is the sub-list for method output_type
-	23, // [23:35] is the sub-list for method input_type
+	28, // 34: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	30, // 35: auth.Components.Watch:input_type -> auth.WatchRequest
+	6,  // 36: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 37: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 38: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 39: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	20, // 40: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	21, // 41: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	22, // 42: auth.Rules.Create:output_type -> auth.CreateResponse
+	23, // 43: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	19, // 44: auth.Rules.List:output_type -> auth.ListResponse
+	25, // 45: auth.Keys.List:output_type -> auth.ListKeysResponse
+	10, // 46: auth.Components.Token:output_type -> auth.TokenResponse
+	29, // 47: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	31, // 48: auth.Components.Watch:output_type -> auth.Change
+	36, // [36:49] is the sub-list for method output_type
+	23, // [23:36] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
 	23, // [23:23] is the sub-list for extension extendee
 	0,  // [0:23] is the sub-list for field type_name
@@ -1985,7 +2118,7 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

@@ -700,8 +700,9 @@ var Keys_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Components_Token_FullMethodName = "/auth.Components/Token"
-	Components_Watch_FullMethodName = "/auth.Components/Watch"
+	Components_Token_FullMethodName       = "/auth.Components/Token"
+	Components_CreateOwner_FullMethodName = "/auth.Components/CreateOwner"
+	Components_Watch_FullMethodName       = "/auth.Components/Watch"
 )
 
 // ComponentsClient is the client API for Components service.
@@ -713,6 +714,10 @@ const (
 type ComponentsClient interface {
 	// Token exchanges the cluster secret for a token of type "component".
 	Token(ctx context.Context, in *ComponentTokenRequest, opts ...grpc.CallOption) (*TokenResponse, error)
+	// CreateOwner makes the account of a namespace's owner, from a password that
+	// was hashed already. Asked again for the same namespace and id it changes
+	// nothing; an id that owns another namespace is AlreadyExists.
+	CreateOwner(ctx context.Context, in *CreateOwnerRequest, opts ...grpc.CallOption) (*CreateOwnerResponse, error)
 	// Watch streams what an edge must know to admit calls: first a snapshot,
 	// closed by a change with ready set, then each change as it is committed.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Change], error)
@@ -730,6 +735,16 @@ func (c *componentsClient) Token(ctx context.Context, in *ComponentTokenRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TokenResponse)
 	err := c.cc.Invoke(ctx, Components_Token_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *componentsClient) CreateOwner(ctx context.Context, in *CreateOwnerRequest, opts ...grpc.CallOption) (*CreateOwnerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateOwnerResponse)
+	err := c.cc.Invoke(ctx, Components_CreateOwner_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -764,6 +779,10 @@ type Components_WatchClient = grpc.ServerStreamingClient[Change]
 type ComponentsServer interface {
 	// Token exchanges the cluster secret for a token of type "component".
 	Token(context.Context, *ComponentTokenRequest) (*TokenResponse, error)
+	// CreateOwner makes the account of a namespace's owner, from a password that
+	// was hashed already. Asked again for the same namespace and id it changes
+	// nothing; an id that owns another namespace is AlreadyExists.
+	CreateOwner(context.Context, *CreateOwnerRequest) (*CreateOwnerResponse, error)
 	// Watch streams what an edge must know to admit calls: first a snapshot,
 	// closed by a change with ready set, then each change as it is committed.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error
@@ -779,6 +798,9 @@ type UnimplementedComponentsServer struct{}
 
 func (UnimplementedComponentsServer) Token(context.Context, *ComponentTokenRequest) (*TokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Token not implemented")
+}
+func (UnimplementedComponentsServer) CreateOwner(context.Context, *CreateOwnerRequest) (*CreateOwnerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateOwner not implemented")
 }
 func (UnimplementedComponentsServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -822,6 +844,24 @@ func _Components_Token_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_CreateOwner_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOwnerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).CreateOwner(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_CreateOwner_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).CreateOwner(ctx, req.(*CreateOwnerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Components_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -843,6 +883,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Token",
 			Handler:    _Components_Token_Handler,
+		},
+		{
+			MethodName: "CreateOwner",
+			Handler:    _Components_CreateOwner_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
