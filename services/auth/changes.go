@@ -1,0 +1,287 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rules"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// changes keeps what edges must know in memory, follows the database's
+// notifications, which arrive in the order of the commits, and hands both to
+// watchers. It holds the rules of namespaces that have some, and revocations.
+type changes struct {
+	db             db
+	keysChanged    func(context.Context) error
+	log            *slog.Logger
+	publicPlatform bool
+	loaded         chan struct{} // closed when the state has been read once
+
+	mu       sync.Mutex
+	rules    map[string]*authpb.RuleSet
+	revoked  map[[2]string]*authpb.Revocation
+	checks   *identity.Revocations // the same, for this process
+	watchers map[*watcher]struct{}
+}
+
+// watcher is one stream. It is cut when its queue is full.
+type watcher struct {
+	queue chan *authpb.Change
+	cut   chan struct{}
+}
+
+const (
+	// watchQueue is how many changes a watcher may be behind.
+	watchQueue = 1024
+	// reconnect is the time between two attempts to reach the database.
+	reconnect = 500 * time.Millisecond
+	// silence is how long the connection may be quiet before it is tried.
+	silence = 15 * time.Second
+)
+
+func newChanges(d db, keysChanged func(context.Context) error, log *slog.Logger, publicPlatform bool) *changes {
+	return &changes{db: d, keysChanged: keysChanged, log: log, publicPlatform: publicPlatform,
+		loaded: make(chan struct{}), checks: identity.NewRevocations(), watchers: map[*watcher]struct{}{}}
+}
+
+// notice is the payload of a notification. One of the fields is set.
+type notice struct {
+	Rules      string            `json:"rules,omitempty"` // a namespace
+	Revocation *revocationNotice `json:"revocation,omitempty"`
+	Keys       bool              `json:"keys,omitempty"`
+}
+
+type revocationNotice struct {
+	Namespace string `json:"namespace"`
+	Account   string `json:"account"`
+	Epoch     int64  `json:"epoch"`
+	Expires   int64  `json:"expires"`
+}
+
+// run follows the database until ctx ends, through losses of the connection.
+func (c *changes) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := c.follow(ctx); err != nil && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "changes are not followed, trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnect):
+		}
+	}
+	return nil
+}
+
+// follow listens first and reads the state then, so that nothing is missed
+// between the two.
+func (c *changes) follow(ctx context.Context) error {
+	conn, err := c.db.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // closed either way
+	if err := c.load(ctx); err != nil {
+		return err
+	}
+	for {
+		payload, err := next(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if err := c.apply(ctx, payload); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for a notification, and makes sure now and then that there is
+// still somebody at the other end.
+func next(ctx context.Context, conn *pgx.Conn) (string, error) {
+	for {
+		wait, cancel := context.WithTimeout(ctx, silence)
+		n, err := conn.WaitForNotification(wait)
+		timeout := wait.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil {
+			return n.Payload, nil
+		}
+		if !timeout {
+			return "", err
+		}
+		ping, cancel := context.WithTimeout(ctx, silence)
+		err = conn.Ping(ping)
+		cancel()
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+// load reads the whole state. Watchers of the state before start anew: they may
+// have missed something.
+func (c *changes) load(ctx context.Context) error {
+	sets, err := c.db.ruleSets(ctx)
+	if err != nil {
+		return err
+	}
+	revocations, err := c.db.revocations(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.keysChanged(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rules = map[string]*authpb.RuleSet{}
+	for namespace, list := range sets {
+		c.rules[namespace] = &authpb.RuleSet{Namespace: namespace, Rules: rules.Sort(list)}
+	}
+	if c.rules[identity.Platform] == nil {
+		c.rules[identity.Platform] = c.ruleSet(identity.Platform, nil)
+	}
+	c.revoked = map[[2]string]*authpb.Revocation{}
+	for _, r := range revocations {
+		c.revoke(r)
+	}
+	for w := range c.watchers {
+		c.drop(w)
+	}
+	select {
+	case <-c.loaded:
+	default:
+		close(c.loaded)
+	}
+	return nil
+}
+
+// ruleSet is what watchers are told. They know the default of tenants'
+// namespaces, not that of the platform's.
+func (c *changes) ruleSet(namespace string, list []*authpb.Rule) *authpb.RuleSet {
+	if len(list) == 0 && namespace == identity.Platform {
+		list = []*authpb.Rule{defaultRule(namespace, c.publicPlatform)}
+	}
+	return &authpb.RuleSet{Namespace: namespace, Rules: rules.Sort(list)}
+}
+
+func (c *changes) apply(ctx context.Context, payload string) error {
+	var n notice
+	if err := json.Unmarshal([]byte(payload), &n); err != nil {
+		return fmt.Errorf("read notification: %w", err)
+	}
+	switch {
+	case n.Rules != "":
+		list, err := c.db.listRules(ctx, n.Rules)
+		if err != nil {
+			return err
+		}
+		set := c.ruleSet(n.Rules, list)
+		c.tell(&authpb.Change{Rules: set}, func() {
+			if len(set.GetRules()) == 0 {
+				delete(c.rules, n.Rules)
+			} else {
+				c.rules[n.Rules] = set
+			}
+		})
+	case n.Revocation != nil:
+		r := &authpb.Revocation{Namespace: n.Revocation.Namespace, Account: n.Revocation.Account,
+			Epoch: n.Revocation.Epoch, Expires: n.Revocation.Expires}
+		c.tell(&authpb.Change{Revocation: r}, func() { c.revoke(r) })
+	case n.Keys:
+		if err := c.keysChanged(ctx); err != nil {
+			return err
+		}
+		c.tell(&authpb.Change{Keys: true}, func() {})
+	}
+	return nil
+}
+
+// revoke notes a revocation. The caller holds mu.
+func (c *changes) revoke(r *authpb.Revocation) {
+	c.checks.Add(r.GetNamespace(), r.GetAccount(), r.GetEpoch(), time.Unix(r.GetExpires(), 0))
+	key := [2]string{r.GetNamespace(), r.GetAccount()}
+	if r.GetEpoch() > c.revoked[key].GetEpoch() {
+		c.revoked[key] = r
+	}
+}
+
+// tell changes the state and tells the watchers, in one step, so that a new
+// watcher has a change either in its snapshot or in its queue.
+func (c *changes) tell(change *authpb.Change, update func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	update()
+	for w := range c.watchers {
+		select {
+		case w.queue <- change:
+		default:
+			c.drop(w)
+		}
+	}
+}
+
+// watch answers the state and a watcher that has every change after it.
+func (c *changes) watch(ctx context.Context) ([]*authpb.Change, *watcher, error) {
+	select {
+	case <-c.loaded:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	snapshot := make([]*authpb.Change, 0, len(c.rules)+len(c.revoked))
+	for _, set := range c.rules {
+		snapshot = append(snapshot, &authpb.Change{Rules: set})
+	}
+	for _, r := range c.revoked {
+		snapshot = append(snapshot, &authpb.Change{Revocation: r})
+	}
+	w := &watcher{queue: make(chan *authpb.Change, watchQueue), cut: make(chan struct{})}
+	c.watchers[w] = struct{}{}
+	return snapshot, w, nil
+}
+
+// leave ends a watcher that has not been cut.
+func (c *changes) leave(w *watcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.watchers[w]; ok {
+		c.drop(w)
+	}
+}
+
+// drop cuts a watcher off. The caller holds mu.
+func (c *changes) drop(w *watcher) {
+	delete(c.watchers, w)
+	close(w.cut)
+}
+
+// isRevoked says whether a token that is good by itself is refused.
+func (c *changes) isRevoked(ctx context.Context, caller identity.Caller) (bool, error) {
+	select {
+	case <-c.loaded:
+		return c.checks.Revoked(caller), nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// prune forgets revocations of tokens that have all expired.
+func (c *changes) prune(now time.Time) {
+	c.checks.Prune(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, r := range c.revoked {
+		if r.GetExpires() < now.Unix() {
+			delete(c.revoked, key)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/password"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// components is the API auth.Components.
+type components struct {
+	authpb.UnsafeComponentsServer
+	*Service
+}
+
+// componentToken is how long a component's token lives.
+const componentToken = time.Hour
+
+// Token implements the RPC.
+func (s components) Token(_ context.Context, req *authpb.ComponentTokenRequest) (*authpb.TokenResponse, error) {
+	// Sums have one length, so that comparing tells nothing of the secret's.
+	got, want := sha256.Sum256([]byte(req.GetSecret())), sha256.Sum256([]byte(s.cluster.Reveal()))
+	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		return nil, errors.New(codes.Unauthenticated, "the cluster secret is another one: MICRO_CLUSTER_SECRET must be the same in every process")
+	}
+	if req.GetName() == "" || len(req.GetName()) > maxScope {
+		return nil, errors.New(codes.InvalidArgument, "a component has a name of 1 to %d bytes", maxScope)
+	}
+	a := account{Namespace: identity.Platform, ID: req.GetName(), Name: req.GetName(), Type: identity.Component, Scopes: []string{}}
+	return s.signer.issue(a, "", s.now(), componentToken)
+}
+
+// CreateOwner implements the RPC.
+func (s components) CreateOwner(ctx context.Context, req *authpb.CreateOwnerRequest) (*authpb.CreateOwnerResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	a := s.wanted(req.GetNamespace(), &authpb.GenerateRequest{Id: req.GetId(), Name: req.GetName(), Scopes: []string{"admin"}})
+	a.Secret, a.Owner = req.GetPasswordHash(), true
+	if a.ID == "" {
+		return nil, errors.New(codes.InvalidArgument, "ID required")
+	}
+	if err := checkAccount(a); err != nil {
+		return nil, err
+	}
+	if err := password.CheckHash(a.Secret); err != nil {
+		return nil, errors.New(codes.InvalidArgument, "password_hash: %v", err)
+	}
+	err := s.db.createAccount(ctx, a, maxListed)
+	if err == errIDTaken || err == errOwnerTaken {
+		old, err := s.db.account(ctx, a.Namespace, a.ID)
+		if err != nil && err != errNoAccount {
+			return nil, err
+		}
+		if old.Owner { // made before, perhaps by a process that died after it
+			return &authpb.CreateOwnerResponse{}, nil
+		}
+		return nil, errors.New(codes.AlreadyExists, "account %q exists, or owns another namespace", a.ID)
+	}
+	if err != nil {
+		return nil, creation(err, maxListed)
+	}
+	return &authpb.CreateOwnerResponse{}, nil
+}
+
+// Watch implements the RPC.
+func (s components) Watch(_ *authpb.WatchRequest, stream grpc.ServerStreamingServer[authpb.Change]) error {
+	ctx := stream.Context()
+	if err := identity.RequireComponent(ctx); err != nil {
+		return err
+	}
+	snapshot, w, err := s.changes.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.changes.leave(w)
+	sent := make(chan error, 1)
+	go func() { sent <- send(stream, snapshot, w) }() // ends with the stream, at the latest when this handler does
+	select {
+	case err := <-sent:
+		return err
+	case <-w.cut:
+		return errors.New(codes.Unavailable, "watch again: the changes came faster than they were read, or the database was away")
+	}
+}
+
+func send(stream grpc.ServerStreamingServer[authpb.Change], snapshot []*authpb.Change, w *watcher) error {
+	for _, c := range snapshot {
+		if err := stream.Send(c); err != nil {
+			return err
+		}
+	}
+	if err := stream.Send(&authpb.Change{Ready: true}); err != nil {
+		return err
+	}
+	for {
+		select {
+		case c := <-w.queue:
+			if err := stream.Send(c); err != nil {
+				return err
+			}
+		case <-w.cut:
+			return nil
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}

@@ -1,0 +1,221 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pg"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// db is every SQL statement of the service; those on sessions are in
+// postgres_sessions.go, on rules and keys in postgres_rules.go.
+type db struct{ pool *pgxpool.Pool }
+
+// What the database decided. Callers compare with ==.
+var (
+	errNoAccount  = errors.New("no such account")
+	errIDTaken    = errors.New("id is taken")
+	errNameTaken  = errors.New("name is taken")
+	errOwnerTaken = errors.New("id owns another namespace")
+	errTooMany    = errors.New("too many")
+)
+
+// channel is where changes are notified.
+const channel = "auth_changes"
+
+// createAccount makes an account, in a namespace that has fewer than limit.
+func (d db) createAccount(ctx context.Context, a account, limit int) error {
+	const q = `
+		INSERT INTO auth.accounts (namespace, id, type, name, scopes, metadata, secret, owner)
+		SELECT @namespace, @id, @type, @name, @scopes, @metadata, @secret, @owner
+		WHERE (SELECT count(*) FROM auth.accounts WHERE namespace = @namespace) < @limit`
+	tag, err := d.pool.Exec(ctx, q, pgx.NamedArgs{
+		"namespace": a.Namespace, "id": a.ID, "type": a.Type, "name": a.Name, "scopes": a.Scopes,
+		"metadata": a.Metadata, "secret": a.Secret, "owner": a.Owner, "limit": limit,
+	})
+	switch {
+	case pg.Violates(err, "accounts_pkey"):
+		return errIDTaken
+	case pg.Violates(err, "accounts_name"):
+		return errNameTaken
+	case pg.Violates(err, "accounts_owner"):
+		return errOwnerTaken
+	case err != nil:
+		return fmt.Errorf("create account: %w", err)
+	case tag.RowsAffected() == 0:
+		return errTooMany
+	}
+	return nil
+}
+
+func (d db) account(ctx context.Context, namespace, id string) (account, error) {
+	const q = `
+		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
+		FROM auth.accounts
+		WHERE namespace = $1 AND id = $2`
+	return one(d.pool.Query(ctx, q, namespace, id))
+}
+
+// accountOrName finds an account by its id or, where none has it, by its name.
+func (d db) accountOrName(ctx context.Context, namespace, id string) (account, error) {
+	const q = `
+		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
+		FROM auth.accounts
+		WHERE namespace = $1 AND (id = $2 OR name = $2)
+		ORDER BY id = $2 DESC
+		LIMIT 1`
+	return one(d.pool.Query(ctx, q, namespace, id))
+}
+
+// person finds a person's account by id in whatever namespace it is: the owner
+// of one, whose id is unique, or the only account of that id. Addresses are kept
+// in lower case.
+func (d db) person(ctx context.Context, id string) (account, error) {
+	const q = `
+		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
+		FROM auth.accounts
+		WHERE type = 'user' AND id IN ($1, lower($1)) AND namespace <> $2
+		ORDER BY owner DESC, namespace, id
+		LIMIT 2`
+	rows, _ := d.pool.Query(ctx, q, id, identity.Platform) // CollectRows reports the error
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[account])
+	if err != nil {
+		return account{}, fmt.Errorf("find person: %w", err)
+	}
+	if len(found) == 1 || len(found) == 2 && found[0].Owner {
+		return found[0], nil
+	}
+	return account{}, errNoAccount
+}
+
+func one(rows pgx.Rows, _ error) (account, error) { // CollectExactlyOneRow reports the error
+	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[account])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return account{}, errNoAccount
+	}
+	if err != nil {
+		return account{}, fmt.Errorf("get account: %w", err)
+	}
+	return a, nil
+}
+
+func (d db) listAccounts(ctx context.Context, namespace string, limit int) ([]account, error) {
+	const q = `
+		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
+		FROM auth.accounts
+		WHERE namespace = $1
+		ORDER BY id
+		LIMIT $2`
+	rows, _ := d.pool.Query(ctx, q, namespace, limit) // CollectRows reports the error
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[account])
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	return list, nil
+}
+
+// deleteAccount removes an account and refuses its tokens, the last of which
+// expires after longest.
+func (d db) deleteAccount(ctx context.Context, namespace, id string, longest time.Duration) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		const q = `DELETE FROM auth.accounts WHERE namespace = $1 AND id = $2`
+		tag, err := tx.Exec(ctx, q, namespace, id)
+		if err != nil {
+			return fmt.Errorf("delete account: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return errNoAccount
+		}
+		return revoke(ctx, tx, namespace, id, longest)
+	})
+}
+
+// changeSecret replaces the secret that the account had when it was read: of
+// two changes at once one fails. Sessions of the old epoch are over.
+func (d db) changeSecret(ctx context.Context, a account, hash string, longest time.Duration) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		const q = `UPDATE auth.accounts SET secret = $3 WHERE namespace = $1 AND id = $2 AND epoch = $4`
+		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID, hash, a.Epoch)
+		if err != nil {
+			return fmt.Errorf("change secret: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return errNoAccount
+		}
+		const sessions = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2`
+		if _, err := tx.Exec(ctx, sessions, a.Namespace, a.ID); err != nil {
+			return fmt.Errorf("end sessions: %w", err)
+		}
+		return revoke(ctx, tx, a.Namespace, a.ID, longest)
+	})
+}
+
+// revoke moves an account's epoch on and tells everybody.
+func revoke(ctx context.Context, tx pgx.Tx, namespace, id string, longest time.Duration) error {
+	const q = `
+		WITH epoch AS (SELECT nextval('auth.epochs') AS next),
+		moved AS (UPDATE auth.accounts SET epoch = epoch.next FROM epoch WHERE namespace = $1 AND id = $2)
+		INSERT INTO auth.revocations (namespace, account, epoch, expires_at)
+		SELECT $1, $2, next, now() + $3::interval FROM epoch
+		ON CONFLICT (namespace, account) DO UPDATE
+		SET epoch = excluded.epoch, expires_at = greatest(revocations.expires_at, excluded.expires_at)
+		RETURNING epoch, expires_at`
+	n := revocationNotice{Namespace: namespace, Account: id}
+	var expires time.Time
+	if err := tx.QueryRow(ctx, q, namespace, id, longest).Scan(&n.Epoch, &expires); err != nil {
+		return fmt.Errorf("revoke tokens: %w", err)
+	}
+	n.Expires = expires.Unix()
+	return notify(ctx, tx, notice{Revocation: &n})
+}
+
+// notify tells every process when tx commits.
+func notify(ctx context.Context, tx pgx.Tx, n notice) error {
+	payload, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("write notification: %w", err)
+	}
+	if _, err := tx.Exec(ctx, "SELECT pg_notify($1, $2)", channel, string(payload)); err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
+}
+
+// listen opens a connection that hears of changes. It is the caller's.
+func (d db) listen(ctx context.Context) (*pgx.Conn, error) {
+	pooled, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to hear of changes: %w", err)
+	}
+	conn := pooled.Hijack()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the first error says it
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return conn, nil
+}
+
+func (d db) revocations(ctx context.Context) ([]*authpb.Revocation, error) {
+	const q = `
+		SELECT namespace, account, epoch, extract(epoch FROM expires_at)::bigint AS expires
+		FROM auth.revocations
+		WHERE expires_at > now()
+		ORDER BY namespace, account`
+	rows, _ := d.pool.Query(ctx, q) // CollectRows reports the error
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*authpb.Revocation, error) {
+		r := &authpb.Revocation{}
+		return r, row.Scan(&r.Namespace, &r.Account, &r.Epoch, &r.Expires)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list revocations: %w", err)
+	}
+	return list, nil
+}

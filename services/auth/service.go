@@ -1,0 +1,152 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/password"
+	"github.com/micro/platform/internal/settings"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// Options come from MICRO_AUTH_*.
+type Options struct {
+	PublicPlatform bool          `env:"PUBLIC_PLATFORM" default:"false" help:"services of namespace micro are public until it has rules of its own; micro server sets it while it listens on loopback only"`
+	UserToken      time.Duration `env:"USER_TOKEN"      default:"15m"   help:"longest life of a person's access token"`
+	ServiceToken   time.Duration `env:"SERVICE_TOKEN"   default:"8760h" help:"life of a service's access token; services on Micro v4 never renew theirs"`
+	Session        time.Duration `env:"SESSION"         default:"720h"  help:"how long a login lasts, however often it is renewed"`
+	MaxAccounts    int           `env:"MAX_ACCOUNTS"    default:"1000"  help:"accounts that a namespace may make"`
+	MaxRules       int           `env:"MAX_RULES"       default:"200"   help:"rules that a namespace may have"`
+}
+
+// Component runs the service, alone or beside the others.
+var Component = app.New("auth", func(ctx context.Context, h *app.Host, o Options) error {
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	limits, err := h.Redis()
+	if err != nil {
+		return err
+	}
+	verifier, err := h.Verifier()
+	if err != nil {
+		return err
+	}
+	svc, err := New(Stores{pool, limits}, verifier, h.Platform.ClusterSecret, h.Log, o)
+	if err != nil {
+		return err
+	}
+	if err := svc.Prepare(ctx, h.Platform.AdminPassword); err != nil {
+		return err
+	}
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	svc.Register(s)
+	h.Go("changes", svc.changes.run)
+	h.Go("prune", svc.pruneLoop)
+	return h.Serve(s)
+})
+
+// Stores is where the service keeps things.
+type Stores struct {
+	Postgres *pgxpool.Pool
+	Redis    redis.UniversalClient
+}
+
+// Service is what the five APIs of the component share.
+type Service struct {
+	db        db
+	failures  failures
+	passwords *password.Hasher
+	verifier  *identity.Verifier
+	signer    *signer
+	changes   *changes
+	cluster   settings.Secret
+	refresh   refreshKey
+	log       *slog.Logger
+	opts      Options
+	now       func() time.Time
+}
+
+// New makes the service. verifier checks tokens with this service's own keys.
+func New(stores Stores, verifier *identity.Verifier, cluster settings.Secret, log *slog.Logger, o Options) (*Service, error) {
+	refresh, err := newRefreshKey(cluster)
+	if err != nil {
+		return nil, err
+	}
+	d := db{stores.Postgres}
+	signer, err := newSigner(d, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		db: d, failures: failures{stores.Redis}, passwords: password.NewHasher(), verifier: verifier, signer: signer,
+		changes: newChanges(d, signer.load, log, o.PublicPlatform), cluster: cluster, refresh: refresh,
+		log: log, opts: o, now: time.Now,
+	}, nil
+}
+
+// Prepare makes what a first start lacks: a signing key, and the first operator
+// if there is a password for it.
+func (s *Service) Prepare(ctx context.Context, admin settings.Secret) error {
+	if err := s.signer.prepare(ctx); err != nil {
+		return err
+	}
+	if admin == "" {
+		return nil
+	}
+	if _, err := s.db.account(ctx, identity.Platform, "admin"); err != errNoAccount {
+		return err
+	}
+	hash, err := s.passwords.Hash(ctx, admin.Reveal())
+	if err != nil {
+		return err
+	}
+	err = s.db.createAccount(ctx, account{
+		Namespace: identity.Platform, ID: "admin", Name: "admin", Type: identity.User, Scopes: []string{"admin"},
+		Metadata: map[string]string{}, Secret: hash,
+	}, s.opts.MaxAccounts)
+	if err != nil && err != errIDTaken { // another process was faster
+		return fmt.Errorf("make the first operator: %w", err)
+	}
+	return nil
+}
+
+// Register adds the APIs to a server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	authpb.RegisterAuthServer(r, tokens{Service: s})
+	authpb.RegisterAccountsServer(r, accounts{Service: s})
+	authpb.RegisterRulesServer(r, ruleBook{Service: s})
+	authpb.RegisterKeysServer(r, keys{Service: s})
+	authpb.RegisterComponentsServer(r, components{Service: s})
+}
+
+// pruneEvery is how often what has expired is removed.
+const pruneEvery = 10 * time.Minute
+
+func (s *Service) pruneLoop(ctx context.Context) error {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		s.changes.prune(s.now())
+		if err := s.db.prune(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "expired rows not removed", "error", err)
+		}
+	}
+}

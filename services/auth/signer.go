@@ -1,0 +1,127 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/seal"
+	"github.com/micro/platform/internal/settings"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// keyBits is what RS256 needs at least, and what all clients can verify fast.
+const keyBits = 2048
+
+// signer signs access tokens with the active key.
+type signer struct {
+	db     db
+	box    *seal.Box
+	active atomic.Pointer[signingKey]
+}
+
+type signingKey struct {
+	id      string
+	private *rsa.PrivateKey
+}
+
+func newSigner(d db, cluster settings.Secret) (*signer, error) {
+	box, err := seal.New(cluster.Reveal(), "auth")
+	if err != nil {
+		return nil, err
+	}
+	return &signer{db: d, box: box}, nil
+}
+
+// prepare makes the first key, and loads the one that signs.
+func (s *signer) prepare(ctx context.Context) error {
+	err := s.load(ctx)
+	if err != errNoKey {
+		return err
+	}
+	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return fmt.Errorf("make signing key: %w", err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	if err != nil {
+		return fmt.Errorf("encode public key: %w", err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return fmt.Errorf("encode signing key: %w", err)
+	}
+	sum := sha256.Sum256(public)
+	id := hex.EncodeToString(sum[:8])
+	if err := s.db.createKey(ctx, id, public, s.box.Seal(secret, "key/"+id)); err != nil {
+		return err
+	}
+	return s.load(ctx) // another process may have been faster: its key signs
+}
+
+// load reads the active key; errNoKey when there is none.
+func (s *signer) load(ctx context.Context) error {
+	id, sealed, err := s.db.activeKey(ctx)
+	if err != nil {
+		return err
+	}
+	secret, err := s.box.Open(sealed, "key/"+id)
+	if err != nil {
+		return fmt.Errorf("signing key %s: %w", id, err)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(secret)
+	if err != nil {
+		return fmt.Errorf("signing key %s: %w", id, err)
+	}
+	private, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		return fmt.Errorf("signing key %s is %T, not RSA", id, key)
+	}
+	s.active.Store(&signingKey{id, private})
+	return nil
+}
+
+// issue makes the access token of an account.
+func (s *signer) issue(a account, refresh string, now time.Time, life time.Duration) (*authpb.TokenResponse, error) {
+	expires := now.Add(life)
+	t := jwt.NewWithClaims(jwt.SigningMethodRS256, identity.Claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: a.Namespace, Subject: a.ID, ID: rand.Text(),
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
+		},
+		Type: a.Type, Scopes: a.Scopes, Metadata: a.Metadata, Name: a.Name, Epoch: a.Epoch,
+	})
+	key := s.active.Load()
+	t.Header["kid"] = key.id
+	signed, err := t.SignedString(key.private)
+	if err != nil {
+		return nil, fmt.Errorf("sign token: %w", err)
+	}
+	return &authpb.TokenResponse{Token: &authpb.Token{
+		AccessToken: signed, RefreshToken: refresh, Created: now.Unix(), Expiry: expires.Unix(),
+	}}, nil
+}
+
+// keys is the API auth.Keys.
+type keys struct {
+	authpb.UnsafeKeysServer
+	*Service
+}
+
+// List implements the RPC.
+func (s keys) List(ctx context.Context, _ *authpb.ListKeysRequest) (*authpb.ListKeysResponse, error) {
+	list, err := s.db.publicKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.ListKeysResponse{Keys: list}, nil
+}

@@ -1,0 +1,180 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rpc"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// tokens is the API auth.Auth. Generate is in accounts.go.
+type tokens struct {
+	authpb.UnsafeAuthServer
+	*Service
+}
+
+// minToken is the shortest life that an access token may be asked for.
+const minToken = time.Minute
+
+// errInvalidToken is matched as text by existing clients, which then fall back
+// from a refresh token to their credentials.
+func errInvalidToken() error {
+	return errors.New(codes.InvalidArgument, "invalid token provided")
+}
+
+// errWrongSecret is one answer for an unknown account and for a wrong secret:
+// who guesses learns nothing.
+func errWrongSecret() error {
+	return errors.New(codes.InvalidArgument, "Secret not correct, or no such account: check the id, the password and the namespace")
+}
+
+// Inspect implements the RPC.
+func (s tokens) Inspect(ctx context.Context, req *authpb.InspectRequest) (*authpb.InspectResponse, error) {
+	c, err := s.verifier.Verify(ctx, req.GetToken())
+	switch {
+	case err == identity.ErrExpired, err == identity.ErrInvalid:
+		return nil, errInvalidToken()
+	case err != nil:
+		return nil, err
+	}
+	revoked, err := s.changes.isRevoked(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if revoked {
+		return nil, errInvalidToken()
+	}
+	return &authpb.InspectResponse{Account: &authpb.Account{
+		Id: c.ID, Type: c.Type, Metadata: c.Metadata, Scopes: c.Scopes, Issuer: c.Namespace, Name: c.Name,
+	}}, nil
+}
+
+// Token implements the RPC.
+func (s tokens) Token(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
+	switch {
+	case req.GetRefreshToken() != "":
+		return s.renew(ctx, req)
+	case req.GetId() != "" && req.GetSecret() != "":
+		return s.login(ctx, req)
+	default:
+		return nil, errors.New(codes.InvalidArgument, "Credentials or a refresh token required")
+	}
+}
+
+func (s tokens) renew(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
+	session, generation, ok := s.refresh.open(req.GetRefreshToken())
+	if !ok {
+		return nil, errInvalidToken()
+	}
+	a, next, err := s.db.rotate(ctx, session, generation)
+	if err == errReused {
+		s.log.WarnContext(ctx, "refresh token used again: session ended", "namespace", a.Namespace, "account", a.ID)
+	}
+	if err == errReused || err == errNoSession {
+		return nil, errInvalidToken()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.answer(a, s.refresh.token(session, next), req.GetTokenExpiry())
+}
+
+func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
+	if len(req.GetId()) > maxID || len(req.GetSecret()) > maxSecret {
+		return nil, errWrongSecret()
+	}
+	namespace := req.GetOptions().GetNamespace()
+	if namespace == "" {
+		namespace = identity.Platform
+	}
+	a, err := s.find(ctx, namespace, req.GetId())
+	if err != nil && err != errNoAccount {
+		return nil, err
+	}
+	if err := s.prove(ctx, attempt{namespace, req.GetId(), rpc.OriginOf(ctx).Address}, a, req.GetSecret()); err != nil {
+		return nil, err
+	}
+	life := s.opts.Session
+	if a.Type == identity.Service {
+		life += s.opts.ServiceToken
+	}
+	session := newSession()
+	if err := s.db.createSession(ctx, a, session, life); err != nil {
+		return nil, err
+	}
+	return s.answer(a, s.refresh.token(session, 0), req.GetTokenExpiry())
+}
+
+// find looks up who logs in: an id or a name of the namespace. People need not
+// know their namespace, existing clients send "micro" for it.
+func (s tokens) find(ctx context.Context, namespace, id string) (account, error) {
+	a, err := s.db.accountOrName(ctx, namespace, id)
+	if err == errNoAccount && namespace == identity.Platform {
+		return s.db.person(ctx, id)
+	}
+	return a, err
+}
+
+// prove checks a secret; a is the zero account when there is none of that id.
+// A random secret is compared at once, since nobody guesses one, so that many
+// services can start at the same time. All else takes as long as a password.
+func (s *Service) prove(ctx context.Context, try attempt, a account, secret string) error {
+	if strings.HasPrefix(a.Secret, randomPrefix) && equalSecret(a.Secret, hashRandom(secret)) {
+		return nil
+	}
+	if err := s.failures.check(ctx, try, s.log); err != nil {
+		return err
+	}
+	matches := false
+	var err error
+	if a.Secret == "" || strings.HasPrefix(a.Secret, randomPrefix) {
+		err = s.passwords.Pretend(ctx, secret)
+	} else {
+		matches, err = s.passwords.Match(ctx, secret, a.Secret)
+	}
+	if err != nil {
+		return err
+	}
+	if !matches || a.operator() && rpc.OriginOf(ctx).Containers {
+		s.failures.count(ctx, try, s.log)
+		return errWrongSecret()
+	}
+	// Guesses that were sent all at once passed the first check together.
+	if err := s.failures.check(ctx, try, s.log); err != nil {
+		return err
+	}
+	s.failures.forget(ctx, try, s.log)
+	return nil
+}
+
+// answer makes the access token. The asked life is in seconds.
+func (s tokens) answer(a account, refresh string, asked int64) (*authpb.TokenResponse, error) {
+	life := s.opts.ServiceToken
+	if a.Type != identity.Service {
+		life = s.opts.UserToken
+		if wanted := time.Duration(min(max(asked, 0), 1<<30)) * time.Second; asked > 0 {
+			life = min(life, max(wanted, minToken))
+		}
+	}
+	return s.signer.issue(a, refresh, s.now(), life)
+}
+
+// randomPrefix marks the hash of a secret that is random and long, so that a
+// fast hash is enough.
+const randomPrefix = "sha256:"
+
+func hashRandom(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return randomPrefix + hex.EncodeToString(sum[:])
+}
+
+func equalSecret(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

@@ -1,0 +1,123 @@
+package auth
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/password"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// The limits keep a token far below 16 KiB, which is all that edges accept in a
+// call's metadata.
+const (
+	maxID       = 128
+	maxSecret   = 4096 // what is compared at all
+	maxScopes   = 32
+	maxScope    = 64
+	maxPairs    = 64
+	maxMetadata = 4096 // bytes of all keys and values
+	maxPart     = 256  // of a rule's resource
+)
+
+func checkID(what, id string) error {
+	if len(id) > maxID || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) || strings.TrimSpace(id) != id {
+		return errors.New(codes.InvalidArgument, "%s must have at most %d bytes, no control characters, and no space at its ends", what, maxID)
+	}
+	return nil
+}
+
+// checkNamespace checks a name that an operator or a component gave: others
+// can only mean their own.
+func checkNamespace(namespace string) error {
+	ok := len(namespace) > 0 && len(namespace) <= 63
+	for i, c := range namespace {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' && i > 0)
+	}
+	if !ok {
+		return errors.New(codes.InvalidArgument, "a namespace has 1 to 63 lower-case letters, digits and hyphens")
+	}
+	return nil
+}
+
+func checkSecret(secret string) error {
+	if len(secret) < password.MinLength || len(secret) > password.MaxLength {
+		return errors.New(codes.InvalidArgument, "a secret must have %d to %d bytes", password.MinLength, password.MaxLength)
+	}
+	return nil
+}
+
+func checkAccount(a account) error {
+	if err := checkID("an id", a.ID); err != nil {
+		return err
+	}
+	if err := checkID("a name", a.Name); err != nil {
+		return err
+	}
+	if err := checkNamespace(a.Namespace); err != nil {
+		return err
+	}
+	if a.Type != identity.User && a.Type != identity.Service {
+		return errors.New(codes.InvalidArgument, "type must be %q or %q", identity.User, identity.Service)
+	}
+	if len(a.Scopes) > maxScopes {
+		return errors.New(codes.InvalidArgument, "an account may have %d scopes, these are %d", maxScopes, len(a.Scopes))
+	}
+	for _, scope := range a.Scopes {
+		if err := checkScope(scope); err != nil {
+			return err
+		}
+		if scope == "" || scope == "*" || scope == "+" {
+			return errors.New(codes.InvalidArgument, "scope %q cannot be given to an account", scope)
+		}
+	}
+	size := 0
+	for k, v := range a.Metadata {
+		size += len(k) + len(v)
+	}
+	if len(a.Metadata) > maxPairs || size > maxMetadata {
+		return errors.New(codes.InvalidArgument, "metadata may have %d pairs and %d bytes, this has %d and %d", maxPairs, maxMetadata, len(a.Metadata), size)
+	}
+	return nil
+}
+
+func checkScope(scope string) error {
+	bad := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == ',' }
+	if len(scope) > maxScope || strings.ContainsFunc(scope, bad) {
+		return errors.New(codes.InvalidArgument, "a scope must have at most %d bytes, no spaces and no commas", maxScope)
+	}
+	return nil
+}
+
+// checkRule speaks as existing clients know it.
+func checkRule(r *authpb.Rule) error {
+	switch {
+	case r == nil:
+		return errors.New(codes.InvalidArgument, "Rule missing")
+	case r.GetId() == "":
+		return errors.New(codes.InvalidArgument, "ID missing")
+	case r.GetResource() == nil:
+		return errors.New(codes.InvalidArgument, "Resource missing")
+	case r.GetAccess() == authpb.Access_UNKNOWN:
+		return errors.New(codes.InvalidArgument, "Access missing")
+	case r.GetAccess() != authpb.Access_GRANTED && r.GetAccess() != authpb.Access_DENIED:
+		return errors.New(codes.InvalidArgument, "access must be GRANTED or DENIED")
+	}
+	if err := checkID("an id", r.GetId()); err != nil {
+		return err
+	}
+	if err := checkScope(r.GetScope()); err != nil {
+		return err
+	}
+	for _, part := range []string{r.GetResource().GetType(), r.GetResource().GetName(), r.GetResource().GetEndpoint()} {
+		if part == "" || len(part) > maxPart || strings.ContainsFunc(part, unicode.IsControl) {
+			return errors.New(codes.InvalidArgument, "type, name and endpoint of a resource must have 1 to %d bytes; * stands for any", maxPart)
+		}
+	}
+	return nil
+}
