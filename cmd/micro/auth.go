@@ -44,7 +44,7 @@ func during(x *client, what string, err error) error {
 		return nil
 	}
 	text, code := x.Explain(err)
-	return withExit(code, fmt.Errorf("%s: %s", what, text))
+	return fail(code, "%s: %s", what, text)
 }
 
 func (c *cli) done(x *client, text string, err error) error {
@@ -177,7 +177,7 @@ all accounts of the namespace, + all accounts of the platform.`,
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			parts := strings.Split(resource, ":")
 			if len(parts) != 3 {
-				return withExit(exitFailed, fmt.Errorf("Invalid resource, must be in the format type:name:endpoint"))
+				return fail(exitFailed, "Invalid resource, must be in the format type:name:endpoint")
 			}
 			value, ok := map[string]authpb.Access{"granted": authpb.Access_GRANTED, "denied": authpb.Access_DENIED}[access]
 			if !ok {

@@ -90,7 +90,7 @@ func serviceAndEndpoint(cmd *cobra.Command, args []string) error {
 		return exactly("SERVICE", "ENDPOINT")(cmd, args)
 	}
 	if handler, method, ok := strings.Cut(args[1], "."); !ok || handler == "" || method == "" {
-		return withExit(remote.ExitBadMethod, fmt.Errorf("Method name %q invalid format. Expecting service.endpoint, such as Helloworld.Call", args[1]))
+		return fail(remote.ExitBadMethod, "Method name %q invalid format. Expecting service.endpoint, such as Helloworld.Call", args[1])
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (o *caller) prepare(x *client, args []string) (remote.Call, grpc.ClientConn
 		return call, nil, err
 	}
 	if call.Body, err = requestBody(strings.Join(args[2:], " ")); err != nil {
-		return call, nil, withExit(exitFailed, fmt.Errorf("Error creating request: %w", err))
+		return call, nil, fail(exitFailed, "Error creating request: %v", err)
 	}
 	if o.address == "" {
 		return call, x.Conn, nil
@@ -151,7 +151,7 @@ func (c *cli) printAnswer(rsp []byte, raw bool) error {
 	}
 	var b bytes.Buffer
 	if err := json.Indent(&b, rsp, "", "\t"); err != nil {
-		return withExit(remote.ExitBadMethod, fmt.Errorf("Error while trying to format the response: %w (--output raw prints it as it is)", err))
+		return fail(remote.ExitBadMethod, "Error while trying to format the response: %v (--output raw prints it as it is)", err)
 	}
 	_, err := fmt.Fprintln(c.Out, terminal.Inert(b.String()))
 	return err

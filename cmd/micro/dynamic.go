@@ -31,7 +31,7 @@ func (c *cli) dynamic(cmd *cobra.Command, args []string) error {
 		service, domain, err := x.find(ctx, args[0])
 		_, mistyped := suggestion(cmd.Root(), args[0])
 		if errors.Code(err) == codes.NotFound || errors.Code(err) == codes.Unavailable && mistyped {
-			return withExit(exitFailed, notFound(cmd, args[0]))
+			return notFound(cmd, args[0])
 		}
 		if err != nil {
 			return err
@@ -99,5 +99,5 @@ func notFound(cmd *cobra.Command, name string) error {
 	if like, ok := suggestion(cmd.Root(), name); ok {
 		next = fmt.Sprintf("did you mean %q?", "micro "+like)
 	}
-	return fmt.Errorf("Unrecognized micro command: %s. Please refer to 'micro --help'; %s", name, next)
+	return fail(exitFailed, "Unrecognized micro command: %s. Please refer to 'micro --help'; %s", name, next)
 }

@@ -37,6 +37,17 @@ func withExit(code int, err error) error {
 	return exitError{error: err, code: code}
 }
 
+// fail is an error with the exit code it leads to. Its text is shown as it is:
+// scripts look for some, capital letters and all.
+func fail(code int, format string, args ...any) error {
+	return exitError{error: text(fmt.Sprintf(format, args...)), code: code}
+}
+
+// text is an error that is shown to a person as it is.
+type text string
+
+func (t text) Error() string { return string(t) }
+
 // usage is an error of the one who typed.
 func usage(format string, args ...any) error {
 	return exitError{error: fmt.Errorf(format, args...), code: exitUsage, typed: true}
@@ -53,8 +64,8 @@ func (x *client) explained(err error) error {
 	if err == nil || errors.As(err, &decided) || !remote && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	text, code := x.Explain(err)
-	return exitError{error: fmt.Errorf("%s", text), code: code}
+	reason, code := x.Explain(err)
+	return fail(code, "%s", reason)
 }
 
 // plainExit are the commands whose every failure is exit code 1, whatever the

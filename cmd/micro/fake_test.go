@@ -30,7 +30,6 @@ type fakePlatform struct {
 	runtimepb.UnimplementedRuntimeServer
 
 	mu       sync.Mutex
-	code     string
 	services map[string]*runtimepb.Service
 	uploads  map[string][]string // names in the last upload of a service
 }

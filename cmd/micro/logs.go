@@ -40,13 +40,13 @@ func logsCommand(c *cli) *cobra.Command {
 			case ctx.Err() != nil:
 				return err // Ctrl-C is how following ends
 			case errors.Code(err) == codes.NotFound:
-				return withExit(exitFailed, fmt.Errorf("Service not found: \"micro status\" lists what is deployed"))
+				return fail(exitFailed, "Service not found: \"micro status\" lists what is deployed")
 			case err != nil:
 				text, code := x.Explain(err)
 				if code == remote.ExitError {
 					code = remote.ExitOther
 				}
-				return withExit(code, fmt.Errorf("Error reading logs: %s", text))
+				return fail(code, "Error reading logs: %s", text)
 			}
 			return nil
 		}),

@@ -153,7 +153,7 @@ func (c *cli) follow(ctx context.Context, x *client, p *progress, s *runtimepb.S
 	p.rest()
 	switch {
 	case ctx.Err() != nil:
-		return withExit(exitInterrupted, fmt.Errorf("No longer waiting: the deploy of %s goes on. \"micro status %s\" shows how far it is, \"micro kill %s\" stops it.", s.GetName(), s.GetName(), s.GetName()))
+		return fail(exitInterrupted, "No longer waiting: the deploy of %s goes on. \"micro status %s\" shows how far it is, \"micro kill %s\" stops it.", s.GetName(), s.GetName(), s.GetName())
 	case err != nil:
 		return err
 	case last.GetStatus() == statusRunning:
@@ -221,7 +221,7 @@ func (c *cli) failed(ctx context.Context, x *client, s *runtimepb.Service, last 
 	if last.GetStatus() != statusError {
 		reason = "it was replaced or stopped before it ran"
 	}
-	return withExit(exitFailed, fmt.Errorf("error: %s does not run: %s", s.GetName(), reason))
+	return fail(exitFailed, "error: %s does not run: %s", s.GetName(), reason)
 }
 
 // howToCall prints what to type next.

@@ -257,7 +257,7 @@ func (c *cli) update(ctx context.Context, x *client, d *deployment, t *target) (
 	})
 	if errors.Code(err) == codes.NotFound {
 		name := t.service.GetName()
-		return 0, withExit(remote.ExitError, fmt.Errorf("%s does not run yet: \"micro run\" deploys it first", name))
+		return 0, fail(remote.ExitError, "%s does not run yet: \"micro run\" deploys it first", name)
 	}
 	return rsp.GetRevision(), err
 }

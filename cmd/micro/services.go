@@ -57,7 +57,7 @@ func getCommand(c *cli) *cobra.Command {
 		}
 		rsp, err := registrypb.NewRegistryClient(x.Conn).GetService(ctx, &registrypb.GetRequest{Service: args[0], Options: &registrypb.Options{Domain: x.Namespace}})
 		if errors.Code(err) == codes.NotFound || err == nil && len(rsp.GetServices()) == 0 {
-			return withExit(remote.ExitOther, fmt.Errorf("service not found"))
+			return fail(remote.ExitOther, "service not found")
 		}
 		if err != nil {
 			return err

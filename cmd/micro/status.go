@@ -129,7 +129,7 @@ func killCommand(c *cli) *cobra.Command {
 				})
 				if err != nil {
 					text, code := x.Explain(err)
-					return withExit(cmp.Or(code, remote.ExitOther), fmt.Errorf("%s: %s", name, text))
+					return fail(cmp.Or(code, remote.ExitOther), "%s: %s", name, text)
 				}
 			}
 			return nil

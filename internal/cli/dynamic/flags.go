@@ -45,7 +45,7 @@ func Parse(args []string) (Arguments, error) {
 		}
 		name, value, has := strings.Cut(arg[2:], "=")
 		if name == "" {
-			return a, fmt.Errorf("Invalid flag: %s", arg)
+			return a, invalidFlag(arg)
 		}
 		if !has && i+1 < len(args) && !strings.HasPrefix(args[i+1], "--") {
 			i++
@@ -131,6 +131,10 @@ func field(fields []*registrypb.Value, name string) *registrypb.Value {
 	}
 	return nil
 }
+
+type invalidFlag string
+
+func (f invalidFlag) Error() string { return "Invalid flag: " + string(f) + ": write --name=value" }
 
 type unknownFlag struct {
 	name  string
