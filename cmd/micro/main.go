@@ -75,7 +75,7 @@ func (c *cli) addCommands(root *cobra.Command) {
 		commands []*cobra.Command
 	}{
 		{"Your account:", []*cobra.Command{signupCommand(c), loginCommand(c), logoutCommand(c), userCommand(c), envCommand(c), authCommand(c)}},
-		{"Your services:", []*cobra.Command{runCommand(c), updateCommand(c), killCommand(c), statusCommand(c), logsCommand(c)}},
+		{"Your services:", []*cobra.Command{newCommand(c), genCommand(c), runCommand(c), updateCommand(c), killCommand(c), statusCommand(c), logsCommand(c)}},
 		{"Calling:", []*cobra.Command{servicesCommand(c), getCommand(c), callCommand(c), streamCommand(c)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
