@@ -1,7 +1,6 @@
 package modproxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,10 +22,10 @@ func (m *Module) Project(name string) (mod, sum []byte, err error) {
 	return mod, m.alignSum(nil), nil
 }
 
-// Align makes the project in dir use this version of the framework, and what
-// that requires at least. It answers the version that the project named before,
-// or "" when there was nothing to do: it does not use the framework, has a copy
-// of it (a replace line, a vendor folder), or has this version already.
+// Align makes the project in dir use this version of the framework, and at least
+// what that requires. It answers the version that the project named before, or
+// "" when there was nothing to do: it does not use the framework, has a copy of
+// it (a replace line, a vendor folder), or has this version already.
 func (m *Module) Align(dir string) (from string, err error) {
 	modName, sumName := filepath.Join(dir, "go.mod"), filepath.Join(dir, "go.sum")
 	mod, err := read(modName)
@@ -44,22 +43,32 @@ func (m *Module) Align(dir string) (from string, err error) {
 	if _, err := os.Lstat(filepath.Join(dir, "vendor", "modules.txt")); err == nil {
 		return "", nil
 	}
-	newMod := mod
-	if from != m.Version {
-		if newMod, err = m.alignMod(mod); err != nil {
-			return "", fmt.Errorf("%s: %w", modName, err)
-		}
-	}
-	newSum := m.alignSum(sum)
-	if bytes.Equal(newMod, mod) && bytes.Equal(newSum, sum) {
+	if from == m.Version && m.summed(sum) {
 		return "", nil
 	}
+	if mod, err = m.alignMod(mod); err != nil {
+		return "", fmt.Errorf("%s: %w", modName, err)
+	}
 	// go.sum first: it may have more than go.mod needs, but not less.
-	if err := errors.Join(replace(sumName, newSum), replace(modName, newMod)); err != nil {
+	if err := replace(sumName, m.alignSum(sum)); err != nil {
 		return "", err
 	}
-	return from, nil
+	return from, replace(modName, mod)
 }
+
+// summed says whether a go.sum has the hashes of this version.
+func (m *Module) summed(sum []byte) bool {
+	lines := strings.Split(string(sum), "\n")
+	for _, want := range m.sum() {
+		if !slices.Contains(lines, want) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxFile bounds a go.mod or go.sum. Real ones are under 1 MiB.
+const maxFile = 8 << 20
 
 // read answers nil for a file that is not there. What is not a plain file is
 // left alone: a source may come from anybody.
@@ -73,6 +82,9 @@ func read(name string) ([]byte, error) {
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
 	}
 	return os.ReadFile(name)
 }
@@ -110,6 +122,7 @@ func (m *Module) alignMod(mod []byte) ([]byte, error) {
 		if err := f.AddGoStmt(own.Go.Version); err != nil {
 			return nil, err
 		}
+		f.DropToolchainStmt()
 	}
 	if err := f.AddRequire(Path, m.Version); err != nil {
 		return nil, err

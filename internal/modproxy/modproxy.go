@@ -56,8 +56,8 @@ func New() (*Module, error) {
 }
 
 // sources picks what users compile.
-func sources(fsys fs.FS) ([]zip.File, error) {
-	files := []zip.File{file{"go.mod", goMod}}
+func sources(fsys fs.FS) ([]packedFile, error) {
+	files := []packedFile{{"go.mod", goMod}}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if d != nil && d.Name() == "testdata" {
 			return fs.SkipDir
@@ -66,23 +66,24 @@ func sources(fsys fs.FS) ([]zip.File, error) {
 			return err
 		}
 		b, err := fs.ReadFile(fsys, name)
-		files = append(files, file{name, b})
+		files = append(files, packedFile{name, b})
 		return err
 	})
 	return files, err
 }
 
 // pack makes the files of the module-proxy protocol.
-func pack(files []zip.File) (*Module, error) {
+func pack(files []packedFile) (*Module, error) {
 	content := sha256.New()
-	for _, f := range files { // in the order of their names
-		f := f.(file)
+	zipped := make([]zip.File, 0, len(files))
+	for _, f := range files { // in the order of the walk
+		zipped = append(zipped, f)
 		fmt.Fprintf(content, "%x %s\n", sha256.Sum256(f.content), f.name)
 	}
 	// A letter comes first, since a number of a version must not begin with 0.
 	m := &Module{Version: fmt.Sprintf("%s-h%x", release, content.Sum(nil)[:8])}
 	var packed bytes.Buffer
-	if err := zip.Create(&packed, module.Version{Path: Path, Version: m.Version}, files); err != nil {
+	if err := zip.Create(&packed, module.Version{Path: Path, Version: m.Version}, zipped); err != nil {
 		return nil, fmt.Errorf("pack the framework: %w", err)
 	}
 	m.zip = packed.Bytes()
@@ -91,13 +92,13 @@ func pack(files []zip.File) (*Module, error) {
 }
 
 // hash computes what go.sum has: one hash over the files, one over go.mod.
-func (m *Module) hash(files []zip.File) error {
+func (m *Module) hash(files []packedFile) error {
 	prefix := Path + "@" + m.Version + "/"
 	content := map[string][]byte{}
 	var names []string
 	for _, f := range files {
-		names = append(names, prefix+f.Path())
-		content[prefix+f.Path()] = f.(file).content
+		names = append(names, prefix+f.name)
+		content[prefix+f.name] = f.content
 	}
 	open := func(name string) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(content[name])), nil
@@ -120,21 +121,23 @@ func (m *Module) sum() []string {
 	}
 }
 
-// file implements zip.File in memory.
-type file struct {
+// packedFile implements zip.File in memory.
+type packedFile struct {
 	name    string
 	content []byte
 }
 
-func (f file) Path() string                 { return f.name }
-func (f file) Lstat() (fs.FileInfo, error)  { return f, nil }
-func (f file) Open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.content)), nil }
+func (f packedFile) Path() string                { return f.name }
+func (f packedFile) Lstat() (fs.FileInfo, error) { return f, nil }
+func (f packedFile) Open() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(f.content)), nil
+}
 
-// The rest makes a file its own fs.FileInfo.
+// The rest makes it its own fs.FileInfo.
 
-func (f file) Name() string       { return path.Base(f.name) }
-func (f file) Size() int64        { return int64(len(f.content)) }
-func (f file) Mode() fs.FileMode  { return 0o644 }
-func (f file) ModTime() time.Time { return time.Time{} }
-func (f file) IsDir() bool        { return false }
-func (f file) Sys() any           { return nil }
+func (f packedFile) Name() string       { return path.Base(f.name) }
+func (f packedFile) Size() int64        { return int64(len(f.content)) }
+func (f packedFile) Mode() fs.FileMode  { return 0o644 }
+func (f packedFile) ModTime() time.Time { return time.Time{} }
+func (f packedFile) IsDir() bool        { return false }
+func (f packedFile) Sys() any           { return nil }
