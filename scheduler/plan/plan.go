@@ -1,0 +1,212 @@
+package plan
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ID names a deployment: one revision of a version of a service.
+type ID struct {
+	Namespace string
+	Service   string
+	Version   string
+	Revision  int64
+}
+
+func (id ID) String() string {
+	return fmt.Sprintf("%s/%s@%s#%d", id.Namespace, id.Service, id.Version, id.Revision)
+}
+
+// Compare orders IDs, for lists that are always the same.
+func (id ID) Compare(other ID) int {
+	return cmp.Or(strings.Compare(id.Namespace, other.Namespace), strings.Compare(id.Service, other.Service),
+		strings.Compare(id.Version, other.Version), cmp.Compare(id.Revision, other.Revision))
+}
+
+// Deployment is what shall run.
+type Deployment struct {
+	ID        ID
+	Image     string   // by content: "sha256:..."
+	Env       []string // KEY=value
+	Command   []string // in place of the image's entrypoint
+	Args      []string
+	Instances int
+}
+
+// Limits bound each container.
+type Limits struct {
+	Memory  int64 // bytes, files in temporary directories included
+	Reserve int64 // bytes of memory that a host must have left
+	CPUs    float64
+	Pids    int64
+	Tmp     int64 // bytes of each temporary directory
+}
+
+// Config is what a plan depends on beside the deployment.
+type Config struct {
+	Cluster string // whose it is, where several platforms share a Docker host
+	Edge    string // host:port at which containers reach the edge
+	Limits  Limits
+}
+
+// Port is where a service is asked to listen.
+const Port = 8080
+
+// Home is the home directory of services, as the builder's images have it.
+// Micro services of every version write there when they start.
+const Home = "/home/micro"
+
+// The labels of everything that the scheduler makes in Docker.
+const (
+	LabelCluster   = "micro.cluster"
+	LabelPart      = "micro.part"
+	LabelNamespace = "micro.namespace"
+	LabelService   = "micro.service"
+	LabelVersion   = "micro.version"
+	LabelRevision  = "micro.revision"
+	LabelHash      = "micro.hash" // of the plan: the same hash means that there is nothing to do
+)
+
+// Part is the value of LabelPart.
+const Part = "scheduler"
+
+// Service is what Docker is asked for.
+type Service struct {
+	ID        ID
+	Name      string // a DNS label, at most 63 characters
+	Network   string // the namespace's, likewise
+	Image     string
+	Env       []string
+	Command   []string
+	Args      []string
+	Instances int
+	Limits    Limits
+	Labels    map[string]string
+	Hash      string
+}
+
+// New plans a deployment, or says what is wrong with it.
+func New(d Deployment, c Config) (Service, error) {
+	if err := validate(d); err != nil {
+		return Service{}, err
+	}
+	s := Service{
+		ID: d.ID, Name: Name(c.Cluster, d.ID), Network: Network(c.Cluster, d.ID.Namespace),
+		Image: d.Image, Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
+		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID),
+	}
+	s.Hash = hash(s)
+	return s, nil
+}
+
+// Labels are the labels of a deployment's containers. LabelHash is not among
+// them: it would make every container new.
+func Labels(cluster string, id ID) map[string]string {
+	return map[string]string{
+		LabelCluster: cluster, LabelPart: Part, LabelNamespace: id.Namespace,
+		LabelService: id.Service, LabelVersion: id.Version, LabelRevision: strconv.FormatInt(id.Revision, 10),
+	}
+}
+
+// FromLabels is the way back. It is false for labels that Labels did not make.
+func FromLabels(labels map[string]string) (ID, bool) {
+	revision, err := strconv.ParseInt(labels[LabelRevision], 10, 64)
+	id := ID{labels[LabelNamespace], labels[LabelService], labels[LabelVersion], revision}
+	return id, err == nil && labels[LabelPart] == Part && id.Check() == nil
+}
+
+// environment adds what the platform gives to every container. It wins over
+// the deployment's own: the platform relies on it.
+func environment(own []string, edge string) []string {
+	given := []string{
+		fmt.Sprintf("PORT=%d", Port),
+		fmt.Sprintf("MICRO_SERVICE_ADDRESS=:%d", Port), // Micro v3
+		"MICRO_PROXY=" + edge,                          // Micro v3
+		"MICRO_SERVICE_NETWORK=" + edge,                // Micro v4
+		"HOME=" + Home, "USER=micro",
+	}
+	names := map[string]bool{}
+	for _, e := range given {
+		names[key(e)] = true
+	}
+	out := slices.DeleteFunc(slices.Clone(own), func(e string) bool { return names[key(e)] })
+	return append(out, given...)
+}
+
+func key(env string) string {
+	k, _, _ := strings.Cut(env, "=")
+	return k
+}
+
+// Name is the name of a deployment's Swarm service: readable, and unique by the
+// hash at its end, however its parts are written.
+func Name(cluster string, id ID) string {
+	return name(cluster, id.String(), id.Namespace, id.Service, strconv.FormatInt(id.Revision, 10))
+}
+
+// Network is the name of a namespace's network.
+func Network(cluster, namespace string) string {
+	return name(cluster, "network of "+namespace, namespace)
+}
+
+// Bridge is the name of the network's interface on a host, at most 15
+// characters. All start with "mu", so that a firewall can tell them.
+func Bridge(cluster, namespace string) string {
+	return "mu" + digest("bridge", cluster, namespace)[:12]
+}
+
+const maxName = 63 // Swarm's limit, since names are DNS labels
+
+func name(cluster, unique string, words ...string) string {
+	for i, w := range words {
+		words[i] = word(w)
+	}
+	head := "micro-" + word(cluster) + "-" + strings.Join(words, "-")
+	tail := digest(cluster, unique)[:12]
+	if room := maxName - len(tail) - 1; len(head) > room {
+		head = head[:room]
+	}
+	return strings.TrimRight(head, "-") + "-" + tail
+}
+
+// word makes a part of a DNS label of any text.
+func word(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		if b.Len() == 20 {
+			break
+		}
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			b.WriteRune(r)
+		} else {
+			b.WriteByte('-')
+		}
+	}
+	return strings.Trim(b.String(), "-")
+}
+
+// hash covers everything that Docker is told.
+func hash(s Service) string {
+	s.Hash = ""
+	b, err := json.Marshal(s) // maps in the order of their keys
+	if err != nil {
+		panic(err) // strings and numbers always marshal
+	}
+	return digest(string(b))
+}
+
+// digest is a hash of texts, each with its length so that they cannot run into
+// each other.
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

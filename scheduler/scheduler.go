@@ -1,0 +1,170 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pg"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
+	"github.com/micro/platform/scheduler/swarm"
+)
+
+// Options come from MICRO_SCHEDULER_*.
+type Options struct {
+	EdgeAddress string        `env:"EDGE_ADDRESS" default:":8081"         help:"where containers reach the proxy, host:port; without a host it is the address of this host that containers reach"`
+	Subnets     netip.Prefix  `env:"SUBNETS"      default:"10.201.0.0/16" help:"the networks of namespaces are cut out of it, 62 addresses each"`
+	Start       time.Duration `env:"START"        default:"30s"           help:"how long a container may take until its port answers"`
+	Memory      int64         `env:"MEMORY"       default:"268435456"     help:"bytes of memory of a container, its temporary files included"`
+	Reserve     int64         `env:"RESERVE"      default:"33554432"      help:"bytes of memory that a host must have left for a container to go there"`
+	CPUs        float64       `env:"CPUS"         default:"1"             help:"processors of a container"`
+	Pids        int64         `env:"PIDS"         default:"256"           help:"processes and threads of a container"`
+	Tmp         int64         `env:"TMP"          default:"67108864"      help:"bytes of a container's /tmp, and of its home, both in memory"`
+}
+
+func (o Options) check() error {
+	switch {
+	case !o.Subnets.Addr().Is4() || o.Subnets.Bits() > swarm.NetworkBits || o.Subnets.Bits() < 8:
+		return fmt.Errorf("MICRO_SCHEDULER_SUBNETS is %s: it must be IPv4 and between /8 and /%d", o.Subnets, swarm.NetworkBits)
+	case o.Start <= 0 || o.Memory < 6<<20 || o.CPUs <= 0 || o.Pids < 8 || o.Tmp <= 0 || o.Reserve < 0:
+		return fmt.Errorf("MICRO_SCHEDULER_START, MEMORY (at least 6 MiB), CPUS, PIDS (at least 8) and TMP must be positive")
+	}
+	if _, _, err := net.SplitHostPort(o.EdgeAddress); err != nil {
+		return fmt.Errorf("MICRO_SCHEDULER_EDGE_ADDRESS: %w", err)
+	}
+	return nil
+}
+
+// Component runs the scheduler, alone or beside the others.
+var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	docker, err := dockerhost.New()
+	if err != nil {
+		return err
+	}
+	h.OnStop(func(context.Context) { docker.Close() })
+	driver := swarm.New(docker, swarm.Options{
+		Cluster: h.Platform.ClusterID(), Subnets: o.Subnets, Start: o.Start, Local: dockerhost.Local(docker),
+	}, h.Log)
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	schedulerpb.RegisterSchedulerServer(s, New(driver, h.Platform.ClusterID(), o))
+	h.Go("watch", driver.Run)
+	h.Go("tend", func(ctx context.Context) error {
+		return pg.Lead(ctx, pool, "scheduler "+h.Platform.ClusterID(), driver.TendLoop)
+	})
+	return h.Serve(s)
+})
+
+// Service implements the Scheduler RPCs.
+type Service struct {
+	schedulerpb.UnsafeSchedulerServer
+
+	driver  *swarm.Driver
+	cluster string
+	opts    Options
+}
+
+// New makes a Service.
+func New(driver *swarm.Driver, cluster string, o Options) *Service {
+	return &Service{driver: driver, cluster: cluster, opts: o}
+}
+
+// Apply implements the RPC. Any scheduler may answer it: two at once come to
+// the same, since Docker lets only one of them make a service.
+func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*schedulerpb.ApplyResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	edge, err := s.edge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := req.GetDeployment()
+	p, err := plan.New(plan.Deployment{
+		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
+		Instances: int(d.GetInstances()),
+	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits()})
+	if err != nil {
+		return nil, err
+	}
+	return &schedulerpb.ApplyResponse{}, s.driver.Apply(ctx, p)
+}
+
+func (s *Service) limits() plan.Limits {
+	o := s.opts
+	return plan.Limits{Memory: o.Memory, Reserve: o.Reserve, CPUs: o.CPUs, Pids: o.Pids, Tmp: o.Tmp}
+}
+
+// edge answers where containers reach the proxy. Docker's own address is asked
+// for each time: it need not have been there at the start.
+func (s *Service) edge(ctx context.Context) (string, error) {
+	host, port, err := net.SplitHostPort(s.opts.EdgeAddress)
+	if err != nil || host != "" {
+		return s.opts.EdgeAddress, err
+	}
+	a, err := dockerhost.Gateway(ctx)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(a.String(), port), nil
+}
+
+// Remove implements the RPC.
+func (s *Service) Remove(ctx context.Context, req *schedulerpb.RemoveRequest) (*schedulerpb.RemoveResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	id := id(req.GetId())
+	if err := id.Check(); err != nil {
+		return nil, err
+	}
+	return &schedulerpb.RemoveResponse{}, s.driver.Remove(ctx, id)
+}
+
+// List implements the RPC.
+func (s *Service) List(ctx context.Context, _ *schedulerpb.ListRequest) (*schedulerpb.ListResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	all, err := s.driver.List()
+	return &schedulerpb.ListResponse{Deployments: all}, err
+}
+
+// Watch implements the RPC.
+func (s *Service) Watch(_ *schedulerpb.WatchRequest, stream schedulerpb.Scheduler_WatchServer) error {
+	if err := identity.RequireComponent(stream.Context()); err != nil {
+		return err
+	}
+	return s.driver.Watch(stream.Context(), stream.Send)
+}
+
+// Logs implements the RPC.
+func (s *Service) Logs(req *schedulerpb.LogsRequest, stream schedulerpb.Scheduler_LogsServer) error {
+	if err := identity.RequireComponent(stream.Context()); err != nil {
+		return err
+	}
+	id := id(req.GetId())
+	if err := id.Check(); err != nil {
+		return err
+	}
+	return s.driver.Logs(stream.Context(), id, int(req.GetCount()), req.GetFollow(), stream.Send)
+}
+
+func id(p *schedulerpb.ID) plan.ID {
+	return plan.ID{Namespace: p.GetNamespace(), Service: p.GetService(), Version: p.GetVersion(), Revision: p.GetRevision()}
+}

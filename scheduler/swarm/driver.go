@@ -1,0 +1,175 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/swarm"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// Options are a Driver's settings.
+type Options struct {
+	Cluster string        // whose deployments these are
+	Subnets netip.Prefix  // the namespaces' networks are cut out of it
+	Start   time.Duration // how long a container may take until its port answers
+	// Local says that Docker's containers run on this machine: their processes
+	// can be looked at.
+	Local bool
+}
+
+// Driver runs deployments on one Docker.
+type Driver struct {
+	engine Engine
+	opts   Options
+	log    *slog.Logger
+	now    func() time.Time
+	hub    *hub
+	wake   chan struct{} // holds one when there is something to look at
+
+	changes sync.Mutex // held while services and networks are made or removed
+
+	// The rest is the observing goroutine's own.
+	containers map[string]*watched // by container
+	reasons    map[string]string   // by task that ended
+}
+
+// New makes a Driver. Run makes it look at Docker.
+func New(engine Engine, o Options, log *slog.Logger) *Driver {
+	return &Driver{
+		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1),
+		containers: map[string]*watched{}, reasons: map[string]string{},
+	}
+}
+
+// tries is how often a change is tried that another one came in between of.
+const tries = 4
+
+// Apply makes a service exist as planned. Where it does already, nothing
+// happens.
+func (d *Driver) Apply(ctx context.Context, s plan.Service) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	d.changes.Lock()
+	defer d.changes.Unlock()
+	defer d.look()
+	for try := 1; ; try++ {
+		err := d.apply(ctx, s)
+		if err == nil || try == tries || !outdated(err) {
+			return d.explain(err)
+		}
+	}
+}
+
+// outdated says whether an error may be gone at the next try: another process
+// was faster.
+func outdated(err error) bool {
+	return errdefs.IsConflict(err) || errdefs.IsAlreadyExists(err) || errdefs.IsNotFound(err) ||
+		errors.Code(err) == codes.Aborted
+}
+
+func (d *Driver) apply(ctx context.Context, s plan.Service) error {
+	want := spec(s)
+	is, _, err := d.engine.ServiceInspectWithRaw(ctx, s.Name, swarm.ServiceInspectOptions{})
+	switch {
+	case isGone(err):
+		if err := d.ensureNetwork(ctx, s.ID.Namespace); err != nil {
+			return err
+		}
+		if _, err := d.engine.ServiceCreate(ctx, want, swarm.ServiceCreateOptions{}); err != nil {
+			return fmt.Errorf("create service %s: %w", s.Name, err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("inspect service %s: %w", s.Name, err)
+	case is.Spec.Labels[plan.LabelHash] == s.Hash:
+		return nil
+	}
+	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, want, swarm.ServiceUpdateOptions{}); err != nil {
+		// Docker has no code of its own for a version that is outdated.
+		return errors.New(codes.Aborted, "%s was changed at the same time, try again", s.ID).Because(err)
+	}
+	return nil
+}
+
+// removePoll is how often Remove looks whether the containers are gone.
+const removePoll = 200 * time.Millisecond
+
+// Remove stops a deployment and waits until its containers are gone; then the
+// namespace's network goes too, if nothing uses it any more.
+func (d *Driver) Remove(ctx context.Context, id plan.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, grace+callTimeout)
+	defer cancel()
+	defer d.look()
+	if err := d.engine.ServiceRemove(ctx, plan.Name(d.opts.Cluster, id)); err != nil && !isGone(err) {
+		return d.explain(fmt.Errorf("remove service of %s: %w", id, err))
+	}
+	d.look()
+	for {
+		left, err := d.count(ctx, plan.Labels(d.opts.Cluster, id))
+		if err != nil {
+			return d.explain(err)
+		}
+		if left == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New(codes.DeadlineExceeded, "%d containers of %s are still stopping", left, id)
+		case <-time.After(removePoll):
+		}
+	}
+	return d.explain(d.removeNetwork(ctx, id.Namespace))
+}
+
+// count answers how many containers there are with those labels, in any state.
+func (d *Driver) count(ctx context.Context, labels map[string]string) (int, error) {
+	found, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: d.having(labels)})
+	if err != nil {
+		return 0, fmt.Errorf("list containers: %w", err)
+	}
+	return len(found), nil
+}
+
+// having selects what this cluster's scheduler made, with those labels too.
+func (d *Driver) having(labels map[string]string) filters.Args {
+	f := filters.NewArgs(filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster), filters.Arg("label", plan.LabelPart+"="+plan.Part))
+	for k, v := range labels {
+		f.Add("label", k+"="+v)
+	}
+	return f
+}
+
+// look makes the observer look at Docker now.
+func (d *Driver) look() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// List answers the state of every deployment.
+func (d *Driver) List() ([]*schedulerpb.Status, error) {
+	all, known, err := d.hub.list()
+	if err == nil && !known {
+		err = errors.New(codes.Unavailable, "Docker was not looked at yet, try again")
+	}
+	return all, err
+}
+
+// Watch sends the state of every deployment, a Status with ready set, and then
+// each change, the latest where there are several.
+func (d *Driver) Watch(ctx context.Context, send func(*schedulerpb.Status) error) error {
+	return d.hub.watch(ctx, send)
+}

@@ -1,0 +1,212 @@
+package swarm
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/micro/platform/internal/dockerhost"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+const (
+	starting = schedulerpb.Status_STARTING
+	running  = schedulerpb.Status_RUNNING
+	failed   = schedulerpb.Status_FAILED
+	gone     = schedulerpb.Status_GONE
+)
+
+func TestServiceRunsLockedDown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	began := time.Now()
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	t.Logf("Apply to RUNNING: %v", time.Since(began))
+	if len(st.GetInstances()) != 1 || !strings.HasSuffix(st.GetInstances()[0].GetAddress(), ":8080") || st.GetInstances()[0].GetStarted() == 0 {
+		t.Errorf("instances = %v", st.GetInstances())
+	}
+	env := get(t, st, "/env", nil)
+	for _, want := range []string{"PORT=8080\n", "MICRO_SERVICE_ADDRESS=:8080\n", "MICRO_PROXY=172.17.0.1:8081\n", "MICRO_SERVICE_NETWORK=172.17.0.1:8081\n", "OWN=yes\n"} {
+		if !strings.Contains(env, want) {
+			t.Errorf("no %q in\n%s", want, env)
+		}
+	}
+	status := get(t, st, "/status", nil)
+	for _, want := range []string{"Uid:\t65532", "CapBnd:\t0000000000000000", "Seccomp:\t2"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("no %q in\n%s", want, status)
+		}
+	}
+	for path, want := range map[string]string{"/tmp/x": "<nil>", plan.Home + "/x": "<nil>", "/x": "read-only file system"} {
+		if got := get(t, st, "/write", url.Values{"path": {path}}); !strings.Contains(got, want) {
+			t.Errorf("write %s = %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestApplyTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	first := b.wait(t, s.ID, running)
+	before, _, err := b.engine.ServiceInspectWithRaw(t.Context(), s.Name, swarm.ServiceInspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.apply(t, s)
+	after, _, err := b.engine.ServiceInspectWithRaw(t.Context(), s.Name, swarm.ServiceInspectOptions{})
+	if err != nil || before.Version != after.Version {
+		t.Errorf("version %v became %v, %v", before.Version, after.Version, err)
+	}
+	s.Instances, s.Hash = 2, "another"
+	b.apply(t, s)
+	st := b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return len(s.GetInstances()) == 2 })
+	if st.GetState() != running || first.GetInstances()[0].GetContainer() == "" {
+		t.Errorf("%v", st)
+	}
+}
+
+func TestFailureSaysWhy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"exits at once", []string{"exit", "3"}, []string{"exited with code 3", "panic: no database"}},
+		{"exits well", []string{"exit", "0"}, []string{"exited with code 0"}},
+		{"never listens", []string{"idle"}, []string{"nothing listens on port 8080 ($PORT) after 4s"}},
+		{"listens inside only", []string{"serve", "127.0.0.1:8080"}, []string{"nothing listens on port 8080", "127.0.0.1:8080 only"}},
+		{"eats memory", []string{"eat"}, []string{"more than 64 MiB of memory", "MiB"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			s := b.plan(t, "ns", "bad", tt.args...)
+			began := time.Now()
+			b.apply(t, s)
+			st := b.wait(t, s.ID, failed)
+			t.Logf("%v: %s", time.Since(began), st.GetReason())
+			for _, want := range tt.want {
+				if !strings.Contains(st.GetReason(), want) {
+					t.Errorf("reason = %q, want %q in it", st.GetReason(), want)
+				}
+			}
+		})
+	}
+}
+
+func TestImageMissing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.image = "sha256:" + strings.Repeat("1", 64)
+	s := b.plan(t, "ns", "bad")
+	b.apply(t, s)
+	if st := b.wait(t, s.ID, failed); !strings.Contains(st.GetReason(), "image is not on this host") {
+		t.Errorf("reason = %q", st.GetReason())
+	}
+}
+
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "big", "serve", ":8080")
+	s.Limits.Memory, s.Limits.Reserve = 1<<50, 1<<50
+	b.apply(t, s)
+	if st := b.wait(t, s.ID, failed); !strings.Contains(st.GetReason(), "no host has room") {
+		t.Errorf("reason = %q", st.GetReason())
+	}
+}
+
+// TestAnotherPort is what services on Micro v4 do: they listen where they like.
+func TestAnotherPort(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "v4", "serve", ":34567")
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	if !strings.HasSuffix(st.GetInstances()[0].GetAddress(), ":34567") {
+		t.Errorf("address = %s", st.GetInstances()[0].GetAddress())
+	}
+}
+
+func TestCrashAfterRunning(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	if rsp, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp", st.GetInstances()[0].GetAddress()); err != nil {
+		t.Fatal(err)
+	} else {
+		rsp.Write([]byte("GET /exit HTTP/1.0\r\n\r\n"))
+		defer rsp.Close()
+	}
+	again := b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == starting && s.GetReason() != "" })
+	if !strings.Contains(again.GetReason(), "exited with code 7") {
+		t.Errorf("reason = %q", again.GetReason())
+	}
+	if now := b.wait(t, s.ID, running); now.GetInstances()[0].GetContainer() == st.GetInstances()[0].GetContainer() {
+		t.Error("the container is the same")
+	}
+}
+
+func TestNamespacesAreApart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one, two, peer := b.plan(t, "one", "web", "serve", ":8080"), b.plan(t, "two", "web", "serve", ":8080"), b.plan(t, "one", "peer", "serve", ":8080")
+	addresses := map[plan.ID]*schedulerpb.Status{}
+	for _, s := range []plan.Service{one, two, peer} {
+		b.apply(t, s)
+		addresses[s.ID] = b.wait(t, s.ID, running)
+	}
+	reach := func(to plan.Service) string {
+		return get(t, addresses[one.ID], "/dial", url.Values{"address": {addresses[to.ID].GetInstances()[0].GetAddress()}})
+	}
+	if got := reach(peer); got != "yes\n" {
+		t.Errorf("own namespace: %s", got)
+	}
+	if got := reach(two); !strings.HasPrefix(got, "no") {
+		t.Errorf("another namespace: %s", got)
+	}
+	// The host's address on Docker's bridge, where the proxy listens.
+	gateway, err := dockerhost.Gateway(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(gateway.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := get(t, addresses[two.ID], "/dial", url.Values{"address": {l.Addr().String()}}); got != "yes\n" {
+		t.Errorf("the edge: %s", got)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	b.wait(t, s.ID, running)
+	began := time.Now()
+	for range 2 { // the second time there is nothing to do
+		if err := b.Remove(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("Remove: %v", time.Since(began))
+	b.wait(t, s.ID, gone)
+	if n, err := b.count(t.Context(), nil); err != nil || n != 0 {
+		t.Errorf("%d containers, %v", n, err)
+	}
+}

@@ -1,0 +1,135 @@
+package swarm
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/swarm"
+
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// verdict is the state of a deployment, made of those of its instances.
+type verdict struct {
+	want    int // instances
+	ready   []*schedulerpb.Instance
+	started bool   // a container was started at least once
+	failed  bool   // an instance will not come without help
+	reason  string // of that, or of what is being waited for
+}
+
+func (v verdict) running() bool { return v.want > 0 && len(v.ready) >= v.want }
+
+// settled says whether nothing is on its way.
+func (v verdict) settled() bool { return v.failed || v.running() }
+
+func (v verdict) status(id plan.ID) *schedulerpb.Status {
+	s := &schedulerpb.Status{
+		Id:    &schedulerpb.ID{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision},
+		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready,
+	}
+	switch {
+	case v.running():
+		s.State, s.Reason = schedulerpb.Status_RUNNING, ""
+	case v.failed:
+		s.State = schedulerpb.Status_FAILED
+	case v.started:
+		s.State = schedulerpb.Status_STARTING
+	}
+	return s
+}
+
+// judge looks at the tasks of a service. Those of a slot come one after the
+// other in the place of one instance: the newest counts, and the one before
+// still serves while that starts.
+func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) (verdict, error) {
+	v := verdict{want: replicas(s)}
+	slots := map[int][]swarm.Task{}
+	for _, t := range w.tasks[s.ID] {
+		slots[t.Slot] = append(slots[t.Slot], t)
+	}
+	for _, tasks := range slots {
+		before := len(v.ready)
+		for _, t := range tasks {
+			if err := d.serving(ctx, &v, t, w.containers[t.ID]); err != nil {
+				return v, err
+			}
+		}
+		if len(v.ready) == before {
+			d.missing(ctx, &v, tasks)
+		}
+	}
+	// In an order that stays, so that nothing seems to change.
+	slices.SortFunc(v.ready, func(a, b *schedulerpb.Instance) int { return cmp.Compare(a.GetContainer(), b.GetContainer()) })
+	return v, nil
+}
+
+func replicas(s swarm.Service) int {
+	if r := s.Spec.Mode.Replicated; r != nil && r.Replicas != nil {
+		return int(*r.Replicas)
+	}
+	return 0
+}
+
+// serving counts a task whose container runs and answers.
+func (d *Driver) serving(ctx context.Context, v *verdict, t swarm.Task, c container.Summary) error {
+	if c.State != container.StateRunning || t.DesiredState != swarm.TaskStateRunning {
+		return nil
+	}
+	v.started = true
+	w, err := d.probe(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case w.address != "":
+		v.ready = append(v.ready, &schedulerpb.Instance{Container: short(c.ID), Address: w.address, Started: w.started.Unix()})
+	case d.now().Sub(w.started) > d.opts.Start:
+		v.failed, v.reason = true, w.silence(d.opts.Start)
+	}
+	return nil
+}
+
+// missing says why no container of a slot serves.
+func (d *Driver) missing(ctx context.Context, v *verdict, tasks []swarm.Task) {
+	last := tasks[len(tasks)-1]
+	v.started = v.started || len(tasks) > 1 || ended(last)
+	switch {
+	case last.Status.State == swarm.TaskStateShutdown: // taken away on purpose
+	case ended(last):
+		v.because(d.reason(ctx, last))
+		// Swarm ends a task and makes the next one in the same step: where there
+		// is no next one, it has given up.
+		v.failed = v.failed || last.DesiredState == swarm.TaskStateShutdown
+	case last.Status.State == swarm.TaskStatePending && last.Status.Err != "":
+		v.because("no host has room for it: " + last.Status.Err)
+		v.failed = v.failed || d.now().Sub(last.CreatedAt) > d.opts.Start
+	case len(tasks) > 1 && ended(tasks[len(tasks)-2]):
+		previous := tasks[len(tasks)-2]
+		v.because(d.reason(ctx, previous))
+		v.failed = v.failed || hopeless(previous)
+	}
+}
+
+func (v *verdict) because(reason string) { v.reason = cmp.Or(v.reason, reason) }
+
+// ended says whether a task is over.
+func ended(t swarm.Task) bool {
+	switch t.Status.State {
+	case swarm.TaskStateComplete, swarm.TaskStateFailed, swarm.TaskStateRejected, swarm.TaskStateShutdown, swarm.TaskStateOrphaned:
+		return true
+	}
+	return false
+}
+
+// hopeless says whether trying again cannot help: the host does not have the
+// image, or the image not the program.
+func hopeless(t swarm.Task) bool {
+	return t.Status.State == swarm.TaskStateRejected && strings.Contains(t.Status.Err, noImage)
+}
+
+// short is a container's ID as people know it.
+func short(id string) string { return id[:min(12, len(id))] }

@@ -1,0 +1,179 @@
+package swarm
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// NetworkBits is the size of a namespace's network: 61 containers, old and new
+// ones of a change together.
+const NetworkBits = 26
+
+// configSuffix ends the name of the half of a network that Docker calls
+// configuration-only: the one thing that gives a swarm's bridge its subnet.
+const configSuffix = "-config"
+
+// ensureNetwork makes the network of a namespace: a bridge of its own, so that
+// Docker's isolation between bridges keeps namespaces apart.
+func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
+	name := plan.Network(d.opts.Cluster, namespace)
+	all, err := d.engine.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	names := map[string]bool{}
+	for _, n := range all {
+		names[n.Name] = true
+	}
+	labels := map[string]string{plan.LabelCluster: d.opts.Cluster, plan.LabelPart: plan.Part, plan.LabelNamespace: namespace}
+	if !names[name+configSuffix] {
+		subnet, err := freeSubnet(d.opts.Subnets, name, taken(all))
+		if err != nil {
+			return err
+		}
+		if _, err := d.engine.NetworkCreate(ctx, name+configSuffix, network.CreateOptions{
+			ConfigOnly: true, Labels: labels,
+			IPAM:    &network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet.String()}}},
+			Options: map[string]string{"com.docker.network.bridge.name": plan.Bridge(d.opts.Cluster, namespace)},
+		}); err != nil {
+			return fmt.Errorf("create network %s: %w", name+configSuffix, err)
+		}
+	}
+	if names[name] {
+		return nil
+	}
+	// Docker takes no labels here: they come from the configuration.
+	if _, err := d.engine.NetworkCreate(ctx, name, network.CreateOptions{
+		Driver: "bridge", Scope: "swarm", Attachable: true,
+		ConfigFrom: &network.ConfigReference{Network: name + configSuffix},
+	}); err != nil {
+		return fmt.Errorf("create network %s: %w", name, err)
+	}
+	return nil
+}
+
+// taken lists the subnets that must not be used: Docker's other networks' and
+// this machine's own.
+func taken(networks []network.Summary) []netip.Prefix {
+	var out []netip.Prefix
+	for _, n := range networks {
+		for _, c := range n.IPAM.Config {
+			if p, err := netip.ParsePrefix(c.Subnet); err == nil {
+				out = append(out, p)
+			}
+		}
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return out
+	}
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
+}
+
+// freeSubnet cuts a subnet out of pool. Where it starts to look depends on the
+// name, so that two platforms on one host seldom want the same.
+func freeSubnet(pool netip.Prefix, name string, taken []netip.Prefix) (netip.Prefix, error) {
+	count := uint32(1) << (NetworkBits - pool.Bits())
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	first := binary.BigEndian.Uint32(pool.Masked().Addr().AsSlice())
+	for i := range count {
+		n := (h.Sum32() + i) % count
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], first+n<<(32-NetworkBits))
+		p := netip.PrefixFrom(netip.AddrFrom4(a), NetworkBits)
+		if !overlaps(p, taken) {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, errors.New(codes.ResourceExhausted, "no subnet is left in %s for another namespace: set MICRO_SCHEDULER_SUBNETS to a larger one", pool)
+}
+
+func overlaps(p netip.Prefix, others []netip.Prefix) bool {
+	for _, o := range others {
+		if p.Overlaps(o) {
+			return true
+		}
+	}
+	return false
+}
+
+// removeNetwork removes the network of a namespace that has no service and no
+// container left.
+func (d *Driver) removeNetwork(ctx context.Context, namespace string) error {
+	d.changes.Lock()
+	defer d.changes.Unlock()
+	of := map[string]string{plan.LabelNamespace: namespace}
+	services, err := d.engine.ServiceList(ctx, swarm.ServiceListOptions{Filters: d.having(of)})
+	if err != nil {
+		return fmt.Errorf("list services: %w", err)
+	}
+	if left, err := d.count(ctx, of); err != nil || left+len(services) > 0 {
+		return err
+	}
+	name := plan.Network(d.opts.Cluster, namespace)
+	for _, n := range []string{name, name + configSuffix} {
+		if err := d.engine.NetworkRemove(ctx, n); err != nil && !isGone(err) {
+			// Docker lets go of a network a moment after its last container: tend
+			// removes what is left.
+			d.log.Debug("network not removed yet", "network", n, "error", err)
+		}
+	}
+	return nil
+}
+
+// tendEvery is how often what is left over is looked for.
+const tendEvery = 15 * time.Second
+
+// TendLoop removes what is left over, until ctx ends. One process does it.
+func (d *Driver) TendLoop(ctx context.Context) error {
+	for {
+		if err := pause(ctx, tendEvery); err != nil {
+			return nil //nolint:nilerr // told to stop
+		}
+		if err := d.tend(ctx); err != nil {
+			d.log.Debug("left-over networks were not looked for", "error", err)
+		}
+	}
+}
+
+// tend removes the networks of namespaces that have nothing running any more.
+func (d *Driver) tend(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	f := d.having(nil)
+	f.Add("type", "custom")
+	networks, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: f})
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, n := range networks {
+		ns := n.Labels[plan.LabelNamespace]
+		if ns == "" || seen[ns] {
+			continue
+		}
+		seen[ns] = true
+		if err := d.removeNetwork(ctx, ns); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/swarm"
+
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// How often Docker is looked at: soon while something is on its way, seldom
+// otherwise. Docker's events and our own changes make it at once, though not
+// more often than lookLeast.
+const (
+	lookSoon   = 200 * time.Millisecond
+	lookSeldom = 3 * time.Second
+	lookLeast  = 50 * time.Millisecond
+)
+
+// When Docker is away it is tried again after retryFirst, and then less often.
+const (
+	retryFirst = 500 * time.Millisecond
+	retryLast  = 10 * time.Second
+)
+
+// Run looks at Docker until ctx ends. A Docker that is away is waited for.
+func (d *Driver) Run(ctx context.Context) error {
+	for wait := retryFirst; ctx.Err() == nil; wait = min(2*wait, retryLast) {
+		began := time.Now()
+		err := d.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > retryLast {
+			wait = retryFirst
+		}
+		err = d.explain(err)
+		d.hub.lose(err)
+		d.log.Warn("docker cannot be used, deployments are not watched", "error", err, "retry_in", wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+// session looks at Docker until it is away.
+func (d *Driver) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := d.join(ctx); err != nil {
+		return err
+	}
+	changed, lost := d.engine.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster))})
+	for {
+		settled, err := d.observe(ctx)
+		if err != nil {
+			return err
+		}
+		next := lookSoon
+		if settled {
+			next = lookSeldom
+		}
+		if err := pause(ctx, lookLeast); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-lost:
+			return fmt.Errorf("watch events: %w", err)
+		case <-changed:
+		case <-d.wake:
+		case <-time.After(next):
+		}
+	}
+}
+
+func pause(ctx context.Context, t time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(t):
+		return nil
+	}
+}
+
+// join makes Docker a swarm of one if it is in none.
+func (d *Driver) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	info, err := d.engine.Info(ctx)
+	if err != nil {
+		return err
+	}
+	switch info.Swarm.LocalNodeState {
+	case swarm.LocalNodeStateInactive:
+		// On loopback nobody else can join. A swarm of several hosts is made by
+		// its operator.
+		if _, err := d.engine.SwarmInit(ctx, swarm.InitRequest{ListenAddr: "127.0.0.1:2377", AdvertiseAddr: "127.0.0.1"}); err != nil {
+			return fmt.Errorf("turn on swarm mode: %w", err)
+		}
+		d.log.Info("turned on Docker's swarm mode: this host is a swarm of one")
+	case swarm.LocalNodeStateActive:
+		if !info.Swarm.ControlAvailable {
+			return fmt.Errorf("this Docker is a worker of its swarm: set DOCKER_HOST to a manager")
+		}
+	default:
+		return fmt.Errorf("this Docker's swarm is %s", info.Swarm.LocalNodeState)
+	}
+	d.log.Info("watching Docker", "host", d.engine.DaemonHost(), "version", info.ServerVersion)
+	return nil
+}
+
+// world is what Docker has of this cluster, read at one moment.
+type world struct {
+	services   []swarm.Service
+	tasks      map[string][]swarm.Task      // by service, oldest first
+	containers map[string]container.Summary // by task
+}
+
+// labelTask is the label that Docker gives to the containers of a swarm.
+const labelTask = "com.docker.swarm.task.id"
+
+func (d *Driver) read(ctx context.Context) (world, error) {
+	w := world{tasks: map[string][]swarm.Task{}, containers: map[string]container.Summary{}}
+	var err error
+	if w.services, err = d.engine.ServiceList(ctx, swarm.ServiceListOptions{Filters: d.having(nil)}); err != nil {
+		return w, fmt.Errorf("list services: %w", err)
+	}
+	tasks, err := d.engine.TaskList(ctx, swarm.TaskListOptions{Filters: d.having(nil)})
+	if err != nil {
+		return w, fmt.Errorf("list tasks: %w", err)
+	}
+	slices.SortFunc(tasks, func(a, b swarm.Task) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	for _, t := range tasks {
+		w.tasks[t.ServiceID] = append(w.tasks[t.ServiceID], t)
+	}
+	containers, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: d.having(nil)})
+	if err != nil {
+		return w, fmt.Errorf("list containers: %w", err)
+	}
+	for _, c := range containers {
+		w.containers[c.Labels[labelTask]] = c
+	}
+	return w, nil
+}
+
+// observe looks once. It answers whether everything is as it will stay.
+func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	w, err := d.read(ctx)
+	if err != nil {
+		return false, err
+	}
+	d.forget(w)
+	states, settled := map[plan.ID]*schedulerpb.Status{}, true
+	for _, s := range w.services {
+		id, ok := plan.FromLabels(s.Spec.Labels)
+		if !ok {
+			continue
+		}
+		v, err := d.judge(ctx, s, w)
+		if err != nil {
+			return false, fmt.Errorf("look at %s: %w", id, err)
+		}
+		settled = settled && v.settled()
+		states[id] = v.status(id)
+	}
+	d.hub.set(states)
+	return settled, nil
+}
+
+// forget drops what is remembered of containers and tasks that are no more.
+func (d *Driver) forget(w world) {
+	there := map[string]bool{}
+	for _, c := range w.containers {
+		there[c.ID] = c.State == container.StateRunning
+	}
+	for id := range d.containers {
+		if !there[id] {
+			delete(d.containers, id)
+		}
+	}
+	for _, tasks := range w.tasks {
+		for _, t := range tasks {
+			there[t.ID] = true
+		}
+	}
+	for id := range d.reasons {
+		if !there[id] {
+			delete(d.reasons, id)
+		}
+	}
+}

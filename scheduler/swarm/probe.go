@@ -1,0 +1,148 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// watched is what was found out about a running container.
+type watched struct {
+	started time.Time
+	pid     int
+	ip      string
+
+	address string      // where it answers; "" as long as it does not
+	heard   []portState // what it listens on, if this machine can tell
+	other   time.Time   // since when it listens on another port than plan.Port
+}
+
+const (
+	// dialTimeout bounds a connection on this host or the next.
+	dialTimeout = 300 * time.Millisecond
+	// otherPort is how long a program that listens on another port is waited
+	// for: the first port may be that of its profiler.
+	otherPort = time.Second
+)
+
+// probe finds out whether a running container answers, and where. A service
+// that listens on plan.Port is asked there; Micro v4 services choose a port of
+// their own, which is found by looking at what the process listens on.
+func (d *Driver) probe(ctx context.Context, c container.Summary) (*watched, error) {
+	w := d.containers[c.ID]
+	if w == nil {
+		var err error
+		if w, err = d.meet(ctx, c); err != nil {
+			return nil, err
+		}
+		d.containers[c.ID] = w
+	}
+	own := net.JoinHostPort(w.ip, strconv.Itoa(plan.Port))
+	if w.address == own || w.ip == "" {
+		return w, nil
+	}
+	known := false
+	if d.opts.Local {
+		w.heard, known = listening(w.pid, c.ID)
+	}
+	switch {
+	case known && !hears(w.heard, plan.Port):
+		w.otherwise(d.now())
+	case answers(ctx, own):
+		w.address = own
+	}
+	return w, nil
+}
+
+// meet inspects a container that is new.
+func (d *Driver) meet(ctx context.Context, c container.Summary) (*watched, error) {
+	info, err := d.engine.ContainerInspect(ctx, c.ID)
+	if isGone(err) {
+		return &watched{started: d.now()}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inspect container %s: %w", short(c.ID), err)
+	}
+	w := &watched{started: d.now()}
+	if info.State != nil {
+		w.pid = info.State.Pid
+		if t, err := time.Parse(time.RFC3339Nano, info.State.StartedAt); err == nil {
+			w.started = t
+		}
+	}
+	if info.NetworkSettings != nil {
+		for _, n := range info.NetworkSettings.Networks {
+			w.ip = n.IPAddress // it is on one network only
+		}
+	}
+	return w, nil
+}
+
+// otherwise takes another port that the program listens on, the lowest one,
+// once that has been so for a moment.
+func (w *watched) otherwise(now time.Time) {
+	i := slices.IndexFunc(w.heard, func(p portState) bool { return !p.loopback })
+	if i < 0 {
+		w.other, w.address = time.Time{}, ""
+		return
+	}
+	if w.other.IsZero() {
+		w.other = now
+	}
+	if now.Sub(w.other) >= otherPort {
+		w.address = net.JoinHostPort(w.ip, strconv.Itoa(w.heard[i].port))
+	}
+}
+
+// silence says what is wrong with a container that does not answer in time.
+func (w *watched) silence(after time.Duration) string {
+	s := fmt.Sprintf("nothing listens on port %d ($PORT) after %v", plan.Port, after)
+	var inside []string
+	for _, p := range w.heard {
+		inside = append(inside, p.String())
+	}
+	if len(inside) > 0 {
+		s += fmt.Sprintf("; the program listens on %s only: let it listen on :%d", strings.Join(inside, ", "), plan.Port)
+	}
+	return s
+}
+
+func hears(ports []portState, port int) bool {
+	return slices.ContainsFunc(ports, func(p portState) bool { return p.port == port && !p.loopback })
+}
+
+func answers(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// portState is a port that a process listens on.
+type portState struct {
+	port     int
+	loopback bool // reached from inside its container only
+}
+
+func (p portState) String() string {
+	if p.loopback {
+		return fmt.Sprintf("127.0.0.1:%d", p.port)
+	}
+	return fmt.Sprintf(":%d", p.port)
+}
+
+func isLoopback(a netip.Addr) bool { return a.Unmap().IsLoopback() }

@@ -1,0 +1,89 @@
+package swarm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// listening answers what the process of a container listens on, in order,
+// taken from /proc. It is false when that cannot be read here, or when the
+// process is another one by now.
+func listening(pid int, container string) ([]portState, bool) {
+	if pid <= 0 || !belongs(pid, container) {
+		return nil, false
+	}
+	var out []portState
+	read := false
+	for _, file := range []string{"tcp", "tcp6"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, file))
+		if err != nil {
+			continue // no IPv6, or not allowed
+		}
+		read = true
+		for _, p := range parseSockets(b) {
+			if i := slices.IndexFunc(out, func(o portState) bool { return o.port == p.port }); i >= 0 {
+				out[i].loopback = out[i].loopback && p.loopback
+			} else {
+				out = append(out, p)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b portState) int { return a.port - b.port })
+	// Another process may have got the number in between.
+	return out, read && belongs(pid, container)
+}
+
+// belongs says whether a process is in a container: its control groups bear
+// the container's ID.
+func belongs(pid int, container string) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	return err == nil && bytes.Contains(b, []byte(container))
+}
+
+// listenState is TCP_LISTEN in the fourth column of /proc/net/tcp.
+const listenState = "0A"
+
+// parseSockets reads the listening sockets of a /proc/net/tcp or tcp6, without
+// those of Docker's own name server.
+func parseSockets(b []byte) []portState {
+	var out []portState
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 4 || f[3] != listenState {
+			continue
+		}
+		a, ok := parseSocket(f[1])
+		if ok && a.Addr() != dockerDNS {
+			out = append(out, portState{port: int(a.Port()), loopback: isLoopback(a.Addr())})
+		}
+	}
+	return out
+}
+
+// dockerDNS is where Docker's name server listens in each container.
+var dockerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+// parseSocket reads "0100007F:1F90": the address in words of 32 bits in the
+// machine's order, and the port.
+func parseSocket(s string) (netip.AddrPort, bool) {
+	host, port, _ := strings.Cut(s, ":")
+	n, err := strconv.ParseUint(port, 16, 16)
+	raw, err2 := hex.DecodeString(host)
+	if err != nil || err2 != nil || len(raw) != 4 && len(raw) != 16 {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(raw); i += 4 {
+		binary.BigEndian.PutUint32(raw[i:], binary.NativeEndian.Uint32(raw[i:]))
+	}
+	a, ok := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(a.Unmap(), uint16(n)), ok
+}

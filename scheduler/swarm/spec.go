@@ -1,0 +1,90 @@
+package swarm
+
+import (
+	"maps"
+	"os"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// grace is how long a container has between SIGTERM and SIGKILL.
+const grace = 10 * time.Second
+
+// A container that ends is started again, attempts times within window; after
+// that Swarm leaves it, and the deployment has failed.
+const (
+	attempts     = 3
+	restartDelay = time.Second
+	window       = time.Minute
+)
+
+// user is who programs run as: nobody, by the number that the builder's images
+// have too.
+const user = "65532:65532"
+
+// files is how many files and connections a container may have open.
+const files = 4096
+
+// logSize bounds what Docker keeps of a container's log: two files of it.
+const logSize = "5m"
+
+// spec is a plan in Swarm's terms.
+func spec(s plan.Service) swarm.ServiceSpec {
+	labels := maps.Clone(s.Labels)
+	labels[plan.LabelHash] = s.Hash
+	replicas := uint64(s.Instances)
+	return swarm.ServiceSpec{
+		Annotations:  swarm.Annotations{Name: s.Name, Labels: labels},
+		Mode:         swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &replicas}},
+		TaskTemplate: task(s),
+		EndpointSpec: &swarm.EndpointSpec{Mode: swarm.ResolutionModeDNSRR},
+		UpdateConfig: &swarm.UpdateConfig{
+			Parallelism: 1, Order: swarm.UpdateOrderStartFirst, FailureAction: swarm.UpdateFailureActionPause,
+		},
+	}
+}
+
+func task(s plan.Service) swarm.TaskSpec {
+	delay, window, max := restartDelay, window, uint64(attempts)
+	return swarm.TaskSpec{
+		ContainerSpec: containerSpec(s),
+		Resources: &swarm.ResourceRequirements{
+			Limits: &swarm.Limit{
+				NanoCPUs: int64(s.Limits.CPUs * 1e9), MemoryBytes: s.Limits.Memory, Pids: s.Limits.Pids,
+			},
+			Reservations: &swarm.Resources{MemoryBytes: s.Limits.Reserve},
+		},
+		RestartPolicy: &swarm.RestartPolicy{
+			Condition: swarm.RestartPolicyConditionAny, Delay: &delay, MaxAttempts: &max, Window: &window,
+		},
+		Networks: []swarm.NetworkAttachmentConfig{{Target: s.Network}},
+		LogDriver: &swarm.Driver{
+			Name: "json-file", Options: map[string]string{"max-size": logSize, "max-file": "2"},
+		},
+	}
+}
+
+func containerSpec(s plan.Service) *swarm.ContainerSpec {
+	stop := grace
+	return &swarm.ContainerSpec{
+		Image: s.Image, Labels: s.Labels, Command: s.Command, Args: s.Args, Env: s.Env,
+		User: user, ReadOnly: true, CapabilityDrop: []string{"ALL"},
+		// Engines before 23 leave it out; with no capability in the bounding set
+		// and no set-uid program in the image there is nothing to gain.
+		Privileges:      &swarm.Privileges{NoNewPrivileges: true},
+		Mounts:          []mount.Mount{tmpfs("/tmp", s.Limits.Tmp), tmpfs(plan.Home, s.Limits.Tmp)},
+		Ulimits:         []*container.Ulimit{{Name: "nofile", Soft: files, Hard: files}},
+		StopGracePeriod: &stop,
+	}
+}
+
+// tmpfs is a directory in memory that everybody may write to and no program can
+// be started from.
+func tmpfs(path string, size int64) mount.Mount {
+	return mount.Mount{Type: mount.TypeTmpfs, Target: path, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: size, Mode: os.ModeSticky | 0o777}}
+}

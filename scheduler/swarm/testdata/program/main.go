@@ -1,0 +1,69 @@
+// Program does what its first argument says, for the tests of the scheduler.
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	go func() {
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM)
+		<-stop
+		fmt.Println("stopped by SIGTERM")
+		os.Exit(0)
+	}()
+	fmt.Println("started as", strings.Join(os.Args[1:], " "))
+	switch os.Args[1] {
+	case "serve":
+		serve(os.Args[2])
+	case "exit":
+		code, _ := strconv.Atoi(os.Args[2])
+		fmt.Fprintln(os.Stderr, "panic: no database")
+		os.Exit(code)
+	case "eat":
+		var all [][]byte
+		for {
+			b := make([]byte, 8<<20)
+			for i := range b {
+				b[i] = 1
+			}
+			all = append(all, b)
+			fmt.Println("ate", 8*len(all), "MiB")
+		}
+	case "idle":
+		select {}
+	}
+}
+
+// serve answers what a test wants to know from inside a container.
+func serve(address string) {
+	http.HandleFunc("/env", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, strings.Join(os.Environ(), "\n")) })
+	http.HandleFunc("/status", func(w http.ResponseWriter, _ *http.Request) {
+		b, _ := os.ReadFile("/proc/self/status")
+		w.Write(b)
+	})
+	http.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
+	http.HandleFunc("/dial", func(w http.ResponseWriter, r *http.Request) {
+		c, err := net.DialTimeout("tcp", r.FormValue("address"), 2*time.Second)
+		if err != nil {
+			fmt.Fprintln(w, "no:", err)
+			return
+		}
+		c.Close()
+		fmt.Fprintln(w, "yes")
+	})
+	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, os.WriteFile(r.FormValue("path"), []byte("x"), 0o600))
+	})
+	http.HandleFunc("/print", func(_ http.ResponseWriter, r *http.Request) { fmt.Println(r.FormValue("text")) })
+	fmt.Println(http.ListenAndServe(address, nil))
+}
