@@ -101,3 +101,34 @@ func notFound(cmd *cobra.Command, name string) error {
 	}
 	return fail(exitFailed, "Unrecognized micro command: %s. Please refer to 'micro --help'; %s", name, next)
 }
+
+// completeDynamic completes the name of a service, then its commands, then the
+// flags of one.
+func (c *cli) completeDynamic(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		names, _ := c.completeServices(cmd, args, "")
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	var words []string
+	err := c.with(func(ctx context.Context, x *client, args []string) error {
+		ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+		defer cancel()
+		s, _, err := x.find(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if len(args) == 1 {
+			words = dynamic.Commands(s)
+			return nil
+		}
+		e, err := dynamic.Find(s, args[1:2])
+		for _, flag := range dynamic.Flags(e) {
+			words = append(words, "--"+flag+"=")
+		}
+		return err
+	})(cmd, args)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}

@@ -44,14 +44,16 @@ Which server is meant: "micro env" (a server of your own: "micro server").`
 func rootCommand(t *terminal.Terminal) *cobra.Command {
 	c := &cli{Terminal: t}
 	root := &cobra.Command{
-		Use:           "micro",
-		Short:         "Deploy services from source and call them",
-		Long:          journey,
-		Version:       version(),
-		Args:          cobra.ArbitraryArgs,
-		RunE:          c.dynamic,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:     "micro",
+		Short:   "Deploy services from source and call them",
+		Long:    journey,
+		Version: version(),
+		Args:    cobra.ArbitraryArgs,
+		RunE:    c.dynamic,
+		// Besides our commands there are the services and their endpoints.
+		ValidArgsFunction: c.completeDynamic,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
 		// Flags behind the name of a service are that service's.
 		TraverseChildren: true,
 	}

@@ -101,6 +101,9 @@ func unreachable(err error) (string, bool) {
 	} else if _, after, ok := strings.Cut(reason, "Error while dialing: "); ok {
 		reason = after
 	}
+	if strings.HasPrefix(reason, "name resolver error") {
+		reason = "there is no host of that name"
+	}
 	return reason, true
 }
 
