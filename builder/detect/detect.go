@@ -134,6 +134,9 @@ func checkModule(root, module, goVersion string) error {
 	if err != nil {
 		return refuse("%v", err)
 	}
+	if err := checkVersion(mod, file, goVersion); err != nil { // now with the toolchain line
+		return err
+	}
 	for _, r := range mod.Replace {
 		if r.New.Version != "" {
 			continue

@@ -183,7 +183,7 @@ func explain(err error, repo Repository, ref string, hadCredentials bool) error 
 		return say("repository %s not found, or it is private and needs credentials", repo.URL)
 	case has("couldn't find remote ref", "not our ref", "unadvertised object", "no such remote ref", "remote error: upload-pack: not our ref"):
 		if ref == "HEAD" {
-			return say("repository %s is empty", repo.URL)
+			return say("%s is not a git repository, or it is empty", repo.URL)
 		}
 		return say("revision %q not found in %s", clip(ref), repo.URL)
 	case has("is this a git repository", "invalid server response", "not valid: could not determine hash algorithm", "protocol error"):
