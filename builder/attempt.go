@@ -104,6 +104,9 @@ func (t *try) perform(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := t.align(filepath.Join(tree, plan.Module)); err != nil {
+		return err
+	}
 	if err := t.images.Compile(ctx, t.id, tree, program, plan, t.log); err != nil {
 		return err
 	}
@@ -116,6 +119,19 @@ func (t *try) perform(ctx context.Context, dir string) error {
 		return err
 	}
 	t.log.printf("image %s\n", t.state.Image)
+	return nil
+}
+
+// align makes a module use the framework that this server has, since a source
+// may name the one of a server of another version.
+func (t *try) align(module string) error {
+	from, err := t.framework.Align(module)
+	if err != nil {
+		return errors.New(codes.InvalidArgument, "%s", strings.ReplaceAll(err.Error(), module+"/", "")).Because(err)
+	}
+	if from != "" && from != t.framework.Version {
+		t.log.printf("the framework is %s, the source names %s\n", t.framework.Version, from)
+	}
 	return nil
 }
 

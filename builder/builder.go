@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/builder/modules"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/seal"
 	builderpb "github.com/micro/platform/proto/builder"
 )
@@ -36,15 +37,10 @@ type Options struct {
 	Download    int64         `env:"DOWNLOAD"     default:"1073741824" help:"bytes of modules that one build may fetch"`
 }
 
-// NewComponent makes the component. own is the framework's module, which no
-// module proxy has.
-func NewComponent(own modules.Own) app.Component {
-	return app.New("builder", func(ctx context.Context, h *app.Host, o Options) error {
-		return start(ctx, h, o, own)
-	})
-}
+// Component runs the builder.
+var Component = app.New("builder", start)
 
-func start(ctx context.Context, h *app.Host, o Options, own modules.Own) error {
+func start(ctx context.Context, h *app.Host, o Options) error {
 	pool, err := h.DB(ctx)
 	if err != nil {
 		return err
@@ -62,7 +58,11 @@ func start(ctx context.Context, h *app.Host, o Options, own modules.Own) error {
 		return fmt.Errorf("DOCKER_HOST: %w", err)
 	}
 	h.OnStop(func(context.Context) { docker.Close() })
-	proxy, err := moduleProxy(ctx, o, own)
+	framework, err := modproxy.New()
+	if err != nil {
+		return err
+	}
+	proxy, err := moduleProxy(ctx, o.ModuleProxy, framework)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func start(ctx context.Context, h *app.Host, o Options, own modules.Own) error {
 		Base: o.Image, Runtime: o.Runtime, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
 		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download,
 	})
-	svc := New(pool, box, images, o)
+	svc := New(pool, box, images, framework, o)
 	w, err := newWorkers(svc, bucket, dir, h.Log)
 	if err != nil {
 		return err
@@ -96,8 +96,7 @@ func start(ctx context.Context, h *app.Host, o Options, own modules.Own) error {
 
 // moduleProxy makes the builds' module proxy. A machine without Go has no say
 // in where modules come from: the setting has.
-func moduleProxy(ctx context.Context, o Options, own modules.Own) (http.Handler, error) {
-	upstream := o.ModuleProxy
+func moduleProxy(ctx context.Context, upstream string, framework *modproxy.Module) (http.Handler, error) {
 	if upstream == "" {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -106,7 +105,7 @@ func moduleProxy(ctx context.Context, o Options, own modules.Own) (http.Handler,
 			upstream = strings.TrimSpace(string(out))
 		}
 	}
-	return modules.New(own, upstream)
+	return modules.New(modules.Own{Path: modproxy.Path, Handler: framework}, upstream)
 }
 
 // workDir makes a directory for this process, and removes those of processes

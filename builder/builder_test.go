@@ -22,6 +22,7 @@ import (
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/seal"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -42,7 +43,7 @@ func setup(t *testing.T, change ...func(*Options)) *bundle {
 	return setupDocker(t, buildertest.Docker(t), change...)
 }
 
-func setupDocker(t *testing.T, docker *client.Client, change ...func(*Options)) *bundle {
+func setupDocker(t testing.TB, docker *client.Client, change ...func(*Options)) *bundle {
 	t.Helper()
 	o := Options{Image: buildertest.Image, Concurrency: 2, Queue: 20, CPUs: 2, Memory: 2 << 30, Pids: 512,
 		Timeout: time.Minute, Cache: 1 << 30, Download: 1 << 20}
@@ -57,7 +58,11 @@ func setupDocker(t *testing.T, docker *client.Client, change ...func(*Options)) 
 	b := &bundle{pool: pool, bucket: memblob.OpenBucket(nil), docker: docker, cluster: fmt.Sprintf("test%x", time.Now().UnixNano())}
 	images := image.New(docker, http.NotFoundHandler(), image.Options{Base: o.Image, Cluster: b.cluster, CPUs: o.CPUs, Memory: o.Memory,
 		Pids: o.Pids, Timeout: o.Timeout, Cache: o.Cache, Download: o.Download})
-	b.Service = New(pool, box, images, o)
+	framework, err := modproxy.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Service = New(pool, box, images, framework, o)
 	dir, release, err := workDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +87,7 @@ func setupDocker(t *testing.T, docker *client.Client, change ...func(*Options)) 
 }
 
 // reach lets other users through to a test's directory.
-func reach(t *testing.T, dir string) {
+func reach(t testing.TB, dir string) {
 	t.Helper()
 	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = d[:strings.LastIndex(d, "/")] {
 		if err := os.Chmod(d, 0o755); err != nil {
@@ -91,11 +96,11 @@ func reach(t *testing.T, dir string) {
 	}
 }
 
-func component(t *testing.T) context.Context {
+func component(t testing.TB) context.Context {
 	return identity.With(t.Context(), identity.Caller{ID: "runtime", Type: identity.Component, Namespace: identity.Platform})
 }
 
-func (b *bundle) upload(t *testing.T, key string, files map[string]string) {
+func (b *bundle) upload(t testing.TB, key string, files map[string]string) {
 	t.Helper()
 	if err := b.bucket.WriteAll(t.Context(), key, buildertest.Tar(t, files), nil); err != nil {
 		t.Fatal(err)
@@ -103,7 +108,7 @@ func (b *bundle) upload(t *testing.T, key string, files map[string]string) {
 }
 
 // await answers the state of a build when it has ended.
-func (b *bundle) await(t *testing.T, id *builderpb.ID) *builderpb.State {
+func (b *bundle) await(t testing.TB, id *builderpb.ID) *builderpb.State {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(component(t), time.Minute)
 	defer cancel()
@@ -114,7 +119,7 @@ func (b *bundle) await(t *testing.T, id *builderpb.ID) *builderpb.State {
 	return s.got[len(s.got)-1]
 }
 
-func (b *bundle) said(t *testing.T, id *builderpb.ID) string {
+func (b *bundle) said(t testing.TB, id *builderpb.ID) string {
 	t.Helper()
 	s := &recorder[builderpb.LogChunk]{ctx: component(t)}
 	if err := b.Logs(&builderpb.LogsRequest{Id: id, Follow: true}, s); err != nil {
@@ -146,7 +151,7 @@ var hello = map[string]string{
 	"main.go": "package main\n\nfunc main() { println(\"hello\") }\n",
 }
 
-func with1(files map[string]string, name, text string) map[string]string {
+func having(files map[string]string, name, text string) map[string]string {
 	out := map[string]string{name: text}
 	for k, v := range files {
 		if k != name {
@@ -209,19 +214,19 @@ func TestReasons(t *testing.T) {
 		name, entrypoint, reason string
 		files                    map[string]string
 	}{
-		{"compile error", "", "./main.go:3:15: undefined: x", with1(hello, "main.go", "package main\n\nfunc main() { x() }\n")},
+		{"compile error", "", "./main.go:3:15: undefined: x", having(hello, "main.go", "package main\n\nfunc main() { x() }\n")},
 		{"no main", "", "no Go main package in the root of the source", map[string]string{"go.mod": "module x\n", "README.md": ""}},
-		{"library", "", `the package there is "x"`, with1(hello, "main.go", "package x\n")},
+		{"library", "", `the package there is "x"`, having(hello, "main.go", "package x\n")},
 		{"no module", "", "no go.mod", map[string]string{"main.go": hello["main.go"]}},
-		{"newer Go", "", "asks for Go 1.99", with1(hello, "go.mod", "module hello\n\ngo 1.99\n")},
-		{"escape", "", "leads out of the source", with1(hello, "../x", "")},
+		{"newer Go", "", "asks for Go 1.99", having(hello, "go.mod", "module hello\n\ngo 1.99\n")},
+		{"escape", "", "leads out of the source", having(hello, "../x", "")},
 		{"no folder", "cmd/x", `folder "cmd/x" not found`, hello},
 		{"a module that is not there", "", "example.com/none", map[string]string{
 			"go.mod":  "module hello\n\ngo 1.24\n\nrequire example.com/none v1.0.0\n",
 			"go.sum":  "example.com/none v1.0.0 h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\nexample.com/none v1.0.0/go.mod h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
 			"main.go": "package main\n\nimport _ \"example.com/none\"\n\nfunc main() {}\n"}},
-		{"cgo", "", "", with1(hello, "main.go", "package main\n\nimport \"C\"\n\nfunc main() {}\n")},
-		{"network of the machine", "", "replace example.com/x => /etc leads out", with1(hello, "go.mod", "module hello\n\ngo 1.24\n\nreplace example.com/x => /etc\n")},
+		{"cgo", "", "", having(hello, "main.go", "package main\n\nimport \"C\"\n\nfunc main() {}\n")},
+		{"network of the machine", "", "replace example.com/x => /etc leads out", having(hello, "go.mod", "module hello\n\ngo 1.24\n\nreplace example.com/x => /etc\n")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.upload(t, tt.name, tt.files)

@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/seal"
 	builderpb "github.com/micro/platform/proto/builder"
 )
@@ -25,16 +26,17 @@ const poll = 150 * time.Millisecond
 type Service struct {
 	builderpb.UnsafeBuilderServer
 
-	db     db
-	box    *seal.Box
-	images *image.Builder
-	jobs   *river.Client[pgx.Tx] // set before the first call
-	opts   Options
+	db        db
+	box       *seal.Box
+	images    *image.Builder
+	framework *modproxy.Module
+	jobs      *river.Client[pgx.Tx] // set before the first call
+	opts      Options
 }
 
 // New makes a Service. Its builds wait until there are workers.
-func New(pool *pgxpool.Pool, box *seal.Box, images *image.Builder, o Options) *Service {
-	return &Service{db: db{pool}, box: box, images: images, opts: o}
+func New(pool *pgxpool.Pool, box *seal.Box, images *image.Builder, framework *modproxy.Module, o Options) *Service {
+	return &Service{db: db{pool}, box: box, images: images, framework: framework, opts: o}
 }
 
 // Build enqueues a build.
