@@ -17,12 +17,15 @@ import (
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/services/registry"
 )
 
 // components lists every component, in the order in which they start. They
 // stop in reverse, so the edges are the last to open and the first to close.
 func components() []app.Component {
-	return []app.Component{}
+	return []app.Component{
+		registry.Component,
+	}
 }
 
 // clientNames are the MICRO_ names that the command line and services read.

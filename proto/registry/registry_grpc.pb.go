@@ -37,7 +37,9 @@ const (
 type RegistryClient interface {
 	// GetService answers all versions of a service, or NotFound.
 	GetService(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
-	// Register adds or renews nodes for options.ttl seconds; 0 does not expire.
+	// Register adds or renews nodes for options.ttl seconds, from 5 to 120; 0 is
+	// 90, and for ever where the platform itself registers. The latest
+	// registration's endpoints and metadata win.
 	Register(ctx context.Context, in *Service, opts ...grpc.CallOption) (*EmptyResponse, error)
 	// Deregister removes the nodes given; unknown ones are no error.
 	Deregister(ctx context.Context, in *Service, opts ...grpc.CallOption) (*EmptyResponse, error)
@@ -127,7 +129,9 @@ type Registry_WatchClient = grpc.ServerStreamingClient[Result]
 type RegistryServer interface {
 	// GetService answers all versions of a service, or NotFound.
 	GetService(context.Context, *GetRequest) (*GetResponse, error)
-	// Register adds or renews nodes for options.ttl seconds; 0 does not expire.
+	// Register adds or renews nodes for options.ttl seconds, from 5 to 120; 0 is
+	// 90, and for ever where the platform itself registers. The latest
+	// registration's endpoints and metadata win.
 	Register(context.Context, *Service) (*EmptyResponse, error)
 	// Deregister removes the nodes given; unknown ones are no error.
 	Deregister(context.Context, *Service) (*EmptyResponse, error)

@@ -1,0 +1,143 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Removing nodes, for the three reasons there are. All do it the same way: lock
+// the versions, which registrations lock too, remove the nodes, and with them
+// versions that have none left. In one statement a version could go under a
+// node that was just being registered.
+
+// deregister removes nodes by their ids.
+func (d db) deregister(ctx context.Context, k key, ids []string) error {
+	const nodes = `
+		DELETE FROM registry.nodes
+		WHERE namespace = $1 AND service = $2 AND version = $3 AND id = ANY($4)`
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		locked, err := lockVersions(ctx, tx, `(v.namespace, v.service, v.version) = ($1, $2, $3)`, "", k.Namespace, k.Service, k.Version)
+		if err != nil {
+			return err
+		}
+		return removeNodes(ctx, tx, locked, nodes, k.Namespace, k.Service, k.Version, ids)
+	})
+}
+
+// ofAccount is SQL for versions with nodes of an account.
+const ofAccount = `
+	(v.namespace, v.service, v.version) IN (
+		SELECT n.namespace, n.service, n.version FROM registry.nodes n WHERE n.namespace = $1 AND n.account = $2)`
+
+// evict removes the nodes of an account, and refuses further ones.
+func (d db) evict(ctx context.Context, namespace, account string) error {
+	const refuse = `
+		INSERT INTO registry.evictions (namespace, account) VALUES ($1, $2)
+		ON CONFLICT (namespace, account) DO UPDATE SET evicted_at = now()`
+	const nodes = `DELETE FROM registry.nodes WHERE namespace = $1 AND account = $2`
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if err := lockAccount(ctx, tx, namespace, account); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, refuse, namespace, account); err != nil {
+			return fmt.Errorf("put eviction: %w", err)
+		}
+		locked, err := lockVersions(ctx, tx, ofAccount, "", namespace, account)
+		if err != nil {
+			return err
+		}
+		return removeNodes(ctx, tx, locked, nodes, namespace, account)
+	})
+}
+
+// sweepBatch bounds one transaction of the sweeper, in versions.
+const sweepBatch = 500
+
+// sweep removes nodes whose time is up and says how many versions had some.
+// Several processes may sweep at once: each takes what no other has.
+func (d db) sweep(ctx context.Context) (n int, err error) {
+	const expired = `
+		(v.namespace, v.service, v.version) IN (
+			SELECT n.namespace, n.service, n.version FROM registry.nodes n WHERE n.expires_at <= now() ORDER BY n.expires_at LIMIT $1)`
+	const nodes = `
+		DELETE FROM registry.nodes
+		WHERE expires_at <= now() AND (namespace, service, version) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))`
+	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		locked, err := lockVersions(ctx, tx, expired, "SKIP LOCKED", sweepBatch)
+		if err != nil {
+			return err
+		}
+		n = len(locked)
+		namespaces, services, versions := columns(locked)
+		return removeNodes(ctx, tx, locked, nodes, namespaces, services, versions)
+	})
+	return n, err
+}
+
+// lockVersions locks versions in one order, so that two of these never wait for
+// each other.
+func lockVersions(ctx context.Context, tx pgx.Tx, where, wait string, args ...any) ([]key, error) {
+	q := `
+		SELECT v.namespace, v.service, v.version FROM registry.versions v
+		WHERE ` + where + `
+		ORDER BY v.namespace, v.service, v.version
+		FOR UPDATE ` + wait
+	rows, _ := tx.Query(ctx, q, args...) // CollectRows reports the error
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByName[key])
+	if err != nil {
+		return nil, fmt.Errorf("lock versions: %w", err)
+	}
+	return keys, nil
+}
+
+// removeNodes removes nodes of locked versions, by a DELETE, and tells.
+func removeNodes(ctx context.Context, tx pgx.Tx, locked []key, nodes string, args ...any) error {
+	if len(locked) == 0 {
+		return nil
+	}
+	const returning = ` RETURNING namespace, service, version`
+	rows, _ := tx.Query(ctx, nodes+returning, args...) // CollectRows reports the error
+	removed, err := pgx.CollectRows(rows, pgx.RowToStructByName[key])
+	if err != nil {
+		return fmt.Errorf("remove nodes: %w", err)
+	}
+	const empty = `
+		DELETE FROM registry.versions v
+		WHERE (v.namespace, v.service, v.version) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+		  AND NOT EXISTS (SELECT 1 FROM registry.nodes n WHERE n.namespace = v.namespace AND n.service = v.service AND n.version = v.version)`
+	namespaces, services, versions := columns(locked)
+	if _, err := tx.Exec(ctx, empty, namespaces, services, versions); err != nil {
+		return fmt.Errorf("remove empty versions: %w", err)
+	}
+	told := map[key]bool{}
+	for _, k := range removed {
+		if !told[k] {
+			told[k] = true
+			if err := notify(ctx, tx, change{key: k}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forgetEvictions drops what is older than any process that could still try.
+func (d db) forgetEvictions(ctx context.Context, age time.Duration) error {
+	const q = `DELETE FROM registry.evictions WHERE evicted_at < now() - make_interval(secs => $1)`
+	if _, err := d.pool.Exec(ctx, q, age.Seconds()); err != nil {
+		return fmt.Errorf("forget evictions: %w", err)
+	}
+	return nil
+}
+
+// byAccount answers the versions that have live nodes of an account, with those
+// nodes.
+func (d db) byAccount(ctx context.Context, namespace, account string) ([]entry, error) {
+	return d.entries(ctx, `
+		WHERE `+ofAccount+`
+		ORDER BY v.service, v.version
+		LIMIT $3`, namespace, account, maxListed)
+}
