@@ -17,6 +17,9 @@ import (
 const (
 	// callTimeout bounds a unary call that has no deadline.
 	callTimeout = 30 * time.Second
+	// renewTimeout bounds the exchange of a refresh token, for which other
+	// processes may be waiting.
+	renewTimeout = 10 * time.Second
 	// renewBefore is how long before its end a token is no longer used.
 	renewBefore = 60 * time.Second
 	// tokenLife is what is asked for, in seconds. The server decides.
@@ -101,9 +104,10 @@ func (s *Session) fresh(t config.Token) bool {
 }
 
 // renew exchanges the refresh token. One that the server refuses is no error:
-// its owner is anonymous from now on, and hears why when that matters.
+// its owner is anonymous from now on, and hears why when that matters. Ctrl-C
+// does not stop it: the old refresh token is spent, so the new one must be kept.
 func (s *Session) renew(ctx context.Context, old config.Token) (config.Token, error) {
-	ctx, cancel := context.WithTimeout(anonymous(ctx), callTimeout)
+	ctx, cancel := context.WithTimeout(anonymous(context.WithoutCancel(ctx)), renewTimeout)
 	defer cancel()
 	rsp, err := authpb.NewAuthClient(s.Conn).Token(ctx, &authpb.TokenRequest{
 		RefreshToken: old.RefreshToken, TokenExpiry: tokenLife,
