@@ -13,18 +13,28 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/micro/platform/builder"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/scheduler"
+	"github.com/micro/platform/services/auth"
+	"github.com/micro/platform/services/console"
 	"github.com/micro/platform/services/registry"
+	"github.com/micro/platform/services/runtime"
 )
 
 // components lists every component, in the order in which they start. They
 // stop in reverse, so the edges are the last to open and the first to close.
 func components() []app.Component {
 	return []app.Component{
+		auth.Component,
 		registry.Component,
+		builder.Component,
+		scheduler.Component,
+		runtime.Component,
+		console.Component,
 	}
 }
 
