@@ -195,7 +195,7 @@ func (s *Service) stop(entry *registrypb.Service) {
 	s.log.Info("stopping", "service", s.set.name)
 	s.server.Drain()
 	if err := s.deregister(context.Background(), entry); err != nil {
-		s.log.Warn("still registered for a while", "error", err)
+		s.log.Warn("the registry was not told; it forgets this process by itself", "within", registerTTL, "error", err)
 	} else {
 		time.Sleep(drain)
 	}

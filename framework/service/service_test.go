@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
@@ -37,6 +38,9 @@ func (h *Echo) Say(ctx context.Context, req *echo.SayRequest, rsp *echo.SayRespo
 	case "wait":
 		close(h.started)
 		<-h.release
+	case "trace":
+		rsp.Text = trace.SpanContextFromContext(ctx).TraceID().String()
+		return nil
 	case "deadline":
 		<-ctx.Done()
 		return ctx.Err()
@@ -283,6 +287,18 @@ func TestWhatGoesOn(t *testing.T) {
 	}
 	if md.Get("content-type")[0] != "application/grpc+proto" || len(md.Get("timeout")) != 1 {
 		t.Errorf("sent: %v", md)
+	}
+}
+
+// TestTrace has the callee in the trace of the caller.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	r := startEcho(t)
+	id := trace.TraceID{1, 2, 3}
+	ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: trace.SpanID{4}}))
+	rsp, err := echo.NewEchoService("echo", r.Client()).Say(ctx, &echo.SayRequest{Text: "trace"})
+	if err != nil || rsp.Text != id.String() {
+		t.Errorf("the callee is in trace %q, %v, want %s", rsp.GetText(), err, id)
 	}
 }
 

@@ -1,0 +1,230 @@
+package auth
+
+import (
+	"context"
+	"crypto"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// keys is the platform's list of public keys.
+type keys struct {
+	authpb.KeysClient
+	public map[string]*rsa.PublicKey
+	asked  int
+	err    error
+}
+
+func (k *keys) List(context.Context, *authpb.ListKeysRequest, ...grpc.CallOption) (*authpb.ListKeysResponse, error) {
+	k.asked++
+	var rsp authpb.ListKeysResponse
+	for id, key := range k.public {
+		der, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			return nil, err
+		}
+		rsp.Keys = append(rsp.Keys, &authpb.Key{Id: id, Der: der})
+	}
+	return &rsp, k.err
+}
+
+func newKey(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func encode(v any) string {
+	b, ok := v.([]byte)
+	if !ok {
+		b, _ = json.Marshal(v)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func signed(key *rsa.PrivateKey, header, claims any) string {
+	text := encode(header) + "." + encode(claims)
+	digest := sha256.Sum256([]byte(text))
+	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	return text + "." + encode(signature)
+}
+
+// now is when these tests happen.
+var now = time.Unix(1_800_000_000, 0)
+
+func newVerifier(source *keys) *Verifier {
+	v := NewVerifier(source)
+	v.now = func() time.Time { return now }
+	return v
+}
+
+type object map[string]any
+
+func rs256(kid string) object { return object{"alg": "RS256", "typ": "JWT", "kid": kid} }
+
+func claimsOf(id string, expires int64) object {
+	return object{"sub": id, "iss": "demo", "exp": expires, "type": "user", "name": "Jane",
+		"scopes": []string{"admin"}, "metadata": map[string]string{"email": "jane@example.com"}}
+}
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	key, other := newKey(t), newKey(t)
+	later := now.Unix() + 1
+	good := signed(key, rs256("k1"), claimsOf("jane", later))
+	without := func(name string) object {
+		c := claimsOf("jane", later)
+		delete(c, name)
+		return c
+	}
+	with := func(name string, value any) object {
+		c := claimsOf("jane", later)
+		c[name] = value
+		return c
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confused := encode(object{"alg": "HS256", "kid": "k1"}) + "." + encode(claimsOf("jane", later))
+	mac := hmac.New(sha256.New, der)
+	mac.Write([]byte(confused))
+	parts := strings.Split(good, ".")
+
+	for _, tt := range []struct {
+		name, token string
+		want        error
+	}{
+		{"good", good, nil},
+		{"expires with a fraction", signed(key, rs256("k1"), with("exp", float64(later)+0.5)), nil},
+		{"expired now", signed(key, rs256("k1"), claimsOf("jane", now.Unix())), ErrExpired},
+		{"never expires", signed(key, rs256("k1"), without("exp")), ErrInvalid},
+		{"not yet", signed(key, rs256("k1"), with("nbf", later)), ErrInvalid},
+		{"nobody", signed(key, rs256("k1"), without("sub")), ErrInvalid},
+		{"of no namespace", signed(key, rs256("k1"), without("iss")), ErrInvalid},
+		{"wrong key", signed(other, rs256("k1"), claimsOf("jane", later)), ErrInvalid},
+		{"unknown key", signed(other, rs256("k9"), claimsOf("jane", later)), ErrInvalid},
+		{"no key id", signed(key, object{"alg": "RS256"}, claimsOf("jane", later)), ErrInvalid},
+		{"alg none", encode(object{"alg": "none", "kid": "k1"}) + "." + encode(claimsOf("jane", later)) + ".", ErrInvalid},
+		{"alg none, signed", signed(key, object{"alg": "none", "kid": "k1"}, claimsOf("jane", later)), ErrInvalid},
+		{"HS256 with the public key", confused + "." + encode(mac.Sum(nil)), ErrInvalid},
+		{"RS512", signed(key, object{"alg": "RS512", "kid": "k1"}, claimsOf("jane", later)), ErrInvalid},
+		{"other claims", parts[0] + "." + encode(claimsOf("bob", later)) + "." + parts[2], ErrInvalid},
+		{"no signature", parts[0] + "." + parts[1] + ".", ErrInvalid},
+		{"two parts", parts[0] + "." + parts[1], ErrInvalid},
+		{"four parts", good + ".x", ErrInvalid},
+		{"padding", good + "=", ErrInvalid},
+		{"empty", "", ErrInvalid},
+		{"huge", strings.Repeat("x", 1<<20), ErrInvalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			account, err := newVerifier(&keys{public: map[string]*rsa.PublicKey{"k1": &key.PublicKey}}).Verify(t.Context(), tt.token)
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Fatalf("Verify: %v, want %v", err, tt.want)
+			}
+			if err == nil && (account.ID != "jane" || account.Issuer != "demo" || account.Type != "user" || account.Name != "Jane" ||
+				!account.HasScope("admin") || account.HasScope("service") || account.Metadata["email"] != "jane@example.com") {
+				t.Errorf("account %+v", account)
+			}
+		})
+	}
+}
+
+// TestKnownTokenExpires holds for a token that has been checked before.
+func TestKnownTokenExpires(t *testing.T) {
+	t.Parallel()
+	key := newKey(t)
+	v := newVerifier(&keys{public: map[string]*rsa.PublicKey{"k1": &key.PublicKey}})
+	token := signed(key, rs256("k1"), claimsOf("jane", now.Unix()+10))
+	if _, err := v.Verify(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	v.now = func() time.Time { return now.Add(10 * time.Second) }
+	if _, err := v.Verify(t.Context(), token); err != ErrExpired {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestKeysAreFetchedWhenNeeded asks once, again for a new key, and not for each
+// token that names one which does not exist.
+func TestKeysAreFetchedWhenNeeded(t *testing.T) {
+	t.Parallel()
+	first, second := newKey(t), newKey(t)
+	source := &keys{public: map[string]*rsa.PublicKey{"k1": &first.PublicKey}}
+	v := newVerifier(source)
+	clock := now
+	v.now = func() time.Time { return clock }
+	verify := func(key *rsa.PrivateKey, kid, id string) error {
+		_, err := v.Verify(t.Context(), signed(key, rs256(kid), claimsOf(id, now.Unix()+3600)))
+		return err
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		if err := verify(first, "k1", id); err != nil {
+			t.Fatal(err)
+		}
+		if err := verify(second, "garbage", id); err != ErrInvalid {
+			t.Fatalf("unknown key: %v", err)
+		}
+	}
+	if source.asked != 1 {
+		t.Errorf("asked %d times within a second", source.asked)
+	}
+	source.public["k2"] = &second.PublicKey
+	clock = clock.Add(refetch)
+	if err := verify(second, "k2", "d"); err != nil {
+		t.Errorf("a new key: %v", err)
+	}
+	source.err = errors.New("away")
+	clock = clock.Add(refetch)
+	if err := verify(second, "k3", "e"); err == nil || err == ErrInvalid {
+		t.Errorf("keys not reachable: %v", err)
+	}
+	if err := verify(second, "k2", "f"); err != nil {
+		t.Errorf("a key that is known, meanwhile: %v", err)
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(&keys{})
+	for i := range maxKnown + 10 {
+		v.remember(sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)}), verified{&Account{}, now.Add(time.Hour)})
+	}
+	if len(v.known) > maxKnown {
+		t.Errorf("remembers %d", len(v.known))
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	key := newKey(f)
+	good := signed(key, rs256("k1"), claimsOf("jane", now.Unix()+1))
+	v := newVerifier(&keys{public: map[string]*rsa.PublicKey{"k1": &key.PublicKey}})
+	for _, seed := range []string{"", "..", "a.b.c", encode(rs256("k1")) + "." + encode(object{"exp": 1e300}) + ".", good} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, err := v.Verify(t.Context(), token); err == nil && token != good {
+			t.Errorf("accepted %q", token)
+		}
+	})
+}
