@@ -78,11 +78,16 @@ func report(ctx context.Context, w io.Writer, cmd *cobra.Command, err error) int
 		return 0
 	}
 	var decided exitError
-	if ctx.Err() != nil && !errors.As(err, &decided) {
-		return exitInterrupted // whoever pressed Ctrl-C knows why it ended
+	known := errors.As(err, &decided)
+	if ctx.Err() != nil {
+		// Whoever pressed Ctrl-C knows why the command ended.
+		if known && decided.code == exitInterrupted || !known && errors.Code(err) != codes.Canceled && !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(w, terminal.Inert(err.Error()))
+		}
+		return exitInterrupted
 	}
 	fmt.Fprintln(w, terminal.Inert(err.Error()))
-	if !errors.As(err, &decided) {
+	if !known {
 		return exitFailed
 	}
 	if !decided.typed && plainExit[topLevel(cmd)] {

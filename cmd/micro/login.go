@@ -24,11 +24,11 @@ namespace is found from the address.`,
 		Example: "  micro login --email jane@example.com\n  micro login --username admin --password-stdin < password",
 		Args:    exactly(),
 		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
-			id, err := c.given(cmp.Or(id, email), "Enter username: ", "--username")
+			id, err := c.given(ctx, cmp.Or(id, email), "Enter username: ", "--username")
 			if err != nil {
 				return err
 			}
-			secret, err := p.get(c, "Enter password: ")
+			secret, err := p.get(ctx, c, "Enter password: ")
 			if err != nil {
 				return err
 			}
@@ -96,11 +96,11 @@ func logoutCommand(c *cli) *cobra.Command {
 }
 
 // given answers what a flag gave, or asks for it.
-func (c *cli) given(value, question, flag string) (string, error) {
+func (c *cli) given(ctx context.Context, value, question, flag string) (string, error) {
 	if value != "" {
 		return value, nil
 	}
-	value, err := c.Ask(question)
+	value, err := c.Ask(ctx, question)
 	if err != nil || value == "" {
 		return "", usage("nothing was entered: answer the question, or use %s", flag)
 	}
@@ -119,15 +119,15 @@ func (p *password) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&p.stdin, "password-stdin", false, "read the password from the first line of the standard input")
 }
 
-func (p *password) get(c *cli, question string) (string, error) {
+func (p *password) get(ctx context.Context, c *cli, question string) (string, error) {
 	var err error
 	switch {
 	case p.value != "":
 		return p.value, nil
 	case p.stdin:
-		p.value, err = c.Line()
+		p.value, err = c.Line(ctx)
 	default:
-		p.value, err = c.AskSecret(question)
+		p.value, err = c.AskSecret(ctx, question)
 	}
 	if err != nil || p.value == "" {
 		return "", usage("no password was entered: answer the question, or use --password-stdin")

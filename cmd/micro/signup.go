@@ -42,11 +42,11 @@ What is not given as a flag is asked for. With --code no new code is sent.`,
 func (c *cli) signup(ctx context.Context, x *client, s *signup) error {
 	server := namespacespb.NewSignupClient(x.Conn)
 	var err error
-	if s.email, err = c.given(s.email, "Email address: ", "--email"); err != nil {
+	if s.email, err = c.given(ctx, s.email, "Email address: ", "--email"); err != nil {
 		return err
 	}
 	if s.password.stdin { // before anything else is read from there
-		if _, err := s.password.get(c, ""); err != nil {
+		if _, err := s.password.get(ctx, c, ""); err != nil {
 			return err
 		}
 	}
@@ -54,7 +54,7 @@ func (c *cli) signup(ctx context.Context, x *client, s *signup) error {
 	if err != nil {
 		return err
 	}
-	secret, err := c.newPassword(&s.password, "Choose a password: ")
+	secret, err := c.newPassword(ctx, &s.password, "Choose a password: ")
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,8 @@ func (c *cli) signup(ctx context.Context, x *client, s *signup) error {
 		return err
 	}
 	if err := c.login(ctx, x, made.GetAccount(), secret, made.GetNamespace()); err != nil {
-		return fmt.Errorf("your namespace %s is made, but logging in failed (%w): run \"micro login\"", made.GetNamespace(), err)
+		reason, code := x.Explain(err)
+		return fail(code, "your namespace %s is made, but logging in failed (%s): run \"micro login\"", made.GetNamespace(), reason)
 	}
 	fmt.Fprintf(c.Out, "Signed up: namespace %s, account %s. You are logged in.\n\nNext:\n  micro new helloworld\n  micro run ./helloworld\n",
 		made.GetNamespace(), made.GetAccount())
@@ -84,7 +85,7 @@ func (c *cli) confirm(ctx context.Context, server namespacespb.SignupClient, s *
 	for {
 		if ask {
 			var err error
-			if s.code, err = c.Ask("Code: "); err != nil || s.code == "" {
+			if s.code, err = c.Ask(ctx, "Code: "); err != nil || s.code == "" {
 				return "", usage("no code was entered: when the mail is there, run \"micro signup --email %s --code CODE\"", s.email)
 			}
 		}
@@ -107,7 +108,7 @@ func (c *cli) complete(ctx context.Context, server namespacespb.SignupClient, s 
 		name := s.namespace
 		if ask {
 			var err error
-			if name, err = c.Ask(fmt.Sprintf("Name of your namespace [%s]: ", proposal)); err != nil {
+			if name, err = c.Ask(ctx, fmt.Sprintf("Name of your namespace [%s]: ", proposal)); err != nil {
 				return nil, usage("no name was entered: use --namespace")
 			}
 		}
@@ -124,14 +125,14 @@ func (c *cli) complete(ctx context.Context, server namespacespb.SignupClient, s 
 
 // newPassword takes a password that is going to be set. A person types it
 // twice.
-func (c *cli) newPassword(p *password, question string) (string, error) {
+func (c *cli) newPassword(ctx context.Context, p *password, question string) (string, error) {
 	asked := p.value == "" && !p.stdin && c.Interactive()
 	for {
-		first, err := p.get(c, question)
+		first, err := p.get(ctx, c, question)
 		if err != nil || !asked {
 			return first, err
 		}
-		second, err := c.AskSecret("Verify your password: ")
+		second, err := c.AskSecret(ctx, "Verify your password: ")
 		if err != nil {
 			return "", err
 		}

@@ -22,7 +22,11 @@ func (c *cli) upload(ctx context.Context, x *client, p *progress, t *target) (st
 	if err != nil {
 		return "", usage("%v", err)
 	}
-	p.say("uploading", fmt.Sprintf("%d files, %s", pack.Files(), size(pack.Bytes)))
+	detail := fmt.Sprintf("%d files, %s", pack.Files(), size(pack.Bytes))
+	if t.local.Root != t.local.Dir {
+		detail += " of " + t.local.Root
+	}
+	p.say("uploading", detail)
 	defer p.rest()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -196,11 +196,11 @@ func setPasswordCommand(c *cli) *cobra.Command {
 			}
 			if old == "" {
 				var err error
-				if old, err = c.AskSecret("Enter current password: "); err != nil {
+				if old, err = c.AskSecret(ctx, "Enter current password: "); err != nil {
 					return usage("no password was entered: use --old-password")
 				}
 			}
-			secret, err := c.newPassword(&fresh, "Enter a new password: ")
+			secret, err := c.newPassword(ctx, &fresh, "Enter a new password: ")
 			if err != nil {
 				return err
 			}

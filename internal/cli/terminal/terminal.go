@@ -4,7 +4,9 @@ package terminal
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,37 +40,67 @@ func Live(w io.Writer) bool {
 
 // Ask asks for a line. The question goes to the error stream, so that a script
 // can keep the answer of a command apart.
-func (t *Terminal) Ask(question string) (string, error) {
+func (t *Terminal) Ask(ctx context.Context, question string) (string, error) {
 	fmt.Fprint(t.Err, question)
-	line, err := t.lines.ReadString('\n')
+	line, err := t.Line(ctx)
 	if !t.Interactive() {
 		fmt.Fprintln(t.Err)
 	}
-	if err != nil && line == "" {
-		return "", err
-	}
-	return strings.TrimSpace(line), nil
+	return strings.TrimSpace(line), err
 }
 
 // AskSecret asks for a line that is not shown while it is typed.
-func (t *Terminal) AskSecret(question string) (string, error) {
+func (t *Terminal) AskSecret(ctx context.Context, question string) (string, error) {
 	if !t.Interactive() {
 		fmt.Fprintln(t.Err, question)
-		return t.Line()
+		return t.Line(ctx)
 	}
 	fmt.Fprint(t.Err, question)
-	b, err := term.ReadPassword(int(t.in.Fd()))
+	fd := int(t.in.Fd())
+	shown, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	secret, err := wait(ctx, func() (string, error) {
+		b, err := term.ReadPassword(fd)
+		return string(b), err
+	})
+	if ctx.Err() != nil {
+		err = errors.Join(err, term.Restore(fd, shown)) // or what is typed later stays unseen
+	}
 	fmt.Fprintln(t.Err)
-	return string(b), err
+	return secret, err
 }
 
 // Line reads a line as it is, without a question.
-func (t *Terminal) Line() (string, error) {
-	line, err := t.lines.ReadString('\n')
-	if err != nil && line == "" {
-		return "", err
+func (t *Terminal) Line(ctx context.Context) (string, error) {
+	return wait(ctx, func() (string, error) {
+		line, err := t.lines.ReadString('\n')
+		if err != nil && line == "" {
+			return "", err
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	})
+}
+
+// wait reads until ctx ends. Reading itself cannot be stopped; the process that
+// was told to end does not wait for it.
+func wait(ctx context.Context, read func() (string, error)) (string, error) {
+	type answer struct {
+		text string
+		err  error
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	done := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		done <- answer{text, err}
+	}()
+	select {
+	case a := <-done:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // Dim makes text step back, where w can show it.
