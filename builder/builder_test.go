@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -336,6 +338,53 @@ func TestDockerAway(t *testing.T) {
 	if s.GetPhase() != builderpb.State_FAILED || !strings.Contains(s.GetReason(), "Docker is not reachable") {
 		t.Errorf("state %v", s)
 	}
+}
+
+// Docker that goes away in the middle costs an attempt, not the build.
+func TestDockerInterrupted(t *testing.T) {
+	t.Parallel()
+	whole := buildertest.Docker(t)
+	var cut atomic.Bool
+	docker, err := client.NewClientWithOpts(client.WithHost(whole.DaemonHost()), client.WithAPIVersionNegotiation(),
+		client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, "unix", strings.TrimPrefix(whole.DaemonHost(), "unix://"))
+			if err != nil {
+				return nil, err
+			}
+			return &cuttable{Conn: c, cut: &cut}, nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { docker.Close() })
+	b := setupDocker(t, docker)
+	b.upload(t, "up", hello)
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.await(t, id("alpha", 1)); s.GetPhase() != builderpb.State_SUCCEEDED {
+		t.Errorf("state %v", s)
+	}
+	var attempts int
+	if err := b.pool.QueryRow(t.Context(), "SELECT attempt FROM builder.builds").Scan(&attempts); err != nil || attempts != 2 || !cut.Load() {
+		t.Errorf("%d attempts, cut %v, %v", attempts, cut.Load(), err)
+	}
+}
+
+// cuttable is a connection to Docker that ends at the first container's start.
+type cuttable struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+func (c *cuttable) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("/start HTTP")) && c.cut.CompareAndSwap(false, true) {
+		c.Close()
+	}
+	return c.Conn.Write(p)
 }
 
 func TestRequests(t *testing.T) {
