@@ -87,14 +87,7 @@ func (c *cli) generate(ctx context.Context, files []string) error {
 	if err != nil {
 		return err
 	}
-	written, err := protogen.Generate(ctx, dir, files...)
-	if err != nil {
-		return err
-	}
-	for _, file := range written {
-		fmt.Fprintln(c.Out, file)
-	}
-	from, err := module.Align(dir)
+	from, err := module.Align(dir) // first: it helps even where there is nothing to generate
 	if err != nil {
 		return err
 	}
@@ -102,6 +95,13 @@ func (c *cli) generate(ctx context.Context, files []string) error {
 		fmt.Fprintf(c.Err, "go.mod names the framework's version %s now, it was %s.\n", module.Version, from)
 	}
 	c.seed(ctx, module)
+	written, err := protogen.Generate(ctx, dir, files...)
+	if err != nil {
+		return err
+	}
+	for _, file := range written {
+		fmt.Fprintln(c.Out, file)
+	}
 	return nil
 }
 
