@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,7 +59,8 @@ const maxKnown = 50_000
 func NewVerifier(keys Keys, now func() time.Time) *Verifier {
 	return &Verifier{
 		keys: keys, now: now, known: map[[sha256.Size]byte]Caller{},
-		parser: jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(now)),
+		parser: jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(now),
+			jwt.WithStrictDecoding()),
 	}
 }
 
@@ -87,6 +89,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 }
 
 func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
+	// Decoders skip line breaks: one token must not be remembered in many forms.
+	if strings.ContainsAny(token, "\r\n") {
+		return Caller{}, ErrInvalid
+	}
 	var claims Claims
 	var kid string
 	var unavailable error
