@@ -15,6 +15,7 @@ import (
 
 	"github.com/micro/platform/builder"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/inbox"
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
@@ -31,6 +32,7 @@ func components() []app.Component {
 	return []app.Component{
 		auth.Component,
 		registry.Component,
+		inbox.Component,
 		builder.Component,
 		scheduler.Component,
 		runtime.Component,
