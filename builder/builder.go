@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -106,31 +104,4 @@ func moduleProxy(ctx context.Context, upstream string, framework *modproxy.Modul
 		}
 	}
 	return modules.New(modules.Own{Path: modproxy.Path, Handler: framework}, upstream)
-}
-
-// workDir makes a directory for this process, and removes those of processes
-// that are gone.
-func workDir(parent string) (dir string, release func(), err error) {
-	if parent == "" {
-		parent = filepath.Join(os.TempDir(), fmt.Sprintf("micro-builder-%d", os.Geteuid()))
-	}
-	// Docker and git, which are other users, must get through; names inside are
-	// not to be guessed.
-	if err := os.MkdirAll(parent, 0o711); err != nil {
-		return "", nil, err
-	}
-	if err := removeAbandoned(parent); err != nil {
-		return "", nil, err
-	}
-	if dir, err = os.MkdirTemp(parent, "server-"); err != nil {
-		return "", nil, err
-	}
-	if err := os.Chmod(dir, 0o711); err != nil {
-		return "", nil, err
-	}
-	unlock, err := lock(dir)
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, func() { os.RemoveAll(dir); unlock() }, nil //nolint:errcheck // the next start tries again
 }

@@ -2,10 +2,42 @@ package builder
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 )
+
+// workDir makes a directory for this process, and removes those of processes
+// that are gone.
+func workDir(parent string) (dir string, release func(), err error) {
+	if parent == "" {
+		parent = filepath.Join(os.TempDir(), fmt.Sprintf("micro-builder-%d", os.Geteuid()))
+	}
+	// Docker and git, which are other users, must get through; names inside are
+	// not to be guessed.
+	if err := os.MkdirAll(parent, 0o711); err != nil {
+		return "", nil, err
+	}
+	// In a directory for all, another user may have been here first.
+	if info, err := os.Lstat(parent); err != nil || !ownedByUs(info) {
+		return "", nil, fmt.Errorf("%s is not a directory of this user (%w)", parent, errors.Join(err, os.ErrPermission))
+	}
+	if err := removeAbandoned(parent); err != nil {
+		return "", nil, err
+	}
+	if dir, err = os.MkdirTemp(parent, "server-"); err != nil {
+		return "", nil, err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", nil, err
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { os.RemoveAll(dir); unlock() }, nil //nolint:errcheck // the next start tries again
+}
 
 // lock marks a directory as in use, for as long as this process lives. It
 // fails when another process has it.
@@ -42,4 +74,9 @@ func removeAbandoned(parent string) error {
 		}
 	}
 	return nil
+}
+
+func ownedByUs(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.IsDir() && int(stat.Uid) == os.Geteuid()
 }

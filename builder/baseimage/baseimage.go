@@ -69,7 +69,8 @@ func Build(ctx context.Context, docker *client.Client, o Options) error {
 	if err != nil {
 		return err
 	}
-	if info, err := docker.ImageInspect(ctx, o.Name); err == nil && info.Config != nil && info.Config.Labels[labelContent] == content {
+	before, err := docker.ImageInspect(ctx, o.Name)
+	if err == nil && before.Config != nil && before.Config.Labels[labelContent] == content {
 		fmt.Fprintf(o.Out, "%s is up to date (%s)\n", o.Name, tool.version)
 		return nil
 	}
@@ -86,6 +87,9 @@ func Build(ctx context.Context, docker *client.Client, o Options) error {
 	fmt.Fprintf(o.Out, "making %s from %s\n", o.Name, tool.root)
 	if err := load(ctx, docker, o.Name, content, tool, dir); err != nil {
 		return err
+	}
+	if before.ID != "" { // it has no name any more; a build that uses it keeps it
+		docker.ImageRemove(ctx, before.ID, image.RemoveOptions{}) //nolint:errcheck // docker image prune has it
 	}
 	fmt.Fprintf(o.Out, "made %s in %s\n", o.Name, time.Since(started).Round(100*time.Millisecond))
 	return nil

@@ -81,7 +81,7 @@ func public(host string) bool {
 func splitPath(p string) (repository, folder string, err error) {
 	parts := strings.Split(strings.Trim(p, "/"), "/")
 	for _, part := range parts {
-		if part == "" || part == "." || part == ".." || strings.HasPrefix(part, "-") || len(part) > maxPart {
+		if part == "" || part == "." || part == ".." || strings.HasPrefix(part, "-") || len(part) > maxPart || strings.ContainsFunc(part, unprintable) {
 			return "", "", refuse("a git source looks like github.com/owner/name, with the folder of the service behind it")
 		}
 	}
