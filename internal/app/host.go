@@ -118,7 +118,7 @@ func (h *Host) Serve(s *grpc.Server) error {
 	}
 	h.OnStop(func(ctx context.Context) {
 		status.Shutdown()
-		graceful(ctx, s)
+		Drain(ctx, s)
 	})
 	return nil
 }
@@ -127,8 +127,8 @@ func (h *Host) Serve(s *grpc.Server) error {
 // never do, so it is less than the budget of the process.
 const drain = 3 * time.Second
 
-// graceful lets calls in hand finish, within drain.
-func graceful(ctx context.Context, s *grpc.Server) {
+// Drain stops a server: it lets calls in hand finish, within drain.
+func Drain(ctx context.Context, s *grpc.Server) {
 	ctx, cancel := context.WithTimeout(ctx, drain)
 	defer cancel()
 	done := make(chan struct{})

@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/micro/platform/framework/errors"
+)
+
+// open starts the call at its target, in metadata of its own.
+func (c *Call) open(ctx context.Context, desc *grpc.StreamDesc, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		c.md.Set("timeout", strconv.FormatInt(int64(time.Until(deadline)), 10))
+	}
+	ctx = metadata.NewOutgoingContext(ctx, c.md)
+	if c.target.component != nil {
+		return c.target.component.NewStream(ctx, desc, c.method, opts...)
+	}
+	first := c.target.service.pick(time.Now(), nil)
+	s, err := c.openAt(ctx, first, desc, opts)
+	if errors.Code(err) != codes.Unavailable {
+		return s, err
+	}
+	// Nothing was sent yet, so another node may have it.
+	if second := c.target.service.pick(time.Now(), first); second != nil {
+		if s, err = c.openAt(ctx, second, desc, opts); errors.Code(err) != codes.Unavailable {
+			return s, err
+		}
+	}
+	return nil, errors.New(codes.Unavailable, "service %s: no instance is reachable", c.Service).From("go.micro.client").Because(err)
+}
+
+func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts []grpc.CallOption) (grpc.ClientStream, error) {
+	conn, err := n.acquire()
+	if err != nil {
+		return nil, err
+	}
+	release := sync.OnceFunc(n.release)
+	s, err := conn.NewStream(ctx, desc, c.method, append(opts, grpc.OnFinish(func(error) { release() }))...)
+	if err != nil {
+		release()
+		if errors.Code(err) == codes.Unavailable {
+			n.eject(time.Now())
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// Invoke makes a unary call with a message of bytes, in the encoding that
+// contentSubtype names, such as "json".
+func (c *Call) Invoke(ctx context.Context, contentSubtype string, body []byte) ([]byte, error) {
+	s, err := c.open(ctx, &grpc.StreamDesc{}, subtype(contentSubtype))
+	if err != nil {
+		return nil, c.Explain(err)
+	}
+	if err := s.SendMsg(bytesFrame(body)); err != nil && err != io.EOF { // on io.EOF, RecvMsg knows why
+		return nil, c.Explain(err)
+	}
+	var out frame
+	if err := s.RecvMsg(&out); err != nil {
+		return nil, c.Explain(err)
+	}
+	return out.take(), nil
+}
+
+// Stream is an open call whose messages are bytes.
+type Stream struct {
+	call      *Call
+	stream    grpc.ClientStream
+	halfClose bool
+}
+
+// Stream opens a stream to the callee.
+func (c *Call) Stream(ctx context.Context, contentSubtype string) (*Stream, error) {
+	s, err := c.open(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, subtype(contentSubtype))
+	if err != nil {
+		return nil, c.Explain(err)
+	}
+	return &Stream{call: c, stream: s, halfClose: c.target.halfClose}, nil
+}
+
+// Send sends a message. After io.EOF, Recv says why the stream has ended.
+func (s *Stream) Send(body []byte) error {
+	if err := s.stream.SendMsg(bytesFrame(body)); err != nil {
+		return err
+	}
+	if s.halfClose {
+		return s.stream.CloseSend()
+	}
+	return nil
+}
+
+// CloseSend says that no more messages come.
+func (s *Stream) CloseSend() error { return s.stream.CloseSend() }
+
+// Recv answers the next message, or io.EOF when the callee is done.
+func (s *Stream) Recv() ([]byte, error) {
+	var f frame
+	if err := s.stream.RecvMsg(&f); err != nil {
+		if err == io.EOF {
+			return nil, err
+		}
+		return nil, s.call.Explain(err)
+	}
+	return f.take(), nil
+}

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/dockerhost"
+)
+
+// lookAgain is how long to wait for a Docker that is not there yet.
+const lookAgain = 5 * time.Second
+
+// serveContainers serves the listener that tenants' containers reach.
+func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) error {
+	if o.ContainerAddress == "none" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return fmt.Errorf("MICRO_PROXY_ADDRESS: %w", err)
+	}
+	if ip := net.ParseIP(host); o.ContainerAddress == "auto" && (host == "" || ip.IsUnspecified()) {
+		return nil // they reach that one
+	}
+	g := newServer(h, &server{edge: edge, log: h.Log, containers: true}, maxContainerStreams)
+	address := o.ContainerAddress
+	if address == "auto" {
+		if address, err = bridge(ctx, port); err != nil {
+			h.Log.Warn("containers cannot reach the proxy until Docker is there", "cause", err)
+			address = ""
+		}
+	}
+	serve := func(address string) error {
+		l, err := h.Listen("MICRO_PROXY_CONTAINER_ADDRESS", address)
+		if err != nil {
+			return err
+		}
+		h.Log.Debug("listening for containers", "address", address)
+		return g.Serve(l)
+	}
+	h.Go("serve containers", func(ctx context.Context) error {
+		for address == "" {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(lookAgain):
+			}
+			address, _ = bridge(ctx, port) // said once that it is not there
+		}
+		return serve(address)
+	})
+	return nil
+}
+
+// bridge is the address of this host on Docker's bridge.
+func bridge(ctx context.Context, port string) (string, error) {
+	a, err := dockerhost.Gateway(ctx)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(a.String(), port), nil
+}

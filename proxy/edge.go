@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rpc"
+	authpb "github.com/micro/platform/proto/auth"
+	registrypb "github.com/micro/platform/proto/registry"
+)
+
+// unaryTimeout bounds a unary call whose client names no deadline. Streams
+// have none: they may be silent for hours.
+const unaryTimeout = time.Minute
+
+// EdgeOptions are what a component sets for its Edge.
+type EdgeOptions struct {
+	// InFlight is how many calls and streams of a namespace may be open.
+	InFlight int
+}
+
+// Edge is the pipeline that every call from outside goes through.
+type Edge struct {
+	log      *slog.Logger
+	conn     func(component string) (*grpc.ClientConn, error)
+	registry registrypb.RegistryClient
+	auth     authpb.ComponentsClient
+	keys     *identity.KeySet
+	methods  map[string]method
+	verifier atomic.Pointer[identity.Verifier]
+	admitted *admitted
+	routes   *routes
+	inFlight *inFlight
+}
+
+// NewEdge makes an Edge that stands on the components that h connects to. It
+// knows nothing before Watch.
+func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
+	auth, err := h.Conn("auth")
+	if err != nil {
+		return nil, err
+	}
+	registry, err := h.Conn("registry")
+	if err != nil {
+		return nil, err
+	}
+	methods, err := methods()
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{
+		log: h.Log, conn: h.Conn, methods: methods,
+		registry: registrypb.NewRegistryClient(registry),
+		auth:     authpb.NewComponentsClient(auth),
+		keys:     identity.NewKeySet(authpb.NewKeysClient(auth), time.Now),
+		admitted: newAdmitted(), routes: newRoutes(), inFlight: newInFlight(o.InFlight),
+	}
+	e.forgetKeys()
+	return e, nil
+}
+
+// Watch keeps what auth and registry push up to date until h stops.
+func (e *Edge) Watch(h *app.Host) {
+	h.Go("watch auth", func(ctx context.Context) error { return e.follow(ctx, "auth", e.watchAuth) })
+	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
+	h.OnStop(func(context.Context) { e.routes.close() })
+}
+
+// Request is a call as it came to an edge.
+type Request struct {
+	// Method is "/helloworld.Helloworld/Call".
+	Method string
+	// Metadata is what the client sent: its authorization, the namespace it
+	// means, and what is for the callee.
+	Metadata metadata.MD
+	// Origin is where the call came in. It makes nobody trusted.
+	Origin rpc.Origin
+}
+
+// Call is a request that was let in.
+type Call struct {
+	// ID is the request's id, in the logs and in the callee's metadata.
+	ID        string
+	Service   string
+	Endpoint  string
+	Namespace string
+	// Caller is nil for an anonymous call.
+	Caller *identity.Caller
+
+	edge     *Edge
+	method   string
+	badToken error // why the caller is anonymous although there was a token
+	md       metadata.MD
+	target   target
+	done     func() // gives its place among the calls in flight back
+}
+
+// target is where a call goes: a component, or a service of a namespace.
+type target struct {
+	component *grpc.ClientConn
+	service   *service
+	stream    kind
+	// halfClose says that the callee waits for the end of the request after its
+	// only message, which old clients never send on streams.
+	halfClose bool
+	endpoint  *registrypb.Endpoint // nil when nobody has described it
+}
+
+// Admit decides on a request. A Call must be closed.
+func (e *Edge) Admit(ctx context.Context, r Request) (*Call, error) {
+	c := &Call{ID: requestID(r.Metadata), edge: e, method: r.Method, done: func() {}}
+	if err := e.admit(ctx, c, r); err != nil {
+		return c, c.Explain(err)
+	}
+	return c, nil
+}
+
+func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
+	var err error
+	if c.Service, c.Endpoint, err = split(r.Method); err != nil {
+		return err
+	}
+	if c.Caller, c.badToken, err = e.authenticate(ctx, r.Metadata); err != nil {
+		return err
+	}
+	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {
+		return err
+	}
+	isCore := core(c.Service)
+	if !isCore {
+		if err := e.authorise(ctx, c); err != nil {
+			return err
+		}
+	}
+	if c.done, err = e.inFlight.enter(c.Namespace, c.Caller == nil && isCore); err != nil {
+		return err
+	}
+	if isCore {
+		c.target, err = e.component(r.Method)
+	} else {
+		c.target, err = e.lookup(ctx, c.Namespace, c.Service, c.Endpoint)
+	}
+	if err != nil {
+		c.Close()
+		return err
+	}
+	c.md = forwarded(c, r)
+	return nil
+}
+
+// Close gives back what the call held.
+func (c *Call) Close() {
+	c.done()
+	c.done = func() {}
+}
+
+// Streaming says whether the callee answers with a stream.
+func (c *Call) Streaming() bool { return c.target.stream == streaming }
+
+// Describe answers the endpoint's messages as the registry has them, or nil.
+func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }
+
+// Bound answers a context with the call's deadline: the client's, which Micro
+// clients also send as metadata, or one for unary calls without any.
+func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, context.CancelFunc) {
+	if v := md.Get("timeout"); len(v) > 0 {
+		if ns, err := strconv.ParseInt(v[0], 10, 64); err == nil && ns > 0 {
+			return context.WithTimeout(ctx, time.Duration(ns))
+		}
+	}
+	if _, ok := ctx.Deadline(); !ok && c.target.stream == unary {
+		return context.WithTimeout(ctx, unaryTimeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+// Explain turns an error of the call into what its caller sees. A refusal for
+// want of an account says what was wrong with the token.
+func (c *Call) Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := *errors.FromError(err)
+	switch {
+	case errors.Code(err) == codes.Unauthenticated && c.badToken != nil && e.Detail != c.badToken.Error():
+		return errors.New(codes.Unauthenticated, "%s: %v, log in again", e.Detail, c.badToken).From(e.ID)
+	case errors.Code(err) == codes.DeadlineExceeded && e.ID == "go.micro.client": // gRPC's words, not the callee's
+		return errors.New(codes.DeadlineExceeded, "context deadline exceeded").From("go.micro.client")
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/micro/platform/internal/rpc"
+)
+
+const (
+	// dialTimeout bounds one attempt to connect to a node.
+	dialTimeout = 2 * time.Second
+	// ejection is how long others are preferred to a node that did not answer.
+	ejection = 2 * time.Second
+)
+
+// node is an instance of a service, and the connection to it.
+type node struct {
+	id, address string
+
+	ejected atomic.Int64 // until then, in nanoseconds since the epoch
+	load    atomic.Int64 // calls in flight
+
+	mu      sync.Mutex
+	conn    *grpc.ClientConn
+	retired bool // closes when its last call has ended
+}
+
+// acquire answers the connection, for one call.
+func (n *node) acquire() (*grpc.ClientConn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conn == nil {
+		c, err := dial(n.address)
+		if err != nil {
+			return nil, err
+		}
+		n.conn = c
+	}
+	n.load.Add(1)
+	return n.conn, nil
+}
+
+func (n *node) release() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.load.Add(-1) == 0 && n.retired {
+		n.disconnect()
+	}
+}
+
+// retire closes the connection as soon as no call is left on it.
+func (n *node) retire() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.retired = true
+	if n.load.Load() == 0 {
+		n.disconnect()
+	}
+}
+
+// disconnect wants mu held.
+func (n *node) disconnect() {
+	if n.conn != nil {
+		n.conn.Close()
+		n.conn = nil
+	}
+}
+
+func (n *node) eject(now time.Time)        { n.ejected.Store(now.Add(ejection).UnixNano()) }
+func (n *node) healthy(now time.Time) bool { return now.UnixNano() >= n.ejected.Load() }
+func (n *node) lighter(other *node) bool   { return n.load.Load() < other.load.Load() }
+
+// dial connects at the first call, in plain HTTP/2, as services serve it.
+func dial(address string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(rpc.MaxMessage), grpc.MaxCallSendMsgSize(rpc.MaxMessage)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: dialTimeout,
+		}),
+	)
+}

@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/rpc"
+)
+
+// Options come from MICRO_PROXY_*.
+type Options struct {
+	Address          string `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
+	ContainerAddress string `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
+	InFlight         int    `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+}
+
+const (
+	// maxMetadata bounds what a request's metadata takes.
+	maxMetadata = 16 << 10
+	// maxStreams is how many calls a client may have open on one connection; a
+	// container's one connection carries the calls of everybody it serves.
+	maxStreams          = 100
+	maxContainerStreams = 1000
+)
+
+// Component is the gRPC edge.
+var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Options) error {
+	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight})
+	if err != nil {
+		return err
+	}
+	edge.Watch(h)
+	l, err := h.Listen("MICRO_PROXY_ADDRESS", o.Address)
+	if err != nil {
+		return err
+	}
+	outside := newServer(h, &server{edge: edge, log: h.Log}, maxStreams)
+	h.Go("serve", func(context.Context) error { return outside.Serve(l) })
+	return serveContainers(ctx, h, edge, o)
+})
+
+// newServer makes the gRPC server of an edge, which stops with h.
+func newServer(h *app.Host, s *server, streams uint32) *grpc.Server {
+	g := grpc.NewServer(
+		grpc.ForceServerCodecV2(codec{"proto"}),
+		grpc.UnknownServiceHandler(s.forward),
+		grpc.StatsHandler(otelgrpc.NewServerHandler()),
+		grpc.MaxRecvMsgSize(rpc.MaxMessage),
+		grpc.MaxSendMsgSize(rpc.MaxMessage),
+		grpc.MaxHeaderListSize(maxMetadata),
+		grpc.MaxConcurrentStreams(streams),
+		grpc.ConnectionTimeout(5*time.Second),
+		// Micro clients never ping and keep silent streams for hours. Our own pings
+		// find the connections whose client is gone.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute, Timeout: time.Minute}),
+	)
+	status := health.NewServer()
+	healthpb.RegisterHealthServer(g, status)
+	h.OnStop(func(ctx context.Context) {
+		status.Shutdown()
+		app.Drain(ctx, g)
+	})
+	return g
+}
+
+// server is one listener's calls.
+type server struct {
+	edge       *Edge
+	log        *slog.Logger
+	containers bool
+}
+
+// forward passes a call on as a stream of bytes, whatever its method.
+func (s *server) forward(_ any, in grpc.ServerStream) error {
+	ctx, began := in.Context(), time.Now()
+	method, _ := grpc.MethodFromServerStream(in)
+	md, _ := metadata.FromIncomingContext(ctx)
+	call, err := s.edge.Admit(ctx, Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientAddress(ctx), Containers: s.containers}})
+	_ = in.SetHeader(metadata.Pairs(RequestIDKey, call.ID)) // fails only after the headers went out
+	if err == nil {
+		err = s.pipe(ctx, call, in, md)
+		call.Close()
+	}
+	s.log.DebugContext(ctx, "call", "method", method, "namespace", call.Namespace, "code", errors.Code(err).String(),
+		"took", time.Since(began), "request_id", call.ID)
+	return plain(err)
+}
+
+// pipe copies messages both ways until the callee is done.
+func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md metadata.MD) error {
+	ctx, cancel := call.Bound(ctx, md)
+	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	out, err := call.open(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, subtype(contentSubtype(md)))
+	if err != nil {
+		return call.Explain(err)
+	}
+	// It ends when the call does, at the latest when forward has returned.
+	go func() {
+		if err := up(in, out, call.target.halfClose); err != nil {
+			fail(err)
+		}
+	}()
+	err = down(out, in)
+	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Code(cause) == codes.ResourceExhausted {
+		return cause // the client's message was too large
+	}
+	return call.Explain(err)
+}
+
+// up copies what the client sends. The callee's refusals come back in down.
+func up(in grpc.ServerStream, out grpc.ClientStream, halfClose bool) error {
+	for {
+		var f frame
+		err := in.RecvMsg(&f)
+		if err == io.EOF {
+			return out.CloseSend()
+		}
+		if err != nil {
+			return err
+		}
+		if err := out.SendMsg(&f); err != nil {
+			return nil
+		}
+		if halfClose {
+			return out.CloseSend()
+		}
+	}
+}
+
+// down copies what the callee sends, headers and trailers included.
+func down(out grpc.ClientStream, in grpc.ServerStream) error {
+	for first := true; ; first = false {
+		var f frame
+		err := out.RecvMsg(&f)
+		if first {
+			if md, err := out.Header(); err == nil {
+				_ = in.SetHeader(answered(md))
+			}
+		}
+		if err != nil {
+			in.SetTrailer(answered(out.Trailer()))
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		if err := in.SendMsg(&f); err != nil {
+			return err
+		}
+	}
+}
+
+// answered is the metadata of an answer that goes on to the client: not what
+// belongs to the hop, nor error details, which old clients cannot decode.
+func answered(md metadata.MD) metadata.MD {
+	out := metadata.MD{}
+	for k, v := range md {
+		if k != "content-type" && !strings.HasPrefix(k, "grpc-") && !strings.HasPrefix(k, "micro-") && !strings.HasPrefix(k, ":") {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// plain is an error as a status without details.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok || s.Code() == codes.OK {
+		return status.Error(codes.Internal, errors.New(codes.Internal, "internal error").JSON())
+	}
+	return status.Error(s.Code(), s.Message())
+}
+
+// contentSubtype is "json" for "application/grpc+json", and "" for
+// "application/grpc".
+func contentSubtype(md metadata.MD) string {
+	if v := md.Get("content-type"); len(v) > 0 {
+		_, sub, _ := strings.Cut(v[0], "+")
+		sub, _, _ = strings.Cut(sub, ";")
+		return sub
+	}
+	return ""
+}
+
+func clientAddress(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(p.Addr.String())
+	if err != nil {
+		return ""
+	}
+	return host
+}

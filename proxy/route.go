@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/endpoints"
+	authpb "github.com/micro/platform/proto/auth"
+	namespacespb "github.com/micro/platform/proto/namespaces"
+	registrypb "github.com/micro/platform/proto/registry"
+	runtimepb "github.com/micro/platform/proto/runtime"
+)
+
+// components says which component serves an API of the platform. What is not
+// here cannot be reached from outside, whoever calls.
+var components = map[string]string{
+	authpb.Auth_ServiceDesc.ServiceName:             "auth",
+	authpb.Accounts_ServiceDesc.ServiceName:         "auth",
+	authpb.Rules_ServiceDesc.ServiceName:            "auth",
+	authpb.Keys_ServiceDesc.ServiceName:             "auth",
+	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
+	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
+	registrypb.Registry_ServiceDesc.ServiceName:     "registry",
+	runtimepb.Runtime_ServiceDesc.ServiceName:       "runtime",
+	runtimepb.Source_ServiceDesc.ServiceName:        "runtime",
+	runtimepb.Build_ServiceDesc.ServiceName:         "runtime",
+}
+
+// core says whether a name belongs to the platform, served or not. In no
+// namespace is there another service with such a name.
+func core(service string) bool {
+	switch service {
+	case "auth", "broker", "config", "events", "namespaces", "network", "registry", "runtime", "store",
+		"builder", "scheduler", "usage", "billing", "gateway", "console", "micro",
+		"api", "proxy", "router", "debug", "web", "alert": // v3's
+		return true
+	}
+	return false
+}
+
+// kind is how a method answers.
+type kind int
+
+const (
+	unknown kind = iota
+	unary
+	streaming
+)
+
+// split takes a method apart: "/helloworld.Helloworld/Call" is the service
+// "helloworld" and its endpoint "Helloworld.Call".
+func split(method string) (service, endpoint string, err error) {
+	path, name, ok := cutLast(strings.TrimPrefix(method, "/"), "/")
+	service, handler, dot := cutLast(path, ".")
+	if !ok || !dot || service == "" {
+		return "", "", errors.New(codes.InvalidArgument, "service name is blank").From("go.micro.proxy")
+	}
+	return service, handler + "." + name, nil
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", "", false
+}
+
+// method is a method of the platform.
+type method struct {
+	component string
+	endpoint  *registrypb.Endpoint
+	stream    kind
+	// halfClose says that it takes one message only.
+	halfClose bool
+}
+
+// methods lists what components serve, by full name.
+func methods() (map[string]method, error) {
+	out := map[string]method{}
+	for api, component := range components {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(api))
+		if err != nil {
+			return nil, fmt.Errorf("describe %s: %w", api, err)
+		}
+		service := d.(protoreflect.ServiceDescriptor)
+		for i, e := range endpoints.Of(service) {
+			m := service.Methods().Get(i)
+			known := method{component: component, endpoint: e, stream: unary, halfClose: !m.IsStreamingClient()}
+			if m.IsStreamingServer() || m.IsStreamingClient() {
+				known.stream = streaming
+			}
+			out["/"+api+"/"+string(m.Name())] = known
+		}
+	}
+	return out, nil
+}
+
+// component answers the target of a method of the platform.
+func (e *Edge) component(name string) (target, error) {
+	m, ok := e.methods[name]
+	if !ok {
+		api, _, _ := cutLast(strings.TrimPrefix(name, "/"), "/")
+		if components[api] != "" {
+			return target{}, errors.New(codes.Unimplemented, "unknown method %s", strings.TrimPrefix(name, "/")).From("go.micro.client")
+		}
+		return target{}, errors.New(codes.Unimplemented, "unknown service %s", api).From("go.micro.client")
+	}
+	conn, err := e.conn(m.component)
+	if err != nil {
+		return target{}, err
+	}
+	return target{component: conn, endpoint: m.endpoint, stream: m.stream, halfClose: m.halfClose}, nil
+}

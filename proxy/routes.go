@@ -1,0 +1,290 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	registrypb "github.com/micro/platform/proto/registry"
+)
+
+const (
+	// asking bounds the question to the registry about a service that no push
+	// has told of.
+	asking = 2 * time.Second
+	// remembered is how long its answer holds, so that a name that does not
+	// exist cannot make work.
+	remembered = time.Second
+	// maxAnswers bounds what is remembered.
+	maxAnswers = 10_000
+)
+
+// name is what a service is looked up by.
+type name struct{ namespace, service string }
+
+// version is what a service is registered by.
+type version struct {
+	name
+	version string
+}
+
+// service is the versions of a name, as they are at one moment. It is never
+// changed, only replaced.
+type service struct {
+	nodes     []*node
+	endpoints map[string]*registrypb.Endpoint
+}
+
+// entry is a version with its nodes.
+type entry struct {
+	nodes     []*node
+	endpoints []*registrypb.Endpoint
+}
+
+// answer is what the registry said when it was asked. A nil service is one
+// that does not exist.
+type answer struct {
+	service *service
+	nodes   []*node
+	until   time.Time
+}
+
+// routes knows where every service of every namespace runs.
+type routes struct {
+	ready chan struct{} // closed at the first snapshot
+	once  sync.Once
+
+	mu       sync.RWMutex
+	versions map[version]entry
+	services map[name]*service
+	answers  map[name]answer
+}
+
+func newRoutes() *routes {
+	return &routes{ready: make(chan struct{}), versions: map[version]entry{}, services: map[name]*service{}, answers: map[name]answer{}}
+}
+
+// put replaces what is known of a version. Nodes that stay keep their
+// connections; those that are gone close theirs after their last call.
+func (r *routes) put(v version, s *registrypb.Service) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := map[string]*node{}
+	for _, n := range r.versions[v].nodes {
+		old[n.id+" "+n.address] = n
+	}
+	e := entry{endpoints: s.GetEndpoints()}
+	for _, n := range nodes(s) {
+		if kept := old[n.id+" "+n.address]; kept != nil {
+			delete(old, n.id+" "+n.address)
+			n = kept
+		}
+		e.nodes = append(e.nodes, n)
+	}
+	for _, n := range old {
+		n.retire()
+	}
+	if r.versions[v] = e; len(e.nodes) == 0 {
+		delete(r.versions, v)
+	}
+	r.rebuild(v.name)
+}
+
+// keep forgets every version that is not in seen.
+func (r *routes) keep(seen map[version]bool) {
+	r.mu.RLock()
+	var gone []version
+	for v := range r.versions {
+		if !seen[v] {
+			gone = append(gone, v)
+		}
+	}
+	r.mu.RUnlock()
+	for _, v := range gone {
+		r.put(v, nil)
+	}
+	r.once.Do(func() { close(r.ready) })
+}
+
+// rebuild wants mu held.
+func (r *routes) rebuild(n name) {
+	s := &service{endpoints: map[string]*registrypb.Endpoint{}}
+	for v, e := range r.versions {
+		if v.name != n {
+			continue
+		}
+		s.nodes = append(s.nodes, e.nodes...)
+		for _, d := range e.endpoints {
+			s.endpoints[d.GetName()] = d
+		}
+	}
+	if r.services[n] = s; len(s.nodes) == 0 {
+		delete(r.services, n)
+	}
+	r.forget(n)
+}
+
+// forget drops an answer that a push has overtaken. It wants mu held.
+func (r *routes) forget(n name) {
+	for _, old := range r.answers[n].nodes {
+		old.retire()
+	}
+	delete(r.answers, n)
+}
+
+// find answers a service that is known, or what the registry has answered a
+// moment ago.
+func (r *routes) find(n name, now time.Time) (s *service, known bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if s := r.services[n]; s != nil {
+		return s, true
+	}
+	a, ok := r.answers[n]
+	return a.service, ok && now.Before(a.until)
+}
+
+// remember keeps an answer of the registry for a moment.
+func (r *routes) remember(n name, versions []*registrypb.Service, now time.Time) *service {
+	a := answer{until: now.Add(remembered)}
+	for _, v := range versions {
+		a.nodes = append(a.nodes, nodes(v)...)
+	}
+	if len(a.nodes) > 0 {
+		a.service = &service{nodes: a.nodes, endpoints: map[string]*registrypb.Endpoint{}}
+		for _, v := range versions {
+			for _, d := range v.GetEndpoints() {
+				a.service.endpoints[d.GetName()] = d
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.answers) >= maxAnswers {
+		for old := range r.answers {
+			r.forget(old)
+		}
+	}
+	r.forget(n)
+	r.answers[n] = a
+	return a.service
+}
+
+func (r *routes) close() {
+	r.keep(nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for n := range r.answers {
+		r.forget(n)
+	}
+}
+
+// nodes makes the nodes of a version. An address has its port in it, or beside
+// it.
+func nodes(s *registrypb.Service) []*node {
+	var out []*node
+	for _, n := range s.GetNodes() {
+		address := n.GetAddress()
+		if _, _, err := net.SplitHostPort(address); err != nil && n.GetPort() > 0 {
+			address = net.JoinHostPort(address, strconv.FormatInt(n.GetPort(), 10))
+		}
+		out = append(out, &node{id: n.GetId(), address: address})
+	}
+	return out
+}
+
+// pick answers the less loaded of two nodes taken at random, so that the edges
+// do not all go to the same one. Nodes that did not answer lately, and the one
+// that was just tried, come last.
+func (s *service) pick(now time.Time, tried *node) *node {
+	var good []*node
+	for _, n := range s.nodes {
+		if n != tried && n.healthy(now) {
+			good = append(good, n)
+		}
+	}
+	if len(good) == 0 {
+		for _, n := range s.nodes {
+			if n != tried {
+				good = append(good, n)
+			}
+		}
+	}
+	if len(good) == 0 {
+		return nil
+	}
+	a, b := good[rand.IntN(len(good))], good[rand.IntN(len(good))]
+	if b.lighter(a) {
+		return b
+	}
+	return a
+}
+
+// lookup answers the target of a call to a service of a namespace.
+func (e *Edge) lookup(ctx context.Context, namespace, svc, endpoint string) (target, error) {
+	n := name{namespace, svc}
+	s, known := e.routes.find(n, time.Now())
+	if !known {
+		var err error
+		if s, err = e.ask(ctx, n); err != nil {
+			return target{}, err
+		}
+	}
+	if s == nil {
+		return target{}, errors.New(codes.NotFound, "service %s: route not found", clip(svc)).From("go.micro.client")
+	}
+	t := target{service: s}
+	if d := s.endpoints[endpoint]; d != nil {
+		t.endpoint = d
+		if t.stream = unary; d.GetMetadata()["stream"] == "true" {
+			t.stream = streaming
+		}
+	}
+	return t, nil
+}
+
+// ask asks the registry about a service that may have come up a moment ago.
+func (e *Edge) ask(ctx context.Context, n name) (*service, error) {
+	ctx, cancel := context.WithTimeout(identity.AsComponent(ctx), asking)
+	defer cancel()
+	rsp, err := e.registry.GetService(ctx, &registrypb.GetRequest{Service: n.service, Options: &registrypb.Options{Domain: n.namespace}})
+	if err != nil && errors.Code(err) != codes.NotFound {
+		return nil, errors.New(codes.Unavailable, "the registry is not reachable, try again").Because(err)
+	}
+	return e.routes.remember(n, rsp.GetServices(), time.Now()), nil
+}
+
+// watchRoutes follows the registry's changes until the stream breaks.
+func (e *Edge) watchRoutes(ctx context.Context) error {
+	w, err := e.registry.Watch(identity.AsComponent(ctx), &registrypb.WatchRequest{Options: &registrypb.Options{Domain: "*"}})
+	if err != nil {
+		return err
+	}
+	seen := map[version]bool{}
+	for {
+		r, err := w.Recv()
+		if err != nil {
+			return err
+		}
+		if r.GetAction() == "ready" {
+			e.routes.keep(seen)
+			seen = nil
+			continue
+		}
+		s := r.GetService()
+		v := version{name{s.GetOptions().GetDomain(), s.GetName()}, s.GetVersion()}
+		if r.GetAction() == "delete" {
+			s = nil
+		} else if seen != nil {
+			seen[v] = true
+		}
+		e.routes.put(v, s)
+	}
+}

@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rules"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+// patience is how long a call waits for the first snapshot after a start.
+const patience = 5 * time.Second
+
+// account is whom a revocation is about.
+type account struct{ namespace, id string }
+
+// snapshot is what auth has pushed.
+type snapshot struct {
+	rules   map[string]*rules.Set // by namespace
+	revoked map[account]*authpb.Revocation
+}
+
+func newSnapshot() *snapshot {
+	return &snapshot{rules: map[string]*rules.Set{}, revoked: map[account]*authpb.Revocation{}}
+}
+
+func (s *snapshot) apply(c *authpb.Change) {
+	if r := c.GetRules(); r != nil {
+		s.rules[r.GetNamespace()] = rules.New(r.GetNamespace(), r.GetRules())
+	}
+	if r := c.GetRevocation(); r != nil {
+		who := account{r.GetNamespace(), r.GetAccount()}
+		if r.GetEpoch() > s.revoked[who].GetEpoch() {
+			s.revoked[who] = r
+		}
+	}
+}
+
+// forgetExpired drops revocations of tokens that have all expired by now.
+func (s *snapshot) forgetExpired(now time.Time) {
+	maps.DeleteFunc(s.revoked, func(_ account, r *authpb.Revocation) bool { return r.GetExpires() < now.Unix() })
+}
+
+// admitted is the state that decides whom to let in. It outlives auth's
+// absence: what is known stays in force until there is a newer snapshot.
+type admitted struct {
+	ready chan struct{} // closed at the first snapshot
+	once  sync.Once
+
+	mu      sync.RWMutex
+	now     *snapshot
+	pruneAt int // revocations, at which the expired ones are looked for
+}
+
+func newAdmitted() *admitted {
+	return &admitted{ready: make(chan struct{}), now: newSnapshot(), pruneAt: minPrune}
+}
+
+func (a *admitted) replace(s *snapshot) {
+	a.mu.Lock()
+	a.now = s
+	a.mu.Unlock()
+	a.once.Do(func() { close(a.ready) })
+}
+
+func (a *admitted) apply(c *authpb.Change) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now.apply(c)
+	if len(a.now.revoked) > a.pruneAt {
+		a.now.forgetExpired(time.Now())
+		a.pruneAt = max(minPrune, 2*len(a.now.revoked))
+	}
+}
+
+// minPrune is the least number of revocations worth looking through.
+const minPrune = 1000
+
+// wait waits for the first snapshot, for a while.
+func (a *admitted) wait(ctx context.Context) error { return await(ctx, a.ready, "auth") }
+
+func await(ctx context.Context, ready <-chan struct{}, component string) error {
+	select {
+	case <-ready:
+		return nil
+	default:
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return errors.New(codes.DeadlineExceeded, "%v", ctx.Err())
+	case <-t.C:
+		return errors.New(codes.Unavailable, "%s is not reachable, try again", component)
+	}
+}
+
+// revoked says whether a good token has been called back.
+func (a *admitted) revoked(ctx context.Context, c identity.Caller) (bool, error) {
+	if err := a.wait(ctx); err != nil {
+		return false, err
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return c.Epoch < a.now.revoked[account{c.Namespace, c.ID}].GetEpoch(), nil
+}
+
+// set answers the rules of a namespace.
+func (a *admitted) set(ctx context.Context, namespace string) (*rules.Set, error) {
+	if err := a.wait(ctx); err != nil {
+		return nil, err
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if s := a.now.rules[namespace]; s != nil {
+		return s, nil
+	}
+	return rules.New(namespace, nil), nil
+}
+
+// authorise asks the rules of the namespace. Components are not asked about:
+// they guard themselves.
+func (e *Edge) authorise(ctx context.Context, c *Call) error {
+	if c.Caller != nil && c.Caller.Operator() && c.Namespace != c.Caller.Namespace {
+		e.log.InfoContext(ctx, "operator calls into another namespace", "account", c.Caller.ID,
+			"namespace", c.Namespace, "method", c.method, "request_id", c.ID)
+		return nil
+	}
+	set, err := e.admitted.set(ctx, c.Namespace)
+	if err != nil {
+		return err
+	}
+	d := set.Evaluate(c.Caller, rules.Resource{Type: "service", Name: c.Service, Endpoint: c.Endpoint})
+	switch {
+	case d.Allowed:
+		return nil
+	case c.Caller != nil:
+		return errors.New(codes.PermissionDenied, "Forbidden call made to %s:%s by %s: %s", c.Service, c.Endpoint, c.Caller.ID, d.Reason).From(c.Service)
+	case c.badToken != nil: // Explain says what is wrong with it
+		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s", c.Service, c.Endpoint).From(c.Service)
+	default:
+		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s: token missing, log in and send it", c.Service, c.Endpoint).From(c.Service)
+	}
+}
+
+// watchAuth follows auth's changes until the stream breaks.
+func (e *Edge) watchAuth(ctx context.Context) error {
+	w, err := e.auth.Watch(identity.AsComponent(ctx), &authpb.WatchRequest{})
+	if err != nil {
+		return err
+	}
+	next := newSnapshot()
+	for {
+		c, err := w.Recv()
+		if err != nil {
+			return err
+		}
+		if c.GetKeys() {
+			e.forgetKeys()
+		}
+		if next == nil {
+			e.admitted.apply(c)
+			continue
+		}
+		next.apply(c)
+		if c.GetReady() {
+			// A key may have gone while nobody listened.
+			e.forgetKeys()
+			e.admitted.replace(next)
+			next = nil
+		}
+	}
+}
+
+// forgetKeys makes every token be verified anew, with the keys that auth has.
+func (e *Edge) forgetKeys() {
+	e.keys.Forget()
+	e.verifier.Store(identity.NewVerifier(e.keys, time.Now))
+}
