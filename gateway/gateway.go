@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/proxy"
+)
+
+// Options come from MICRO_GATEWAY_*.
+type Options struct {
+	Address   string `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
+	Domain    string `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
+	BodyLimit int64  `env:"BODY_LIMIT" default:"4194304" help:"bytes that a request's body may have; sources have their own limit"`
+	InFlight  int    `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+}
+
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 75 * time.Second
+	maxHeader     = 32 << 10
+	maxURL        = 8 << 10
+)
+
+// Component is the HTTP edge.
+var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Options) error {
+	edge, err := proxy.NewEdge(h, proxy.EdgeOptions{InFlight: o.InFlight})
+	if err != nil {
+		return err
+	}
+	g, err := New(edge, h.Log, o)
+	if err != nil {
+		return err
+	}
+	edge.Watch(h)
+	l, err := h.Listen("MICRO_GATEWAY_ADDRESS", o.Address)
+	if err != nil {
+		return err
+	}
+	s := &http.Server{
+		Handler:           g.Handler(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return g.life },
+	}
+	h.Go("serve", func(context.Context) error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve HTTP: %w", err)
+		}
+		return nil
+	})
+	h.OnStop(func(ctx context.Context) { g.stop(ctx, s) })
+	return nil
+})
+
+// drain is how long requests in hand get to finish. Streams never do.
+const drain = 3 * time.Second
+
+// Gateway serves HTTP.
+type Gateway struct {
+	edge *proxy.Edge
+	log  *slog.Logger
+	opts Options
+	rest http.Handler
+
+	life context.Context // of every request; ends when the drain is over
+	end  context.CancelFunc
+}
+
+// New makes a Gateway that calls through edge.
+func New(edge *proxy.Edge, log *slog.Logger, o Options) (*Gateway, error) {
+	g := &Gateway{edge: edge, log: log, opts: o}
+	g.life, g.end = context.WithCancel(context.Background())
+	rest, err := g.platform()
+	g.rest = rest
+	return g, err
+}
+
+// Handler is the way of a request, in reading order.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/favicon.ico", func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("/platform/", g.rest)
+	mux.HandleFunc("/", g.call)
+	return otelhttp.NewHandler(g.observe(cors(g.limit(g.identify(mux)))), "gateway")
+}
+
+// stop lets requests in hand finish, then cuts what is left: streams.
+func (g *Gateway) stop(ctx context.Context, s *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		g.end()
+		s.Close()
+	}
+	g.end()
+}

@@ -1,0 +1,198 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/proxy"
+)
+
+// requestID is the header of a request's id, both ways.
+const requestID = "X-Request-Id"
+
+// observe gives every request an id, logs it, and answers for a panic.
+func (g *Gateway) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		id := proxy.RequestID(r.Header.Get(requestID))
+		r.Header.Set(requestID, id)
+		w.Header().Set(requestID, id)
+		seen := &recorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				g.log.ErrorContext(r.Context(), "panic in a handler", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()), "request_id", id)
+				writeError(seen, errors.New(codes.Internal, "internal error").From("go.micro.api"))
+			}
+			g.log.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
+				"took", time.Since(began), "request_id", id)
+		}()
+		next.ServeHTTP(seen, r)
+	})
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController, which streams need.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// cors lets pages of any origin call with a token of their own, and answers
+// their questions about it. Cookies are another matter: see identify.
+func cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		if origin := r.Header.Get("Origin"); origin != "" {
+			h.Set("Access-Control-Allow-Origin", origin)
+			h.Add("Vary", "Origin")
+		}
+		h.Set("Access-Control-Allow-Credentials", "true")
+		h.Set("Access-Control-Allow-Methods", "POST, PATCH, GET, OPTIONS, PUT, DELETE")
+		h.Set("Access-Control-Allow-Headers", "Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, Authorization, Micro-Namespace")
+		h.Set("Access-Control-Expose-Headers", requestID)
+		if r.Method == http.MethodOptions {
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limit refuses what is larger or stranger than anything that is meant.
+func (g *Gateway) limit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case len(r.RequestURI) > maxURL:
+			writeError(w, errors.NewHTTP(http.StatusRequestURITooLong, "URL longer than %d bytes", maxURL).From("go.micro.api"))
+		case strings.ContainsAny(r.URL.Path, "\x00\\") || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/.."):
+			writeError(w, errors.New(codes.InvalidArgument, "invalid path").From("go.micro.api"))
+		default:
+			if !isUpload(r) {
+				r.Body = http.MaxBytesReader(w, r.Body, g.opts.BodyLimit)
+			}
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// identify finds the token and the namespace that a request brings. Neither is
+// believed yet: the Edge decides.
+func (g *Gateway) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token := cookieToken(r); r.Header.Get("Authorization") == "" && token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		if ns := g.hostNamespace(r.Host); r.Header.Get("Micro-Namespace") == "" && ns != "" {
+			r.Header.Set("Micro-Namespace", ns)
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, origin(r))))
+	})
+}
+
+// cookieToken answers the token in the cookie, for requests that a page of ours
+// made or that a person typed. A foreign page can make a browser send cookies,
+// so its requests do not count as that person's.
+func cookieToken(r *http.Request) string {
+	c, err := r.Cookie("micro-token")
+	if err != nil {
+		return ""
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	ours := site == "same-origin" || site == "none" || site == "" && err == nil && origin.Host == r.Host
+	if !ours {
+		return ""
+	}
+	return strings.TrimPrefix(c.Value, "micro-token=")
+}
+
+// hostNamespace is "acme" for a request to acme.<domain>.
+func (g *Gateway) hostNamespace(host string) string {
+	if g.opts.Domain == "" {
+		return ""
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ns, ok := strings.CutSuffix(strings.ToLower(host), "."+strings.ToLower(g.opts.Domain))
+	if !ok || strings.Contains(ns, ".") {
+		return ""
+	}
+	return ns
+}
+
+type originKey struct{}
+
+func origin(r *http.Request) rpc.Origin {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return rpc.Origin{}
+	}
+	return rpc.Origin{Address: host}
+}
+
+// originOf answers where the request of a context came from.
+func originOf(ctx context.Context) rpc.Origin {
+	o, _ := ctx.Value(originKey{}).(rpc.Origin)
+	return o
+}
+
+// requestMetadata is the headers as metadata for the Edge, which drops what is
+// not for the callee.
+func requestMetadata(r *http.Request) metadata.MD {
+	md := make(metadata.MD, len(r.Header)+4)
+	for k, values := range r.Header {
+		k = strings.ToLower(k)
+		if k == "authorization" || k == "micro-namespace" {
+			md[k] = values
+			continue
+		}
+		if v := strings.Join(values, ","); validKey(k) && printable(v) {
+			md[k] = []string{v}
+		}
+	}
+	delete(md, "content-length")
+	delete(md, "timeout") // no effect over HTTP
+	md.Set(proxy.RequestIDKey, r.Header.Get(requestID))
+	md.Set("method", r.Method)
+	md.Set("url", r.URL.RequestURI())
+	md.Set("x-content-type", "application/json")
+	return md
+}
+
+// validKey says whether a header's name can be a key of metadata.
+func validKey(k string) bool {
+	for _, r := range k {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.' {
+			return false
+		}
+	}
+	return !strings.HasSuffix(k, "-bin")
+}
+
+func printable(v string) bool {
+	for i := range len(v) {
+		if v[i] < 0x20 || v[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,40 @@
+package gateway
+
+import (
+	"regexp"
+	"strings"
+)
+
+// version is a first part such as "v1", which belongs to the service's name.
+var version = regexp.MustCompile(`^v[0-9]+$`)
+
+// resolve turns a path into a service and an endpoint: "/helloworld/call" is
+// "helloworld" and "Helloworld.Call".
+func resolve(path string) (service, endpoint string) {
+	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	last := func(i int) string { return title(parts[len(parts)-i]) }
+	switch n := len(parts); {
+	case n == 0:
+		return "", ""
+	case n == 1:
+		return parts[0], title(parts[0]) + ".Call"
+	case n == 2:
+		return parts[0], last(2) + "." + last(1)
+	case n == 3 && version.MatchString(parts[0]):
+		return parts[0] + "." + parts[1], last(2) + "." + last(1)
+	default:
+		return strings.Join(parts[:n-2], "."), last(2) + "." + last(1)
+	}
+}
+
+// title turns "say-hello" into "SayHello" and leaves "pingPong" to be
+// "PingPong".
+func title(s string) string {
+	var b strings.Builder
+	for piece := range strings.SplitSeq(s, "-") {
+		if piece != "" {
+			b.WriteString(strings.ToUpper(piece[:1]) + piece[1:])
+		}
+	}
+	return b.String()
+}

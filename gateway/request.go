@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/micro/platform/framework/errors"
+	registrypb "github.com/micro/platform/proto/registry"
+)
+
+// accepted is what a body may be.
+const accepted = "application/json, application/x-www-form-urlencoded or multipart/form-data"
+
+// request answers the JSON object that a request means. message describes it,
+// when the registry knows.
+func (g *Gateway) request(r *http.Request, message *registrypb.Value) ([]byte, error) {
+	switch r.Method {
+	case http.MethodGet:
+		object, err := queryObject(r, message)
+		return encode(object), err
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return g.body(r, message)
+	default:
+		return []byte("{}"), nil
+	}
+}
+
+func queryObject(r *http.Request, message *registrypb.Value) (map[string]any, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("invalid query: %v", err)
+	}
+	p, err := parseParameters(values)
+	if err != nil {
+		return nil, err
+	}
+	return p.object(message, "")
+}
+
+// body answers the body with the query merged in.
+func (g *Gateway) body(r *http.Request, message *registrypb.Value) ([]byte, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, errors.NewHTTP(http.StatusUnsupportedMediaType, "content encoding %q is not supported: send the body as it is", clip(e)).From("go.micro.api")
+	}
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		kind = ""
+	}
+	switch kind {
+	case "application/x-www-form-urlencoded":
+		return g.form(r, message)
+	case "multipart/form-data":
+		return g.multipart(r, params["boundary"], message)
+	case "application/protobuf", "application/proto", "application/x-protobuf", "application/octet-stream", "application/grpc",
+		"application/grpc+proto", "application/proto-rpc", "application/json-rpc":
+		return nil, errors.NewHTTP(http.StatusUnsupportedMediaType, "content type %q is not supported: send %s", kind, accepted).From("go.micro.api")
+	}
+	body, err := g.read(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	object, err := queryObject(r, message)
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return encode(object), nil
+	}
+	sent, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMessage(sent, message, ""); err != nil {
+		return nil, err
+	}
+	if len(object) == 0 { // numbers and the order of keys stay
+		var b bytes.Buffer
+		if err := json.Compact(&b, body); err != nil {
+			return nil, badRequest("invalid JSON: %v", err)
+		}
+		return b.Bytes(), nil
+	}
+	maps.Copy(object, sent)
+	return encode(object), nil
+}
+
+// form answers the fields of a form and of the query, each as its type wants.
+func (g *Gateway) form(r *http.Request, message *registrypb.Value) ([]byte, error) {
+	body, err := g.read(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, badRequest("invalid form: %v", err)
+	}
+	return fields(r, values, message)
+}
+
+// multipart answers the fields of a form; files are base64 of their content.
+func (g *Gateway) multipart(r *http.Request, boundary string, message *registrypb.Value) ([]byte, error) {
+	if boundary == "" {
+		return nil, badRequest("multipart/form-data has no boundary")
+	}
+	reader, err := r.MultipartReader()
+	if err != nil {
+		return nil, badRequest("invalid form: %v", err)
+	}
+	values := url.Values{}
+	for parts := 0; ; parts++ {
+		part, err := reader.NextPart()
+		if err == io.EOF {
+			return fields(r, values, message)
+		}
+		if err != nil || parts >= maxKeys {
+			return nil, g.unreadable(err, "invalid form")
+		}
+		content, err := g.read(part)
+		if err != nil {
+			return nil, err
+		}
+		if part.FileName() != "" {
+			values.Add(part.FormName(), base64.StdEncoding.EncodeToString(content))
+		} else {
+			values.Add(part.FormName(), string(content))
+		}
+	}
+}
+
+// fields is a form's object. Fields whose type is not known stay strings.
+func fields(r *http.Request, values url.Values, message *registrypb.Value) ([]byte, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("invalid query: %v", err)
+	}
+	for key, vs := range query {
+		if _, sent := values[key]; !sent {
+			values[key] = vs
+		}
+	}
+	known, object := url.Values{}, map[string]any{}
+	for key, vs := range values {
+		top := strings.FieldsFunc(key, func(r rune) bool { return r == '.' || r == '[' })
+		if len(top) > 0 && field(message, top[0]) != nil {
+			known[key] = vs
+		} else {
+			object[key] = strings.Join(vs, ",")
+		}
+	}
+	p, err := parseParameters(known)
+	if err != nil {
+		return nil, err
+	}
+	typed, err := p.object(message, "")
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(object, typed)
+	return encode(object), nil
+}
+
+func (g *Gateway) read(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, g.unreadable(err, "the body could not be read")
+	}
+	return b, nil
+}
+
+// unreadable says why a body did not come through.
+func (g *Gateway) unreadable(err error, what string) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return tooLarge(large.Limit)
+	}
+	return badRequest("%s: %v", what, err)
+}
+
+func tooLarge(limit int64) error {
+	return errors.NewHTTP(http.StatusRequestEntityTooLarge, "body larger than %d bytes", limit).From("go.micro.api")
+}
