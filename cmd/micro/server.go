@@ -14,11 +14,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/micro/platform/builder"
+	"github.com/micro/platform/gateway"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/inbox"
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/scheduler"
 	"github.com/micro/platform/services/auth"
 	"github.com/micro/platform/services/console"
@@ -36,6 +38,8 @@ func components() []app.Component {
 		builder.Component,
 		scheduler.Component,
 		runtime.Component,
+		proxy.Component,
+		gateway.Component,
 		console.Component,
 	}
 }
@@ -114,6 +118,9 @@ func (s *server) run(ctx context.Context, names []string) error {
 	}
 	if s.environ["MICRO_CONSOLE_API"] == "" {
 		s.environ["MICRO_CONSOLE_API"] = "http://" + s.address("MICRO_GATEWAY_ADDRESS")
+	}
+	if _, port, err := net.SplitHostPort(s.address("MICRO_PROXY_ADDRESS")); err == nil && s.environ["MICRO_SCHEDULER_EDGE_ADDRESS"] == "" {
+		s.environ["MICRO_SCHEDULER_EDGE_ADDRESS"] = ":" + port // the proxy listens for containers on the same port
 	}
 	log := newLog(platform)
 	servers, err := local.Start(ctx, o, platform)
