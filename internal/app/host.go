@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,7 +32,6 @@ type Host struct {
 
 	group *group
 	stops []func(context.Context) // in the order of starting; run backwards
-	work  sync.WaitGroup
 	fail  context.CancelCauseFunc
 	ctx   context.Context // ends when the component is told to stop
 	stop  context.CancelFunc
@@ -153,10 +152,20 @@ func (h *Host) Listen(setting, address string) (net.Listener, error) {
 
 // Go runs f until the component stops. When f ends with an error before that,
 // the whole process stops: a component with a part missing is worse than none.
+// What was opened before is closed only when f has ended.
 func (h *Host) Go(name string, f func(ctx context.Context) error) {
-	h.work.Go(func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		if err := f(h.ctx); err != nil && h.ctx.Err() == nil {
 			h.fail(fmt.Errorf("%s: %s: %w", h.Name, name, err))
+		}
+	}()
+	h.OnStop(func(ctx context.Context) {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			h.Log.Warn("did not stop in time", "goroutine", name)
 		}
 	})
 }
@@ -165,20 +174,13 @@ func (h *Host) Go(name string, f func(ctx context.Context) error) {
 // stopped. ctx ends when the time to stop is up.
 func (h *Host) OnStop(f func(ctx context.Context)) { h.stops = append(h.stops, f) }
 
-// shutdown ends the component: servers first, then its goroutines, then what it
-// stands on.
+// shutdown ends the component: everything in the reverse order of its start, so
+// that servers go before the goroutines behind them, and databases last.
 func (h *Host) shutdown(ctx context.Context) {
 	started := time.Now()
 	h.stop()
-	for i := len(h.stops) - 1; i >= 0; i-- {
-		h.stops[i](ctx)
+	for _, stop := range slices.Backward(h.stops) {
+		stop(ctx)
 	}
-	done := make(chan struct{})
-	go func() { h.work.Wait(); close(done) }()
-	select {
-	case <-done:
-		h.Log.Debug("component stopped", "took", time.Since(started))
-	case <-ctx.Done():
-		h.Log.Warn("component did not stop in time")
-	}
+	h.Log.Debug("component stopped", "took", time.Since(started))
 }
