@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/metadata"
+
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -169,6 +171,7 @@ func (v *Verifier) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 }
 
 func (v *Verifier) fetch(ctx context.Context) error {
+	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs("micro-namespace", "micro")) // nothing of the call being handled
 	rsp, err := v.source.List(ctx, &authpb.ListKeysRequest{})
 	if err != nil {
 		return fmt.Errorf("fetch the platform's public keys: %w", err)

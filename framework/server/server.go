@@ -29,6 +29,7 @@ type Server struct {
 	verifier *auth.Verifier
 	methods  map[string]method
 	files    []string // names of .proto services, for reflection
+	err      error    // of the first handler that could not be added
 
 	grpc   *grpc.Server
 	health *health.Server
@@ -56,13 +57,26 @@ func New(name string, log *slog.Logger, v *auth.Verifier) *Server {
 func (s *Server) Handle(handler any) error {
 	name, err := handlerName(handler)
 	if err != nil {
-		return err
+		return s.failed(err)
 	}
 	return s.HandleAs(name, handler)
 }
 
 // HandleAs adds the RPCs of a handler under a name. Generated code calls it.
-func (s *Server) HandleAs(name string, handler any) error {
+func (s *Server) HandleAs(name string, handler any) error { return s.failed(s.add(name, handler)) }
+
+// Err is the first error of Handle and HandleAs, since few programs look at it
+// there.
+func (s *Server) Err() error { return s.err }
+
+func (s *Server) failed(err error) error {
+	if s.err == nil {
+		s.err = err
+	}
+	return err
+}
+
+func (s *Server) add(name string, handler any) error {
 	found := methodsOf(name, reflect.ValueOf(handler))
 	if len(found) == 0 {
 		return fmt.Errorf("handler %s has no method of the form %s(context.Context, *Request, *Response) error", name, "Name")

@@ -13,6 +13,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -71,7 +72,7 @@ func Metadata(md map[string]string) Option {
 type Service struct {
 	opts options
 	set  settings
-	err  error // of New or Handle: Run answers it, since few programs look
+	err  error // of New: Run answers it
 	log  *slog.Logger
 
 	conn     *grpc.ClientConn
@@ -90,24 +91,18 @@ func newService(getenv func(string) string, opts ...Option) *Service {
 	for _, set := range opts {
 		set(&s.opts)
 	}
-	s.set, s.err = readSettings(getenv, s.opts)
-	conn, err := edge.Dial(s.set.edge)
-	if err != nil {
-		s.fail(err)
-		conn, _ = edge.Dial("127.0.0.1:1") // never used: Run answers the error
+	set, err := readSettings(getenv, s.opts)
+	conn, dialErr := edge.Dial(set.edge)
+	if dialErr != nil {
+		conn, _ = edge.Dial("127.0.0.1:1") // never used
 	}
+	s.set, s.err = set, cmp.Or(err, dialErr)
 	auths := authpb.NewAuthClient(conn)
 	s.conn, s.registry = conn, registrypb.NewRegistryClient(conn)
 	s.account = &account{auth: auths, id: s.set.id, secret: s.set.secret, namespace: s.set.namespace, now: time.Now}
 	s.server = server.New(s.set.name, s.log, auth.NewVerifier(authpb.NewKeysClient(conn)))
 	s.client = client.New(conn, client.Options{Namespace: s.set.namespace, Token: s.account.Token})
 	return s
-}
-
-func (s *Service) fail(err error) {
-	if s.err == nil {
-		s.err = err
-	}
 }
 
 // Name is what the service is called.
@@ -124,13 +119,7 @@ func (s *Service) Server() *server.Server { return s.server }
 
 // Handle makes the methods of a handler RPCs; package server says which. Run
 // answers its error too.
-func (s *Service) Handle(handler any) error {
-	err := s.server.Handle(handler)
-	if err != nil {
-		s.fail(err)
-	}
-	return err
-}
+func (s *Service) Handle(handler any) error { return s.server.Handle(handler) }
 
 // Run serves until SIGTERM, SIGINT or SIGQUIT. Then the service leaves the
 // registry, answers what is on its way, and Run returns nil.
@@ -143,8 +132,8 @@ func (s *Service) Run() error {
 
 func (s *Service) run(ctx context.Context) error {
 	defer s.conn.Close()
-	if s.err != nil {
-		return s.err
+	if err := cmp.Or(s.err, s.server.Err()); err != nil {
+		return err
 	}
 	if err := s.authenticate(ctx); err != nil {
 		return err

@@ -383,6 +383,7 @@ func TestRunFails(t *testing.T) {
 		{"port taken", map[string]string{"MICRO_SERVICE_ADDRESS": edge.address}, "echo", &Echo{}, "address already in use"},
 		{"no method", nil, "echo", &struct{ Echo int }{}, "the type of a handler is exported"},
 		{"nil", nil, "echo", nil, "the handler is nil"},
+		{"address that is none", map[string]string{"MICRO_SERVICE_NETWORK": "https://edge.example.com"}, "echo", &Echo{}, "without a scheme"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"strings"
 )
 
 // settings is what the environment says; it wins over the code, so that one
@@ -36,6 +37,9 @@ func readSettings(getenv func(string) string, o options) (settings, error) {
 	}
 	if _, _, err := net.SplitHostPort(s.listen); err != nil {
 		return s, fmt.Errorf("listen on %q: write host:port or :port", s.listen)
+	}
+	if strings.ContainsAny(s.edge, "/ ") {
+		return s, fmt.Errorf("the platform's address is %q: write host or host:port in MICRO_SERVICE_NETWORK, without a scheme", s.edge)
 	}
 	if s.advertise != "" {
 		if _, _, err := net.SplitHostPort(s.advertise); err != nil {

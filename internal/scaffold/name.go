@@ -10,10 +10,13 @@ import (
 // maxName is a DNS label's.
 const maxName = 63
 
-var namePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+var (
+	namePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+	versionLike = regexp.MustCompile(`^v[0-9]+$`)
+)
 
 // core are the platform's own services, which nobody else may be called like.
-var core = strings.Fields("auth broker config events network registry runtime store namespaces gateway proxy builder scheduler usage billing console api web debug router alert platform micro")
+var core = strings.Fields("auth broker config events network registry runtime store namespaces gateway inbox proxy builder scheduler usage billing console api web debug router alert platform micro")
 
 // messages are the messages of a new service's .proto; the handler's type is
 // called otherwise.
@@ -33,6 +36,8 @@ func CheckName(name string) error {
 		return fmt.Errorf("name %q: lower-case letters, digits and single hyphens, beginning with a letter, such as my-service", name)
 	case slices.Contains(core, name):
 		return fmt.Errorf("name %q is that of a service of the platform: choose another", name)
+	case versionLike.MatchString(name):
+		return fmt.Errorf("name %q looks like the version of an API in a URL: choose another", name)
 	case slices.Contains(library, name):
 		return fmt.Errorf("name %q is that of a package of Go's standard library: choose another", name)
 	case slices.Contains(messages, typeName(name)):

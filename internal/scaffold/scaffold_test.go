@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,4 +58,73 @@ func run(t *testing.T, dir, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, &stderr, &stdout)
 	}
 	return strings.TrimSpace(stdout.String())
+}
+
+func TestCheckName(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, want string }{
+		{"helloworld", ""},
+		{"my-service", ""},
+		{"my-2nd-service", ""},
+		{"a", ""},
+		{strings.Repeat("a", 63), ""},
+		{strings.Repeat("a", 64), "63 at most"},
+		{"", "lower-case letters"},
+		{"Hello", "lower-case letters"},
+		{"my_service", "lower-case letters"},
+		{"-a", "lower-case letters"},
+		{"a-", "lower-case letters"},
+		{"a--b", "lower-case letters"},
+		{"1a", "lower-case letters"},
+		{"../a", "lower-case letters"},
+		{"a/b", "lower-case letters"},
+		{"store", "a service of the platform"},
+		{"v1", "the version of an API"},
+		{"time", "standard library"},
+		{"request", "like a message"},
+		{"streaming-response", "like a message"},
+	} {
+		if err := CheckName(tt.name); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("CheckName(%q): %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestNewRefuses leaves what is there as it is, and nothing behind.
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	module, err := modproxy.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "taken"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"taken": "exists already", "Bad": "lower-case letters"} {
+		if _, err := New(t.Context(), module, dir, name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New(%s): %v, want %q", name, err, want)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// TestFiles are those of a project.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	module, err := modproxy.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := New(t.Context(), module, t.TempDir(), "helloworld")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	want := ".gitignore Makefile README.md go.mod go.sum handler/helloworld.go main.go proto/helloworld.pb.go proto/helloworld.pb.micro.go proto/helloworld.proto"
+	if strings.Join(got, " ") != want {
+		t.Errorf("files %q, want %q", got, want)
+	}
 }
