@@ -130,6 +130,7 @@ func TestRequest(t *testing.T) {
 		{"empty body", "POST", "/echo/Echo/Call", "application/json", ``, `{}`},
 		{"query into body", "POST", "/echo/Echo/Call?name=q&age=1", "application/json; charset=utf-8", `{"name":"b"}`, `{"age":1,"name":"b"}`},
 		{"form", "POST", "/echo/Echo/Call?age=1", form, "name=5&ok=true&other=1", `{"age":1,"name":"5","ok":true,"other":"1"}`},
+		{"JSON that curl calls a form", "POST", "/echo/Echo/Call", form, `{"name":"x"}`, `{"name":"x"}`},
 		{"multipart", "POST", "/echo/Echo/Call", "multipart/form-data; boundary=x",
 			"--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nJane\r\n--x\r\nContent-Disposition: form-data; name=\"data\"; filename=\"f\"\r\n\r\nhi\r\n--x--\r\n",
 			`{"data":"aGk=","name":"Jane"}`},

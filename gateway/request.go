@@ -54,8 +54,6 @@ func (g *Gateway) body(r *http.Request, message *registrypb.Value) ([]byte, erro
 		kind = ""
 	}
 	switch kind {
-	case "application/x-www-form-urlencoded":
-		return g.form(r, message)
 	case "multipart/form-data":
 		return g.multipart(r, params["boundary"], message)
 	case "application/protobuf", "application/proto", "application/x-protobuf", "application/octet-stream", "application/grpc",
@@ -65,6 +63,11 @@ func (g *Gateway) body(r *http.Request, message *registrypb.Value) ([]byte, erro
 	body, err := g.read(r.Body)
 	if err != nil {
 		return nil, err
+	}
+	// curl -d says that it sends a form whatever it sends. No form's first
+	// field has a name that starts so.
+	if kind == "application/x-www-form-urlencoded" && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		return form(r, body, message)
 	}
 	object, err := queryObject(r, message)
 	if err != nil {
@@ -92,11 +95,7 @@ func (g *Gateway) body(r *http.Request, message *registrypb.Value) ([]byte, erro
 }
 
 // form answers the fields of a form and of the query, each as its type wants.
-func (g *Gateway) form(r *http.Request, message *registrypb.Value) ([]byte, error) {
-	body, err := g.read(r.Body)
-	if err != nil {
-		return nil, err
-	}
+func form(r *http.Request, body []byte, message *registrypb.Value) ([]byte, error) {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
 		return nil, badRequest("invalid form: %v", err)
