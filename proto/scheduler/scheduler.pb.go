@@ -28,9 +28,10 @@ type Status_State int32
 const (
 	Status_PENDING  Status_State = 0
 	Status_STARTING Status_State = 1
-	// A container runs and its port answers.
+	// Every instance answers.
 	Status_RUNNING Status_State = 2
-	// It ended or never answered; reason says which.
+	// An instance ended too often or never answered; reason says which. It
+	// leaves this state by itself if that changes.
 	Status_FAILED Status_State = 3
 	// It is no longer there.
 	Status_GONE Status_State = 4
@@ -242,7 +243,8 @@ type Status struct {
 	State Status_State           `protobuf:"varint,2,opt,name=state,proto3,enum=scheduler.Status_State" json:"state,omitempty"`
 	// For people: "exited with code 1: <last lines>", "nothing listens on port
 	// 8080 after 30s".
-	Reason    string      `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Those that answer, whatever the state.
 	Instances []*Instance `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
 	// The first answers of Watch are complete.
 	Ready         bool `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
@@ -657,7 +659,7 @@ type LogsRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Follow bool                   `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
-	// Lines from the end; 0 is all that is kept.
+	// Lines from the end, at most 5000; 0 is 5000.
 	Count         int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -37,16 +37,16 @@ const (
 type SchedulerClient interface {
 	// Apply creates or changes a deployment. The same one again changes nothing.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
-	// Remove stops a deployment's containers with SIGTERM, waits for the grace
-	// of the deployment and removes it. One that is not there is no error.
+	// Remove takes a deployment away: its containers get SIGTERM and ten seconds.
+	// It answers when they have ended. One that is not there is no error.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
 	// List answers every deployment there is.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Watch streams every deployment's status once, a Status with ready set,
 	// and then each change.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Status], error)
-	// Logs streams the last lines of a deployment's containers and, with follow
-	// set, those that come.
+	// Logs streams the last lines of a deployment's containers, in the order of
+	// time, and with follow set those that come, until the deployment is removed.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
 }
 
@@ -135,16 +135,16 @@ type Scheduler_LogsClient = grpc.ServerStreamingClient[LogLine]
 type SchedulerServer interface {
 	// Apply creates or changes a deployment. The same one again changes nothing.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
-	// Remove stops a deployment's containers with SIGTERM, waits for the grace
-	// of the deployment and removes it. One that is not there is no error.
+	// Remove takes a deployment away: its containers get SIGTERM and ten seconds.
+	// It answers when they have ended. One that is not there is no error.
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
 	// List answers every deployment there is.
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Watch streams every deployment's status once, a Status with ready set,
 	// and then each change.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Status]) error
-	// Logs streams the last lines of a deployment's containers and, with follow
-	// set, those that come.
+	// Logs streams the last lines of a deployment's containers, in the order of
+	// time, and with follow set those that come, until the deployment is removed.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
 	mustEmbedUnimplementedSchedulerServer()
 }

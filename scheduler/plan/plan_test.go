@@ -53,7 +53,7 @@ func TestHash(t *testing.T) {
 		t.Errorf("%s, then %s", first.Hash, again.Hash)
 	}
 	for name, change := range map[string]func(*Deployment, *Config){
-		"image":     func(d *Deployment, _ *Config) { d.Image = strings.Replace(image, "a", "b", 1) },
+		"image":     func(d *Deployment, _ *Config) { d.Image = "sha256:" + strings.Repeat("b", 64) },
 		"env":       func(d *Deployment, _ *Config) { d.Env = []string{"A=2"} },
 		"command":   func(d *Deployment, _ *Config) { d.Command = []string{"x"} },
 		"args":      func(d *Deployment, _ *Config) { d.Args = nil },

@@ -37,6 +37,7 @@ type Driver struct {
 	now    func() time.Time
 	hub    *hub
 	wake   chan struct{} // holds one when there is something to look at
+	empty  chan struct{} // holds one when there may be networks to remove
 
 	changes sync.Mutex // held while services and networks are made or removed
 
@@ -48,7 +49,7 @@ type Driver struct {
 // New makes a Driver. Run makes it look at Docker.
 func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	return &Driver{
-		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1),
+		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
 		containers: map[string]*watched{}, reasons: map[string]string{},
 	}
 }
@@ -96,6 +97,10 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 	case is.Spec.Labels[plan.LabelHash] == s.Hash:
 		return nil
 	}
+	if proven := is.Spec.Labels[labelProven]; proven != "" {
+		want.Labels[labelProven] = proven
+	}
+	want.TaskTemplate.ForceUpdate = is.Spec.TaskTemplate.ForceUpdate
 	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, want, swarm.ServiceUpdateOptions{}); err != nil {
 		// Docker has no code of its own for a version that is outdated.
 		return errors.New(codes.Aborted, "%s was changed at the same time, try again", s.ID).Because(err)
@@ -103,11 +108,12 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 	return nil
 }
 
-// removePoll is how often Remove looks whether the containers are gone.
-const removePoll = 200 * time.Millisecond
+// stopPoll is how often it is looked whether containers have ended.
+const stopPoll = 200 * time.Millisecond
 
-// Remove stops a deployment and waits until its containers are gone; then the
-// namespace's network goes too, if nothing uses it any more.
+// Remove stops a deployment and waits until its containers have ended. Docker
+// needs some seconds more to let go of them; then the namespace's network goes
+// too, if nothing uses it any more.
 func (d *Driver) Remove(ctx context.Context, id plan.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, grace+callTimeout)
 	defer cancel()
@@ -116,26 +122,30 @@ func (d *Driver) Remove(ctx context.Context, id plan.ID) error {
 		return d.explain(fmt.Errorf("remove service of %s: %w", id, err))
 	}
 	d.look()
-	for {
-		left, err := d.count(ctx, plan.Labels(d.opts.Cluster, id))
-		if err != nil {
-			return d.explain(err)
-		}
-		if left == 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New(codes.DeadlineExceeded, "%d containers of %s are still stopping", left, id)
-		case <-time.After(removePoll):
-		}
+	if err := d.stopped(ctx, id); err != nil {
+		return d.explain(err)
 	}
-	return d.explain(d.removeNetwork(ctx, id.Namespace))
+	nudge(d.empty)
+	return nil
 }
 
-// count answers how many containers there are with those labels, in any state.
-func (d *Driver) count(ctx context.Context, labels map[string]string) (int, error) {
-	found, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: d.having(labels)})
+// stopped waits until no container of a deployment runs.
+func (d *Driver) stopped(ctx context.Context, id plan.ID) error {
+	for {
+		left, err := d.count(ctx, plan.Labels(d.opts.Cluster, id), false)
+		if err != nil || left == 0 {
+			return err
+		}
+		if pause(ctx, stopPoll) != nil {
+			return errors.New(codes.DeadlineExceeded, "%d containers of %s are still stopping", left, id)
+		}
+	}
+}
+
+// count answers how many containers with those labels run, or are there in any
+// state.
+func (d *Driver) count(ctx context.Context, labels map[string]string, all bool) (int, error) {
+	found, err := d.engine.ContainerList(ctx, container.ListOptions{All: all, Filters: d.having(labels)})
 	if err != nil {
 		return 0, fmt.Errorf("list containers: %w", err)
 	}
@@ -152,9 +162,12 @@ func (d *Driver) having(labels map[string]string) filters.Args {
 }
 
 // look makes the observer look at Docker now.
-func (d *Driver) look() {
+func (d *Driver) look() { nudge(d.wake) }
+
+// nudge fills a channel of one.
+func nudge(c chan struct{}) {
 	select {
-	case d.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -144,12 +144,7 @@ func TestCrashAfterRunning(t *testing.T) {
 	s := b.plan(t, "ns", "web", "serve", ":8080")
 	b.apply(t, s)
 	st := b.wait(t, s.ID, running)
-	if rsp, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp", st.GetInstances()[0].GetAddress()); err != nil {
-		t.Fatal(err)
-	} else {
-		rsp.Write([]byte("GET /exit HTTP/1.0\r\n\r\n"))
-		defer rsp.Close()
-	}
+	crash(t, st)
 	again := b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == starting && s.GetReason() != "" })
 	if !strings.Contains(again.GetReason(), "exited with code 7") {
 		t.Errorf("reason = %q", again.GetReason())
@@ -206,7 +201,53 @@ func TestRemove(t *testing.T) {
 	}
 	t.Logf("Remove: %v", time.Since(began))
 	b.wait(t, s.ID, gone)
-	if n, err := b.count(t.Context(), nil); err != nil || n != 0 {
+	if n, err := b.count(t.Context(), nil, false); err != nil || n != 0 {
 		t.Errorf("%d containers, %v", n, err)
+	}
+}
+
+// crash makes the test program end with code 7.
+func crash(t *testing.T, s *schedulerpb.Status) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", s.GetInstances()[0].GetAddress(), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := conn.Write([]byte("GET /exit HTTP/1.0\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestProvenServiceIsStartedAgain crashes a service until Swarm gives it up.
+func TestProvenServiceIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tender := tender{Driver: b.Driver, retries: map[string]*retry{}}
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	first := st.GetInstances()[0].GetContainer()
+	if err := tender.tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range attempts + 1 {
+		crash(t, st)
+		st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() != running })
+		if st.GetState() == starting {
+			st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == running || s.GetState() == failed })
+		}
+		if st.GetState() == failed {
+			break
+		}
+	}
+	if st.GetState() != failed || !strings.Contains(st.GetReason(), "exited with code 7") {
+		t.Fatalf("after %d crashes: %v", attempts+1, st)
+	}
+	if err := tender.tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if st = b.wait(t, s.ID, running); st.GetInstances()[0].GetContainer() == first {
+		t.Error("the container is the same")
 	}
 }

@@ -50,7 +50,7 @@ func (h *hub) set(states map[plan.ID]*schedulerpb.Status) {
 	h.states, h.known, h.away = states, true, nil
 	if first {
 		for w := range h.watchers {
-			w.nudge()
+			nudge(w.wake)
 		}
 	}
 }
@@ -65,14 +65,7 @@ func (h *hub) lose(err error) {
 func (h *hub) tell(id plan.ID, s *schedulerpb.Status) {
 	for w := range h.watchers {
 		w.pending[id] = s
-		w.nudge()
-	}
-}
-
-func (w *watcher) nudge() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
+		nudge(w.wake)
 	}
 }
 
@@ -83,13 +76,20 @@ func (h *hub) list() ([]*schedulerpb.Status, bool, error) {
 	return sorted(h.states), h.known, h.away
 }
 
+// snapshot answers all that is known, by ID.
+func (h *hub) snapshot() map[plan.ID]*schedulerpb.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.states // replaced as a whole, never changed
+}
+
 // add makes a watcher that starts with all that is known.
 func (h *hub) add() *watcher {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w := &watcher{pending: maps.Clone(h.states), wake: make(chan struct{}, 1)}
 	h.watchers[w] = struct{}{}
-	w.nudge()
+	nudge(w.wake)
 	return w
 }
 

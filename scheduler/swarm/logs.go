@@ -57,11 +57,15 @@ const (
 	keptBytes = 16 << 20
 )
 
+// lastWords is how long the last lines of a container take to get here.
+const lastWords = time.Second
+
 // line is a line of a log.
 type line struct {
-	time time.Time
-	task string
-	text string
+	time      time.Time
+	task      string
+	container string
+	text      string
 }
 
 // Logs sends the last count lines of a deployment's containers, in the order of
@@ -69,19 +73,19 @@ type line struct {
 func (d *Driver) Logs(ctx context.Context, id plan.ID, count int, follow bool, send func(*schedulerpb.LogLine) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &logs{driver: d, service: plan.Name(d.opts.Cluster, id), containers: map[string]string{}, send: send}
+	l := &logs{driver: d, id: id, containers: map[string]string{}, send: send}
 	last, err := l.kept(ctx, count)
-	if isGone(err) {
-		return errors.New(codes.NotFound, "%s is not deployed", id)
-	}
 	if err != nil || !follow {
 		return d.explain(err)
 	}
 	watch := make(chan struct{})
 	go func() {
 		defer close(watch)
+		defer cancel()
 		d.hub.until(ctx, id)
-		cancel()
+		if d.stopped(ctx, id) == nil {
+			pause(ctx, lastWords) //nolint:errcheck // both ways it is over
+		}
 	}()
 	defer func() { cancel(); <-watch }()
 	if err := l.follow(ctx, last); err != nil && ctx.Err() == nil && !isGone(err) {
@@ -93,33 +97,36 @@ func (d *Driver) Logs(ctx context.Context, id plan.ID, count int, follow bool, s
 // logs is one call of Logs.
 type logs struct {
 	driver     *Driver
-	service    string
+	id         plan.ID
 	containers map[string]string // by task
 	send       func(*schedulerpb.LogLine) error
 }
 
 // kept sends the last lines of what Docker has, and answers the time of the
-// last one.
+// last one. It asks for each container: a service's log is without those that
+// have only just started.
 func (l *logs) kept(ctx context.Context, count int) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	last := l.driver.now()
+	found, err := l.driver.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: l.driver.having(plan.Labels(l.driver.opts.Cluster, l.id))})
+	if err != nil {
+		return last, fmt.Errorf("list containers of %s: %w", l.id, err)
+	}
+	if err := l.exists(ctx, len(found)); err != nil {
+		return last, err
+	}
 	if count <= 0 || count > keptLines {
 		count = keptLines
 	}
 	var lines []line
-	size := 0
-	err := l.read(ctx, container.LogsOptions{Tail: strconv.Itoa(count)}, func(n line) error {
-		lines, size = append(lines, n), size+len(n.text)
-		if len(lines) > 2*keptLines || size > keptBytes {
-			lines, size = newest(lines, count)
+	for _, c := range found {
+		more, err := l.of(ctx, c.ID, count)
+		if err != nil {
+			return last, err
 		}
-		return nil
-	})
-	if err != nil {
-		return last, err
+		lines = newest(append(lines, more...), count)
 	}
-	lines, _ = newest(lines, count)
 	for _, n := range lines {
 		if err := l.pass(ctx, n); err != nil {
 			return last, err
@@ -129,67 +136,104 @@ func (l *logs) kept(ctx context.Context, count int) (time.Time, error) {
 	return last, nil
 }
 
+// exists makes sure that there is a deployment, when it has no containers.
+func (l *logs) exists(ctx context.Context, containers int) error {
+	if containers > 0 {
+		return nil
+	}
+	_, _, err := l.driver.engine.ServiceInspectWithRaw(ctx, plan.Name(l.driver.opts.Cluster, l.id), swarm.ServiceInspectOptions{})
+	if isGone(err) {
+		return errors.New(codes.NotFound, "%s is not deployed", l.id)
+	}
+	return err
+}
+
+// of answers the last lines of a container.
+func (l *logs) of(ctx context.Context, id string, count int) ([]line, error) {
+	r, err := l.driver.engine.ContainerLogs(ctx, id, container.LogsOptions{
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Tail: strconv.Itoa(count),
+	})
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log of container %s: %w", short(id), err)
+	}
+	defer r.Close()
+	var lines []line
+	size := 0
+	err = frames(r, func(text string) error {
+		if n, ok := parseLine(text); ok {
+			n.container = short(id)
+			lines, size = append(lines, n), size+len(n.text)
+		}
+		if size > keptBytes {
+			lines, size = newest(lines, count), keptBytes/2
+		}
+		return nil
+	})
+	return lines, err
+}
+
 // newest answers the last count lines in the order of time, no more than half
-// of keptBytes of them, and their size.
-func newest(lines []line, count int) ([]line, int) {
+// of keptBytes of them.
+func newest(lines []line, count int) []line {
 	slices.SortStableFunc(lines, func(a, b line) int { return a.time.Compare(b.time) })
 	first, size := len(lines), 0
 	for first > 0 && len(lines)-first < count && size+len(lines[first-1].text) <= keptBytes/2 {
 		first--
 		size += len(lines[first].text)
 	}
-	return lines[first:], size
+	return lines[first:]
 }
 
-// follow sends what comes after a time.
+// follow sends what comes after a time, of containers that start later as well.
 func (l *logs) follow(ctx context.Context, after time.Time) error {
-	return l.read(ctx, container.LogsOptions{Follow: true, Since: after.Format(time.RFC3339Nano)}, func(n line) error {
-		if !n.time.After(after) {
-			return nil // sent before
+	r, err := l.driver.engine.ServiceLogs(ctx, plan.Name(l.driver.opts.Cluster, l.id), container.LogsOptions{
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: true, Follow: true, Since: after.Format(time.RFC3339Nano),
+	})
+	if err != nil {
+		return fmt.Errorf("follow log of %s: %w", l.id, err)
+	}
+	defer r.Close()
+	return frames(r, func(text string) error {
+		n, ok := parseLine(text)
+		if !ok || !n.time.After(after) { // sent before
+			return nil
 		}
+		details, text, _ := strings.Cut(n.text, " ")
+		n.text, n.task = text, taskOf(details)
 		return l.pass(ctx, n)
 	})
 }
 
-func (l *logs) read(ctx context.Context, o container.LogsOptions, each func(line) error) error {
-	o.ShowStdout, o.ShowStderr, o.Timestamps, o.Details = true, true, true, true
-	r, err := l.driver.engine.ServiceLogs(ctx, l.service, o)
-	if err != nil {
-		return fmt.Errorf("read logs of %s: %w", l.service, err)
-	}
-	defer r.Close()
-	return frames(r, func(text string) error {
-		if n, ok := parseLine(text); ok {
-			return each(n)
-		}
-		return nil
-	})
-}
-
-// parseLine reads "time details text", details being attributes with commas
-// between.
+// parseLine reads "time text".
 func parseLine(s string) (line, bool) {
-	stamp, rest, _ := strings.Cut(s, " ")
-	details, text, _ := strings.Cut(rest, " ")
+	stamp, text, _ := strings.Cut(s, " ")
 	t, err := time.Parse(time.RFC3339Nano, stamp)
 	if err != nil {
 		return line{}, false
 	}
-	n := line{time: t, text: strings.TrimRight(text, "\r\n")}
-	if len(n.text) > maxLine {
-		n.text = n.text[:maxLine]
-	}
-	n.text = strings.ToValidUTF8(n.text, "\uFFFD")
-	for _, d := range strings.Split(details, ",") {
+	return line{time: t, text: strings.TrimRight(text, "\r\n")}, true
+}
+
+// taskOf finds the task in the details of a line, which are attributes with
+// commas between.
+func taskOf(details string) string {
+	for d := range strings.SplitSeq(details, ",") {
 		if v, ok := strings.CutPrefix(d, labelTask+"="); ok {
-			n.task = v
+			return v
 		}
 	}
-	return n, true
+	return ""
 }
 
 func (l *logs) pass(ctx context.Context, n line) error {
-	return l.send(&schedulerpb.LogLine{Timestamp: n.time.UnixMilli(), Message: n.text, Container: l.container(ctx, n.task)})
+	if n.container == "" {
+		n.container = l.container(ctx, n.task)
+	}
+	text := n.text[:min(len(n.text), maxLine)]
+	return l.send(&schedulerpb.LogLine{Timestamp: n.time.UnixMilli(), Message: strings.ToValidUTF8(text, "\uFFFD"), Container: n.container})
 }
 
 // container answers the container of a task, or the task where there is none

@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
@@ -125,7 +124,7 @@ func (d *Driver) removeNetwork(ctx context.Context, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
 	}
-	if left, err := d.count(ctx, of); err != nil || left+len(services) > 0 {
+	if left, err := d.count(ctx, of, true); err != nil || left+len(services) > 0 {
 		return err
 	}
 	name := plan.Network(d.opts.Cluster, namespace)
@@ -134,45 +133,6 @@ func (d *Driver) removeNetwork(ctx context.Context, namespace string) error {
 			// Docker lets go of a network a moment after its last container: tend
 			// removes what is left.
 			d.log.Debug("network not removed yet", "network", n, "error", err)
-		}
-	}
-	return nil
-}
-
-// tendEvery is how often what is left over is looked for.
-const tendEvery = 15 * time.Second
-
-// TendLoop removes what is left over, until ctx ends. One process does it.
-func (d *Driver) TendLoop(ctx context.Context) error {
-	for {
-		if err := pause(ctx, tendEvery); err != nil {
-			return nil //nolint:nilerr // told to stop
-		}
-		if err := d.tend(ctx); err != nil {
-			d.log.Debug("left-over networks were not looked for", "error", err)
-		}
-	}
-}
-
-// tend removes the networks of namespaces that have nothing running any more.
-func (d *Driver) tend(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	f := d.having(nil)
-	f.Add("type", "custom")
-	networks, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: f})
-	if err != nil {
-		return fmt.Errorf("list networks: %w", err)
-	}
-	seen := map[string]bool{}
-	for _, n := range networks {
-		ns := n.Labels[plan.LabelNamespace]
-		if ns == "" || seen[ns] {
-			continue
-		}
-		seen[ns] = true
-		if err := d.removeNetwork(ctx, ns); err != nil {
-			return err
 		}
 	}
 	return nil

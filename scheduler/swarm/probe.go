@@ -106,14 +106,19 @@ func (w *watched) otherwise(now time.Time) {
 // silence says what is wrong with a container that does not answer in time.
 func (w *watched) silence(after time.Duration) string {
 	s := fmt.Sprintf("nothing listens on port %d ($PORT) after %v", plan.Port, after)
-	var inside []string
-	for _, p := range w.heard {
-		inside = append(inside, p.String())
-	}
-	if len(inside) > 0 {
-		s += fmt.Sprintf("; the program listens on %s only: let it listen on :%d", strings.Join(inside, ", "), plan.Port)
+	if inside := w.inside(); inside != "" {
+		s += fmt.Sprintf("; the program listens on %s only: let it listen on :%d", inside, plan.Port)
 	}
 	return s
+}
+
+// inside lists what the program listens on.
+func (w watched) inside() string {
+	var out []string
+	for _, p := range w.heard {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, ", ")
 }
 
 func hears(ports []portState, port int) bool {

@@ -1,0 +1,105 @@
+package swarm
+
+import (
+	"bytes"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+)
+
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	long := strings.Repeat("x", 20<<10)
+	for _, text := range []string{"one", "two", "three", long, "colour \x1b[31m"} {
+		get(t, st, "/print", url.Values{"text": {text}})
+	}
+	lines := make(chan *schedulerpb.LogLine, 100)
+	send := func(l *schedulerpb.LogLine) error { lines <- l; return nil }
+	var got []string
+	if err := b.Logs(t.Context(), s.ID, 5, false, send); err != nil {
+		t.Fatal(err)
+	}
+	for len(lines) > 0 {
+		l := <-lines
+		got = append(got, l.GetMessage())
+		if l.GetContainer() != st.GetInstances()[0].GetContainer() || time.Since(time.UnixMilli(l.GetTimestamp())).Abs() > time.Minute {
+			t.Errorf("container %q at %d", l.GetContainer(), l.GetTimestamp())
+		}
+	}
+	// Docker cuts a long line in two.
+	want := []string{"two", "three", long[:maxLine], long[maxLine:], "colour \x1b[31m"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d lines: %.300q", len(got), got)
+	}
+
+	// Followed across a restart, until the service is removed.
+	done := make(chan error, 1)
+	go func() { done <- b.Logs(t.Context(), s.ID, 1, true, send) }()
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case l := <-lines:
+			if l.GetMessage() != want {
+				t.Errorf("line %.100q, want %q", l.GetMessage(), want)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatalf("no line %q", want)
+		}
+	}
+	expect("colour \x1b[31m")
+	get(t, st, "/print", url.Values{"text": {"four"}})
+	expect("four")
+	crash(t, st)
+	b.wait(t, s.ID, starting)
+	b.wait(t, s.ID, running)
+	expect("started as serve :8080")
+	if err := b.Remove(t.Context(), s.ID); err != nil {
+		t.Error(err)
+	}
+	expect("stopped by SIGTERM")
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatal("Logs goes on")
+	}
+	for deadline := time.Now().Add(20 * time.Second); errors.Code(b.Logs(t.Context(), s.ID, 1, false, send)) != codes.NotFound; {
+		if pause(t.Context(), stopPoll); time.Now().After(deadline) {
+			t.Fatal("what is removed still has logs")
+		}
+	}
+}
+
+func TestFrames(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("y", 2*maxLine)
+	stream := "\x01\x00\x00\x00\x00\x00\x00\x03one\x02\x00\x00\x00\x00\x00\x80\x00" + long + "\x01\x00\x00\x00\x00\x00\x00\x03two"
+	var got []string
+	collect := func(s string) error { got = append(got, s); return nil }
+	if err := frames(strings.NewReader(stream), collect); err != nil || len(got) != 3 || got[0] != "one" || got[2] != "two" || len(got[1]) > maxLine+256 {
+		t.Errorf("%d frames, %v", len(got), err)
+	}
+	if err := frames(strings.NewReader(stream[:20]), collect); err == nil {
+		t.Error("a stream that ends in a frame is taken as whole")
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00\x00\x00\x00\x25" + "2026-01-02T03:04:05.000000006Z a=b hello"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		frames(bytes.NewReader(b), func(s string) error { parseLine(s); taskOf(s); return nil })
+	})
+}

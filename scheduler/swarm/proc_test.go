@@ -1,0 +1,81 @@
+package swarm
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParseSockets(t *testing.T) {
+	t.Parallel()
+	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0B00007F:A1B2 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65532        0 2 1 0 100 0 0 10 0
+   2: 00000000:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65532        0 3 1 0 100 0 0 10 0
+   3: 0200C90A:1F92 0100C90A:0050 01 00000000:00000000 00:00000000 00000000 65532        0 4 1 0 100 0 0 10 0
+   4: 00000000000000000000000000000000:1F93 00000000000000000000000000000000:0000 0A 0:0 0:0 0 65532 0 5 1 0 100 0 0 10 0
+   5: 00000000000000000000000001000000:1F94 00000000000000000000000000000000:0000 0A 0:0 0:0 0 65532 0 6 1 0 100 0 0 10 0
+   6: nonsense 0 0A
+`
+	want := []portState{{8080, true}, {8081, false}, {8083, false}, {8084, true}}
+	got := parseSockets([]byte(table))
+	if len(got) != len(want) {
+		t.Fatalf("got %v, want %v", got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("got %v, want %v", got[i], want[i])
+		}
+	}
+}
+
+// TestListening reads the tables of this process.
+func TestListening(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := strings.TrimSpace(strings.SplitN(string(b), "\n", 2)[0])
+	ports, ok := listening(os.Getpid(), group)
+	if port := l.Addr().(*net.TCPAddr).Port; !ok || hears(ports, port) || !strings.Contains(watched{heard: ports}.inside(), l.Addr().String()) {
+		t.Errorf("%v, %v do not have %d on loopback", ports, ok, port)
+	}
+	if _, ok := listening(os.Getpid(), "another container"); ok {
+		t.Error("the process was taken for another container's")
+	}
+}
+
+func FuzzParseSockets(f *testing.F) {
+	f.Add([]byte("0: 0100007F:1F90 00000000:0000 0A"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, p := range parseSockets(b) {
+			if p.port < 0 || p.port > 65535 {
+				t.Fatal(p)
+			}
+		}
+	})
+}
+
+func TestFreeSubnet(t *testing.T) {
+	t.Parallel()
+	pool := netip.MustParsePrefix("10.9.0.0/24")
+	var used []netip.Prefix
+	for range 4 {
+		p, err := freeSubnet(pool, "a", used)
+		if err != nil || !pool.Overlaps(p) || overlaps(p, used) {
+			t.Fatalf("%v, %v beside %v", p, err, used)
+		}
+		used = append(used, p)
+	}
+	if p, err := freeSubnet(pool, "a", used); err == nil {
+		t.Errorf("a fifth of four: %v", p)
+	}
+}

@@ -1,0 +1,158 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
+
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+const (
+	// tendEvery is how often what needs a hand is looked for.
+	tendEvery = 10 * time.Second
+	// release is how long Docker holds on to the containers of a service that
+	// was removed.
+	release = 3 * time.Second
+	// patience is the longest time between two tries of a service that ends
+	// again and again.
+	patience = 5 * time.Minute
+)
+
+// labelProven is on services that have run. One that Swarm has given up is
+// started again if it is proven, since it failed because of something around
+// it: the edge was not there yet, the host was starting. One that never ran is
+// left as it is.
+const labelProven = "micro.proven"
+
+// TendLoop does what needs doing without being asked, until ctx ends. One
+// process does it.
+func (d *Driver) TendLoop(ctx context.Context) error {
+	t := tender{Driver: d, retries: map[string]*retry{}}
+	for ctx.Err() == nil {
+		if err := t.tend(ctx); err != nil {
+			d.log.Debug("not tended", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(tendEvery):
+		case <-d.empty:
+			pause(ctx, release) //nolint:errcheck // the loop ends
+		}
+	}
+	return nil
+}
+
+type tender struct {
+	*Driver
+	retries map[string]*retry // by service
+}
+
+type retry struct {
+	next time.Time
+	wait time.Duration
+}
+
+func (t *tender) tend(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	w, err := t.read(ctx)
+	if err != nil {
+		return err
+	}
+	states := t.hub.snapshot()
+	for id := range t.retries {
+		if len(w.tasks[id]) == 0 {
+			delete(t.retries, id)
+		}
+	}
+	for _, s := range w.services {
+		id, ok := plan.FromLabels(s.Spec.Labels)
+		if !ok {
+			continue
+		}
+		if err := t.help(ctx, s, w.tasks[s.ID], states[id].GetState()); err != nil {
+			return fmt.Errorf("tend %s: %w", id, err)
+		}
+	}
+	return t.removeNetworks(ctx)
+}
+
+// help marks a service that runs, and starts one again that did.
+func (t *tender) help(ctx context.Context, s swarm.Service, tasks []swarm.Task, state schedulerpb.Status_State) error {
+	proven := s.Spec.Labels[labelProven] != ""
+	switch {
+	case state == schedulerpb.Status_RUNNING && !proven:
+		s.Spec.Labels = maps.Clone(s.Spec.Labels)
+		s.Spec.Labels[labelProven] = "yes"
+	case state == schedulerpb.Status_FAILED && proven && abandoned(tasks) && t.due(s.ID):
+		s.Spec.TaskTemplate.ForceUpdate++
+		t.log.Info("starting a service again that Docker had given up", "service", s.Spec.Name)
+	default:
+		return nil
+	}
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	_, err := t.engine.ServiceUpdate(ctx, s.ID, s.Version, s.Spec, swarm.ServiceUpdateOptions{})
+	if err != nil && isGone(err) {
+		return nil
+	}
+	return err
+}
+
+// due says whether a service may be tried again. Each time it takes twice as
+// long; a service that ran through the longest wait starts from the beginning.
+func (t *tender) due(id string) bool {
+	now := t.now()
+	r := t.retries[id]
+	if r == nil || now.Sub(r.next) > patience {
+		r = &retry{wait: tendEvery}
+		t.retries[id] = r
+	}
+	if now.Before(r.next) {
+		return false
+	}
+	r.next = now.Add(r.wait)
+	r.wait = min(2*r.wait, patience)
+	return true
+}
+
+// abandoned says whether Swarm has given up an instance.
+func abandoned(tasks []swarm.Task) bool {
+	last := map[int]swarm.Task{}
+	for _, t := range tasks { // oldest first
+		last[t.Slot] = t
+	}
+	for _, t := range last {
+		if ended(t) && t.Status.State != swarm.TaskStateShutdown && t.DesiredState == swarm.TaskStateShutdown {
+			return true
+		}
+	}
+	return false
+}
+
+// removeNetworks removes the networks of namespaces that have nothing running
+// any more.
+func (d *Driver) removeNetworks(ctx context.Context) error {
+	networks, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: d.having(nil)})
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, n := range networks {
+		ns := n.Labels[plan.LabelNamespace]
+		if ns == "" || seen[ns] {
+			continue
+		}
+		seen[ns] = true
+		if err := d.removeNetwork(ctx, ns); err != nil {
+			return err
+		}
+	}
+	return nil
+}
