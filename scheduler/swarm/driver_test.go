@@ -109,7 +109,9 @@ func TestImageMissing(t *testing.T) {
 	b := setup(t)
 	b.image = "sha256:" + strings.Repeat("1", 64)
 	s := b.plan(t, "ns", "bad")
+	began := time.Now()
 	b.apply(t, s)
+	defer func() { t.Logf("Apply to FAILED: %v", time.Since(began)) }()
 	if st := b.wait(t, s.ID, failed); !strings.Contains(st.GetReason(), "image is not on this host") {
 		t.Errorf("reason = %q", st.GetReason())
 	}
@@ -144,12 +146,15 @@ func TestCrashAfterRunning(t *testing.T) {
 	s := b.plan(t, "ns", "web", "serve", ":8080")
 	b.apply(t, s)
 	st := b.wait(t, s.ID, running)
+	began := time.Now()
 	crash(t, st)
 	again := b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == starting && s.GetReason() != "" })
 	if !strings.Contains(again.GetReason(), "exited with code 7") {
 		t.Errorf("reason = %q", again.GetReason())
 	}
-	if now := b.wait(t, s.ID, running); now.GetInstances()[0].GetContainer() == st.GetInstances()[0].GetContainer() {
+	now := b.wait(t, s.ID, running)
+	t.Logf("crash to RUNNING: %v", time.Since(began))
+	if now.GetInstances()[0].GetContainer() == st.GetInstances()[0].GetContainer() {
 		t.Error("the container is the same")
 	}
 }
