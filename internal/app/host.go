@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,11 +31,13 @@ type Host struct {
 	// Platform is the settings that all components share.
 	Platform Platform
 
-	group *group
-	stops []func(context.Context) // in the order of starting; run backwards
-	fail  context.CancelCauseFunc
-	ctx   context.Context // ends when the component is told to stop
-	stop  context.CancelFunc
+	group  *group
+	stops  []func(context.Context) // in the order of starting; run backwards
+	closes []func()                // of databases and the like, in the order of opening
+	work   sync.WaitGroup
+	fail   context.CancelCauseFunc
+	ctx    context.Context // ends when the component is told to stop
+	stop   context.CancelFunc
 
 	verifier func() (*identity.Verifier, error)
 }
@@ -48,7 +51,7 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.OnStop(func(context.Context) { pool.Close() })
+	h.closes = append(h.closes, pool.Close)
 	return pool, nil
 }
 
@@ -63,7 +66,7 @@ func (h *Host) Redis() (redis.UniversalClient, error) {
 	}
 	o.ClientName = "micro-" + h.Name
 	c := redis.NewClient(o)
-	h.OnStop(func(context.Context) { c.Close() })
+	h.closes = append(h.closes, func() { c.Close() })
 	return c, nil
 }
 
@@ -76,7 +79,7 @@ func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("MICRO_BUCKET_URL: %w", err)
 	}
-	h.OnStop(func(context.Context) { b.Close() })
+	h.closes = append(h.closes, func() { b.Close() })
 	return b, nil
 }
 
@@ -152,20 +155,10 @@ func (h *Host) Listen(setting, address string) (net.Listener, error) {
 
 // Go runs f until the component stops. When f ends with an error before that,
 // the whole process stops: a component with a part missing is worse than none.
-// What was opened before is closed only when f has ended.
 func (h *Host) Go(name string, f func(ctx context.Context) error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	h.work.Go(func() {
 		if err := f(h.ctx); err != nil && h.ctx.Err() == nil {
 			h.fail(fmt.Errorf("%s: %s: %w", h.Name, name, err))
-		}
-	}()
-	h.OnStop(func(ctx context.Context) {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			h.Log.Warn("did not stop in time", "goroutine", name)
 		}
 	})
 }
@@ -174,13 +167,24 @@ func (h *Host) Go(name string, f func(ctx context.Context) error) {
 // stopped. ctx ends when the time to stop is up.
 func (h *Host) OnStop(f func(ctx context.Context)) { h.stops = append(h.stops, f) }
 
-// shutdown ends the component: everything in the reverse order of its start, so
-// that servers go before the goroutines behind them, and databases last.
+// shutdown ends the component: what serves first, then its goroutines, and what
+// they stand on when they have ended.
 func (h *Host) shutdown(ctx context.Context) {
 	started := time.Now()
 	h.stop()
 	for _, stop := range slices.Backward(h.stops) {
 		stop(ctx)
+	}
+	done := make(chan struct{})
+	go func() { h.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		h.Log.Warn("component did not stop in time")
+		return // closing a pool would wait for what is still at work
+	}
+	for _, closes := range slices.Backward(h.closes) {
+		closes()
 	}
 	h.Log.Debug("component stopped", "took", time.Since(started))
 }
