@@ -25,7 +25,7 @@ const (
 	heartbeat       = 30 * time.Second
 	registerTimeout = 5 * time.Second
 	// leaveTimeout bounds saying goodbye; the registration ends by itself.
-	leaveTimeout = 2 * time.Second
+	leaveTimeout = time.Second
 	// retryMin and retryMax bound the wait after a failure: quick at first, and
 	// at least a few attempts in the life of a registration.
 	retryMin = 500 * time.Millisecond

@@ -41,7 +41,8 @@ const (
 	// their way are still answered.
 	drain = time.Second
 	// stopTimeout is for calls that are being handled; then they are cut off.
-	stopTimeout = 10 * time.Second
+	// With drain and leaveTimeout it fits into the 10 s after which Docker kills.
+	stopTimeout = 7 * time.Second
 )
 
 const noAccount = "this process has no account: deploy it with micro run, or set MICRO_CLIENT_ID and MICRO_CLIENT_SECRET to an account of your namespace"
