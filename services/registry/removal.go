@@ -141,3 +141,16 @@ func (d db) byAccount(ctx context.Context, namespace, account string) ([]entry, 
 		ORDER BY v.service, v.version
 		LIMIT $3`, namespace, account, maxListed)
 }
+
+// grace is two heartbeats of the framework.
+const grace = time.Minute
+
+// forgive gives every node that is still known time to renew: a registry that
+// was away could not be told.
+func (d db) forgive(ctx context.Context) error {
+	const q = `UPDATE registry.nodes SET expires_at = now() + $1 WHERE expires_at < now() + $1`
+	if _, err := d.pool.Exec(ctx, q, grace); err != nil {
+		return fmt.Errorf("give nodes time to renew: %w", err)
+	}
+	return nil
+}

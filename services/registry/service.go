@@ -36,6 +36,9 @@ var Component = app.New("registry", func(ctx context.Context, h *app.Host, o Opt
 		return err
 	}
 	svc := New(pool, h.Log, o)
+	if err := svc.db.forgive(ctx); err != nil {
+		return err
+	}
 	registrypb.RegisterRegistryServer(s, svc)
 	registrypb.RegisterNodesServer(s, svc)
 	h.Go("listen", svc.hub.run)

@@ -441,3 +441,22 @@ func FuzzRegistration(f *testing.F) {
 		}
 	})
 }
+
+// TestRestartForgives shows that nodes whose time ran out while no registry was
+// there to renew them are still known to the next one.
+func TestRestartForgives(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	a := as(t, "a", "greeter-1")
+	register(t, s, a, greeter("n1"))
+	expire(t, s)
+	if err := s.db.forgive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := nodes(t, s, a, "greeter"); len(got) != 1 {
+		t.Errorf("%d nodes are known, want 1", len(got))
+	}
+}
