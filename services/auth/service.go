@@ -103,11 +103,15 @@ func (s *Service) Prepare(ctx context.Context, admin settings.Secret) error {
 	if err := s.signer.prepare(ctx); err != nil {
 		return err
 	}
+	there, err := s.db.account(ctx, identity.Platform, "admin")
+	if err == nil {
+		return s.refuseWellKnown(ctx, there)
+	}
+	if err != errNoAccount {
+		return err
+	}
 	if admin == "" {
 		return nil
-	}
-	if _, err := s.db.account(ctx, identity.Platform, "admin"); err != errNoAccount {
-		return err
 	}
 	hash, err := s.passwords.Hash(ctx, admin.Reveal())
 	if err != nil {
@@ -119,6 +123,25 @@ func (s *Service) Prepare(ctx context.Context, admin settings.Secret) error {
 	}, s.opts.MaxAccounts)
 	if err != nil && err != errIDTaken { // another process was faster
 		return fmt.Errorf("make the first operator: %w", err)
+	}
+	return nil
+}
+
+// wellKnown is the operator's password of a server on loopback.
+const wellKnown = "micro"
+
+// refuseWellKnown keeps a server that has been on loopback from being opened to
+// others with the password that everybody knows.
+func (s *Service) refuseWellKnown(ctx context.Context, admin account) error {
+	if s.opts.PublicPlatform {
+		return nil
+	}
+	match, err := s.passwords.Match(ctx, wellKnown, admin.Secret)
+	if err != nil {
+		return err
+	}
+	if match {
+		return fmt.Errorf("account admin of namespace micro still has the password that everybody knows: start the server on loopback, change it with micro login and micro user set password, and start it here again")
 	}
 	return nil
 }
