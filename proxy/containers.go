@@ -6,6 +6,8 @@ import (
 	"net"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 )
@@ -25,7 +27,6 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 	if ip := net.ParseIP(host); o.ContainerAddress == "auto" && (host == "" || ip.IsUnspecified()) {
 		return nil // they reach that one
 	}
-	g := newServer(h, &server{edge: edge, log: h.Log, containers: true}, maxContainerStreams)
 	address := o.ContainerAddress
 	if address == "auto" {
 		if address, err = bridge(ctx, port); err != nil {
@@ -33,15 +34,7 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 			address = ""
 		}
 	}
-	serve := func(address string) error {
-		l, err := h.Listen("MICRO_PROXY_CONTAINER_ADDRESS", address)
-		if err != nil {
-			return err
-		}
-		h.Log.Debug("listening for containers", "address", address)
-		return g.Serve(l)
-	}
-	h.Go("serve containers", func(ctx context.Context) error {
+	run(h, &server{edge: edge, log: h.Log, containers: true}, maxContainerStreams, func(ctx context.Context, g *grpc.Server) error {
 		for address == "" {
 			select {
 			case <-ctx.Done():
@@ -50,7 +43,12 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 			}
 			address, _ = bridge(ctx, port) // said once that it is not there
 		}
-		return serve(address)
+		l, err := h.Listen("MICRO_PROXY_CONTAINER_ADDRESS", address)
+		if err != nil {
+			return err
+		}
+		h.Log.Debug("listening for containers", "address", address)
+		return g.Serve(l)
 	})
 	return nil
 }

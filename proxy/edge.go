@@ -71,9 +71,9 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 
 // Watch keeps what auth and registry push up to date until h stops.
 func (e *Edge) Watch(h *app.Host) {
+	h.OnStop(func(context.Context) { e.routes.close() })
 	h.Go("watch auth", func(ctx context.Context) error { return e.follow(ctx, "auth", e.watchAuth) })
 	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
-	h.OnStop(func(context.Context) { e.routes.close() })
 }
 
 // Request is a call as it came to an edge.
@@ -166,6 +166,9 @@ func (c *Call) Close() {
 
 // Streaming says whether the callee answers with a stream.
 func (c *Call) Streaming() bool { return c.target.stream == streaming }
+
+// Platform says whether the callee is a component of the platform.
+func (c *Call) Platform() bool { return c.target.component != nil }
 
 // Describe answers the endpoint's messages as the registry has them, or nil.
 func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }

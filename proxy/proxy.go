@@ -50,13 +50,12 @@ var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Option
 	if err != nil {
 		return err
 	}
-	outside := newServer(h, &server{edge: edge, log: h.Log}, maxStreams)
-	h.Go("serve", func(context.Context) error { return outside.Serve(l) })
+	run(h, &server{edge: edge, log: h.Log}, maxStreams, func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
 	return serveContainers(ctx, h, edge, o)
 })
 
-// newServer makes the gRPC server of an edge, which stops with h.
-func newServer(h *app.Host, s *server, streams uint32) *grpc.Server {
+// run runs the gRPC server of an edge until h stops.
+func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *grpc.Server) error) {
 	g := grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{"proto"}),
 		grpc.UnknownServiceHandler(s.forward),
@@ -73,11 +72,11 @@ func newServer(h *app.Host, s *server, streams uint32) *grpc.Server {
 	)
 	status := health.NewServer()
 	healthpb.RegisterHealthServer(g, status)
+	h.Go("serve", func(ctx context.Context) error { return serve(ctx, g) })
 	h.OnStop(func(ctx context.Context) {
 		status.Shutdown()
 		app.Drain(ctx, g)
 	})
-	return g
 }
 
 // server is one listener's calls.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -35,10 +36,13 @@ type edge struct {
 }
 
 // start runs a proxy.
-func start(t testing.TB) *edge {
+func start(t testing.TB) *edge { return startOn(t, proxytest.New(t)) }
+
+// startOn runs a proxy beside other components.
+func startOn(t testing.TB, p *proxytest.Platform, others ...app.Component) *edge {
 	t.Helper()
-	p, address := proxytest.New(t), freeAddress(t)
-	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}, proxy.Component)
+	address := freeAddress(t)
+	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}, append(others, proxy.Component)...)
 	return &edge{p, t, dial(t, address)}
 }
 

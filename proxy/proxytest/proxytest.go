@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,12 @@ import (
 
 // Platform is the surroundings of an edge.
 type Platform struct {
+	// Seen is called with the context of every call that reaches auth or
+	// registry, the edges' own included. Set it before Run.
+	Seen func(context.Context)
+	// Also registers more APIs with auth and registry. Set it before Run.
+	Also map[string]func(grpc.ServiceRegistrar)
+
 	key      *rsa.PrivateKey
 	auth     *auth
 	registry *registry
@@ -69,8 +76,45 @@ func (p *Platform) Run(t testing.TB, environ map[string]string, components ...ap
 
 type none struct{}
 
-// component serves an API that needs nothing but the host.
 func (p *Platform) component(name string, register func(grpc.ServiceRegistrar)) app.Component {
+	return Component(name, func(s grpc.ServiceRegistrar) {
+		if p.Seen != nil {
+			s = seeing{s, p.Seen}
+		}
+		register(s)
+		if also := p.Also[name]; also != nil {
+			also(s)
+		}
+	})
+}
+
+// seeing shows every call before it is handled.
+type seeing struct {
+	grpc.ServiceRegistrar
+	show func(context.Context)
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (s seeing) RegisterService(d *grpc.ServiceDesc, impl any) {
+	shown := *d
+	shown.Methods, shown.Streams = slices.Clone(d.Methods), slices.Clone(d.Streams)
+	for i, m := range d.Methods {
+		shown.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+			s.show(ctx)
+			return m.Handler(srv, ctx, dec, interceptor)
+		}
+	}
+	for i, m := range d.Streams {
+		shown.Streams[i].Handler = func(srv any, in grpc.ServerStream) error {
+			s.show(in.Context())
+			return m.Handler(srv, in)
+		}
+	}
+	s.ServiceRegistrar.RegisterService(&shown, impl)
+}
+
+// Component serves an API that needs nothing but the host.
+func Component(name string, register func(grpc.ServiceRegistrar)) app.Component {
 	return app.New(name, func(_ context.Context, h *app.Host, _ none) error {
 		s, err := h.Server()
 		if err != nil {

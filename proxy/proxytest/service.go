@@ -25,6 +25,7 @@ import (
 //	Echo.Call    what it was sent, its name, and the metadata that it saw
 //	Echo.Fail    the error that it was sent
 //	Echo.Stream  what it was sent, three times
+//	Echo.Chat    each message that it was sent, or the error if it has a code
 //	Echo.Wait    nothing, until the caller is gone
 type Service struct {
 	Name    string
@@ -60,12 +61,13 @@ func (s *Service) Entry() *registrypb.Service {
 		field("first_name", "string"), field("ratio", "float64"), field("labels", "map[string]string"), field("data", "[]uint8"),
 		{Name: "inner", Type: "Inner", Values: []*registrypb.Value{field("count", "int64")}},
 	}}
+	stream := map[string]string{"stream": "true"}
 	return &registrypb.Service{
 		Name: s.Name, Version: "latest",
 		Nodes: []*registrypb.Node{{Id: s.Name + "-" + s.Address, Address: s.Address}},
 		Endpoints: []*registrypb.Endpoint{
 			{Name: "Echo.Call", Request: request}, {Name: "Echo.Fail"}, {Name: "Echo.Wait"},
-			{Name: "Echo.Stream", Metadata: map[string]string{"stream": "true"}},
+			{Name: "Echo.Stream", Metadata: stream}, {Name: "Echo.Chat", Metadata: stream},
 		},
 	}
 }
@@ -99,9 +101,12 @@ func (s *Service) handle(_ any, in grpc.ServerStream) error {
 	return status.Errorf(codes.Unimplemented, "unknown service Echo.%s", name)
 }
 
-// chat answers each message with itself.
+// chat answers each message with itself, until one is an error.
 func chat(in grpc.ServerStream, body []byte) error {
 	for {
+		if e := errors.Parse(string(body)); e.ID == "echo" {
+			return e
+		}
 		if err := in.SendMsg(body); err != nil {
 			return err
 		}
