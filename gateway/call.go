@@ -30,7 +30,15 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer call.Close()
-	if err := g.answer(w, r, call); err != nil {
+	answer := g.answer
+	switch {
+	case call.Streaming() && isWebSocket(r):
+		g.socket(w, r, call)
+		return
+	case call.Streaming():
+		answer = g.stream
+	}
+	if err := answer(w, r, call); err != nil {
 		writeError(w, translate(err))
 	}
 }

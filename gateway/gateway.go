@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -73,8 +74,9 @@ type Gateway struct {
 	opts Options
 	rest http.Handler
 
-	life context.Context // of every request; ends when the drain is over
-	end  context.CancelFunc
+	life    context.Context // of every request; ends when the drain is over
+	end     context.CancelFunc
+	sockets sync.WaitGroup // which http.Server does not wait for
 }
 
 // New makes a Gateway that calls through edge.
@@ -104,4 +106,5 @@ func (g *Gateway) stop(ctx context.Context, s *http.Server) {
 		s.Close()
 	}
 	g.end()
+	g.sockets.Wait()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/gateway"
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/proxy/proxytest"
 )
@@ -31,7 +32,7 @@ type edge struct {
 	token string // of a person of acme
 }
 
-func start(t testing.TB) *edge {
+func start(t testing.TB, more ...app.Component) *edge {
 	t.Helper()
 	p := proxytest.New(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +40,7 @@ func start(t testing.TB) *edge {
 		t.Fatal(err)
 	}
 	l.Close()
-	p.Run(t, map[string]string{"MICRO_GATEWAY_ADDRESS": l.Addr().String(), "MICRO_GATEWAY_DOMAIN": "example.com", "MICRO_GATEWAY_BODY_LIMIT": "65536"}, gateway.Component)
+	p.Run(t, map[string]string{"MICRO_GATEWAY_ADDRESS": l.Addr().String(), "MICRO_GATEWAY_DOMAIN": "example.com", "MICRO_GATEWAY_BODY_LIMIT": "65536"}, append(more, gateway.Component)...)
 	p.Register("acme", proxytest.NewService(t, "echo").Entry())
 	e := &edge{p, t, "http://" + l.Addr().String(), p.User(t, "acme")}
 	e.wait()

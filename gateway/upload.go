@@ -51,6 +51,9 @@ func (g *Gateway) upload(source runtimepb.SourceClient) http.Handler {
 }
 
 func send(r *http.Request, w http.ResponseWriter, source runtimepb.SourceClient) (string, error) {
+	if r.ContentLength > maxUpload {
+		return "", damaged(&http.MaxBytesError{Limit: maxUpload})
+	}
 	archive, err := unpacked(http.MaxBytesReader(w, r.Body, maxUpload))
 	if err != nil {
 		return "", err

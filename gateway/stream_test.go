@@ -1,0 +1,93 @@
+package gateway_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// TestStream shows the messages of a stream one after the other, and errors
+// before and after the first.
+func TestStream(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, tt := range []struct {
+		name, path, body string
+		status           int
+		want             string
+	}{
+		{"messages", "/echo/Echo/Stream", `{"b":1,"a":2}`, 200, `{"b":1,"a":2}{"b":1,"a":2}{"b":1,"a":2}`},
+		{"error", "/echo/Echo/Chat", `{"id":"echo","code":409,"detail":"no"}`, 409, `{"id":"echo","code":409,"detail":"no","status":""}`},
+		{"bad body", "/echo/Echo/Stream", `[]`, 400, "must be a JSON object"},
+		{"the platform's", "/registry/Registry/Watch", `{"service":"echo"}`, 200, `"name":"echo"`},
+	} {
+		status, _, body := e.do("POST", tt.path, tt.body)
+		if status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s = %d %s, want %d %s", tt.name, status, body, tt.status, tt.want)
+		}
+	}
+}
+
+// TestWebSocket shows a frame per message both ways, and how a service's error
+// and a client's mistake end it.
+func TestWebSocket(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	dial := func(path string) (*websocket.Conn, *http.Response, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), settle)
+		t.Cleanup(cancel)
+		return websocket.Dial(ctx, strings.Replace(e.url, "http", "ws", 1)+path, &websocket.DialOptions{
+			HTTPHeader: http.Header{"Authorization": {"Bearer " + e.token}, "Origin": {"http://elsewhere.example"}}, Subprotocols: []string{"mine"},
+		})
+	}
+	for _, tt := range []struct {
+		name, path string
+		send       []string
+		want       []string
+		status     websocket.StatusCode
+	}{
+		{"end of service", "/echo/Echo/Stream", []string{`{"a":1}`}, []string{`{"a":1}`, `{"a":1}`, `{"a":1}`}, websocket.StatusNormalClosure},
+		{"both ways, then an error", "/echo/Echo/Chat", []string{`{"a":1}`, `{"a":2}`, `{"id":"echo","code":404,"detail":"no"}`}, []string{`{"a":1}`, `{"a":2}`, `{"id":"echo","code":404,"detail":"no","status":""}`}, websocket.StatusInternalError},
+		{"no JSON", "/echo/Echo/Chat", []string{`{"a":`}, []string{"invalid JSON at byte 5"}, websocket.StatusInvalidFramePayloadData},
+		{"too large", "/echo/Echo/Chat", []string{`{"a":"` + strings.Repeat("x", 1<<20) + `"}`}, nil, websocket.StatusMessageTooBig},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, _, err := dial(tt.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow() //nolint:errcheck // a test
+			if c.Subprotocol() != "mine" {
+				t.Errorf("subprotocol %q", c.Subprotocol())
+			}
+			for _, m := range tt.send {
+				if err := c.Write(t.Context(), websocket.MessageText, []byte(m)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, want := range tt.want {
+				if _, m, err := c.Read(t.Context()); err != nil || !strings.Contains(string(m), want) {
+					t.Fatalf("%s, %v, want %s", m, err, want)
+				}
+			}
+			if _, m, err := c.Read(t.Context()); websocket.CloseStatus(err) != tt.status {
+				t.Errorf("%s, %v, want it closed with %d", m, err, tt.status)
+			}
+		})
+	}
+	t.Run("no stream", func(t *testing.T) {
+		_, rsp, err := dial("/echo/Echo/Call")
+		if err == nil || rsp == nil || rsp.StatusCode != http.StatusOK {
+			t.Errorf("%v, %v, want an ordinary answer", rsp, err)
+		}
+	})
+	t.Run("not let in", func(t *testing.T) {
+		_, rsp, err := dial("/nothere/Echo/Chat")
+		if err == nil || rsp == nil || rsp.StatusCode != http.StatusNotFound {
+			t.Errorf("%v, %v, want 404", rsp, err)
+		}
+	})
+}
