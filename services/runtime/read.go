@@ -107,7 +107,7 @@ func oneLine(reason string) string {
 			lines = append(lines, line)
 		}
 	}
-	text := strings.ToValidUTF8(strings.Join(lines, "; "), "�")
+	text := strings.ToValidUTF8(strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": "), "�")
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
 	}
