@@ -43,6 +43,15 @@ func parseParameters(values url.Values) (*parameter, error) {
 	return root, nil
 }
 
+// request is object for the message of a request, checked as a whole.
+func (p *parameter) request(message *registrypb.Value) (map[string]any, error) {
+	object, err := p.object(message, "")
+	if err != nil {
+		return nil, err
+	}
+	return object, checkMessage(object, message, "")
+}
+
 // object turns parameters into the JSON object of a message. The types of its
 // fields decide what "123" is; where they are not known, JSON is tried first.
 func (p *parameter) object(message *registrypb.Value, path string) (map[string]any, error) {

@@ -41,7 +41,7 @@ func queryObject(r *http.Request, message *registrypb.Value) (map[string]any, er
 	if err != nil {
 		return nil, err
 	}
-	return p.object(message, "")
+	return p.request(message)
 }
 
 // body answers the body with the query merged in.
@@ -157,7 +157,7 @@ func fields(r *http.Request, values url.Values, message *registrypb.Value) ([]by
 	if err != nil {
 		return nil, err
 	}
-	typed, err := p.object(message, "")
+	typed, err := p.request(message)
 	if err != nil {
 		return nil, err
 	}
