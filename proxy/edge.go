@@ -152,10 +152,23 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	}
 	if err != nil {
 		c.Close()
-		return err
+		return c.absent(err)
 	}
 	c.md = forwarded(c, r)
 	return nil
+}
+
+// absent turns an error of the look-up into what helps a caller whose token was
+// forgotten or is bad, and who was therefore looked up in the wrong namespace.
+func (c *Call) absent(err error) error {
+	switch {
+	case c.Caller != nil || errors.Code(err) != codes.NotFound:
+		return err
+	case c.badToken != nil: // Explain says what is wrong with it
+		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s", c.Service, c.Endpoint).From(c.Service)
+	default:
+		return errors.New(codes.NotFound, "%v in namespace %s, where calls without a token go", err, c.Namespace).From("go.micro.client")
+	}
 }
 
 // Close gives back what the call held.
