@@ -24,6 +24,7 @@ import (
 	"github.com/micro/platform/scheduler"
 	"github.com/micro/platform/services/auth"
 	"github.com/micro/platform/services/console"
+	"github.com/micro/platform/services/namespaces"
 	"github.com/micro/platform/services/registry"
 	"github.com/micro/platform/services/runtime"
 )
@@ -35,6 +36,7 @@ func components() []app.Component {
 		auth.Component,
 		registry.Component,
 		inbox.Component,
+		namespaces.Component,
 		builder.Component,
 		scheduler.Component,
 		runtime.Component,

@@ -47,6 +47,7 @@ var Component = app.New("inbox", func(_ context.Context, h *app.Host, o Options)
 		if in.Shutdown(ctx) != nil {
 			in.Close() //nolint:errcheck // it is given up
 		}
+		mails.Close() // the server may have been told to stop before it saw it
 		if out.Shutdown(ctx) != nil {
 			out.Close() //nolint:errcheck // it is given up
 		}

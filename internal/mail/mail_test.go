@@ -30,6 +30,7 @@ func server(t *testing.T, address string) (*inbox.Inbox, string) {
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() {
 		s.Close() //nolint:errcheck // it ends either way
+		l.Close() // the server may not have seen it yet
 		<-ended
 	})
 	return box, l.Addr().String()

@@ -284,7 +284,7 @@ func (x *CompleteRequest) GetNamespace() string {
 type CompleteResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// The owner's account, the email address in canonical form.
+	// The owner's account: the email address as it was typed, in lower case.
 	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,7 +31,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Signup turns an email address into a namespace with an owner. Open to
-// everybody; every answer is the same whether the address is known or not.
+// everybody; every answer is the same whether the address is known or not, and
+// mail tells its owner. All spellings of a mailbox have one namespace.
 type SignupClient interface {
 	// Begin mails a code of eight characters, good for ten minutes and five
 	// attempts. Asking again within a minute is ResourceExhausted; later it
@@ -39,8 +40,10 @@ type SignupClient interface {
 	Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginResponse, error)
 	// Verify checks a code without spending it and proposes a free name.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
-	// Complete spends the code and creates the namespace and its owner in one
-	// step: after an error nothing of it exists.
+	// Complete spends the code and creates the namespace and its owner. A name
+	// that is taken is AlreadyExists, with one that is free in the text. After an
+	// error nothing of it exists and the code is still good, but for Unavailable:
+	// then the namespace may be there, and its owner is being made.
 	Complete(ctx context.Context, in *CompleteRequest, opts ...grpc.CallOption) (*CompleteResponse, error)
 }
 
@@ -87,7 +90,8 @@ func (c *signupClient) Complete(ctx context.Context, in *CompleteRequest, opts .
 // for forward compatibility.
 //
 // Signup turns an email address into a namespace with an owner. Open to
-// everybody; every answer is the same whether the address is known or not.
+// everybody; every answer is the same whether the address is known or not, and
+// mail tells its owner. All spellings of a mailbox have one namespace.
 type SignupServer interface {
 	// Begin mails a code of eight characters, good for ten minutes and five
 	// attempts. Asking again within a minute is ResourceExhausted; later it
@@ -95,8 +99,10 @@ type SignupServer interface {
 	Begin(context.Context, *BeginRequest) (*BeginResponse, error)
 	// Verify checks a code without spending it and proposes a free name.
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
-	// Complete spends the code and creates the namespace and its owner in one
-	// step: after an error nothing of it exists.
+	// Complete spends the code and creates the namespace and its owner. A name
+	// that is taken is AlreadyExists, with one that is free in the text. After an
+	// error nothing of it exists and the code is still good, but for Unavailable:
+	// then the namespace may be there, and its owner is being made.
 	Complete(context.Context, *CompleteRequest) (*CompleteResponse, error)
 	mustEmbedUnimplementedSignupServer()
 }

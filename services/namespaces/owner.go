@@ -1,0 +1,95 @@
+package namespaces
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	authpb "github.com/micro/platform/proto/auth"
+)
+
+const (
+	// ownerTimeout bounds one attempt to have an account made.
+	ownerTimeout = 5 * time.Second
+	// headStart is how long an order is left to the request that placed it.
+	headStart = ownerTimeout + time.Second
+	// orderBatch is how many orders are taken at once.
+	orderBatch = 10
+	// pruneEvery is the time between two removals of old codes.
+	pruneEvery = time.Minute
+)
+
+// carryOut has the owner's account made for the person who waits for it.
+func (s *Service) carryOut(ctx context.Context, o order) error {
+	err := s.makeOwner(ctx, o)
+	if err == nil || errors.Code(err) == codes.AlreadyExists {
+		return err
+	}
+	return errors.New(codes.Unavailable, "your namespace %q is being made: log in with \"micro login\" in a moment", o.Namespace).Because(err)
+}
+
+// makeOwner carries out an order. Doing it twice does no harm; what can never
+// be done is undone.
+func (s *Service) makeOwner(ctx context.Context, o order) error {
+	ctx, cancel := context.WithTimeout(identity.AsComponent(ctx), ownerTimeout)
+	defer cancel()
+	_, err := s.owners.CreateOwner(ctx, &authpb.CreateOwnerRequest{Namespace: o.Namespace, Id: o.Account, PasswordHash: o.PasswordHash})
+	switch errors.Code(err) {
+	case codes.OK:
+		return s.db.activate(ctx, o.Namespace)
+	case codes.AlreadyExists: // an account that did not come from signing up
+		if err := s.db.undo(ctx, o.Namespace); err != nil {
+			return err
+		}
+		return knownAddress()
+	default:
+		return fmt.Errorf("make owner of %s: %w", o.Namespace, err)
+	}
+}
+
+// orderLoop carries out the orders that a crash, or auth being away, has left.
+func (s *Service) orderLoop(ctx context.Context) error {
+	tick := time.NewTicker(s.opts.Retry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.carryOutDue(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "owners are not made yet, trying again", "error", err)
+		}
+	}
+}
+
+func (s *Service) carryOutDue(ctx context.Context) error {
+	orders, err := s.db.due(ctx, orderBatch)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range orders {
+		errs = append(errs, s.makeOwner(ctx, o))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Service) pruneLoop(ctx context.Context) error {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.db.forgetCodes(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "old codes were not removed", "error", err)
+		}
+	}
+}

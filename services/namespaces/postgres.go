@@ -1,0 +1,192 @@
+package namespaces
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/micro/platform/internal/pg"
+)
+
+type db struct{ pool *pgxpool.Pool }
+
+// namespace is a row of what there is.
+type namespace struct {
+	Namespace string
+	Owner     string
+	CreatedAt time.Time
+	ActiveAt  *time.Time
+}
+
+const namespaceColumns = `SELECT namespace, owner, created_at, active_at FROM namespaces.namespaces `
+
+func (d db) get(ctx context.Context, name string) (namespace, error) {
+	return d.one(ctx, namespaceColumns+`WHERE namespace = $1 AND active_at IS NOT NULL`, name)
+}
+
+// of answers the namespace of a mailbox, or the zero namespace.
+func (d db) of(ctx context.Context, mailbox string) (namespace, error) {
+	n, err := d.one(ctx, namespaceColumns+`WHERE mailbox = $1`, mailbox)
+	if errors.Is(err, errNone) {
+		return n, nil
+	}
+	return n, err
+}
+
+// errNone is a namespace that is not there.
+var errNone = errors.New("no such namespace")
+
+func (d db) one(ctx context.Context, q string, args ...any) (namespace, error) {
+	rows, _ := d.pool.Query(ctx, q, args...) // CollectExactlyOneRow reports the error
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[namespace])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return n, errNone
+	}
+	if err != nil {
+		return n, fmt.Errorf("get namespace: %w", err)
+	}
+	return n, nil
+}
+
+// taken answers which of some names are.
+func (d db) taken(ctx context.Context, names []string) ([]string, error) {
+	const q = `SELECT namespace FROM namespaces.namespaces WHERE namespace = ANY($1) ORDER BY namespace LIMIT $2`
+	rows, _ := d.pool.Query(ctx, q, names, len(names)) // CollectRows reports the error
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for names: %w", err)
+	}
+	return found, nil
+}
+
+// putCode replaces the code of a mailbox.
+func (d db) putCode(ctx context.Context, mailbox string, digest []byte, life time.Duration) error {
+	const q = `
+		INSERT INTO namespaces.codes (mailbox, digest, expires_at)
+		VALUES ($1, $2, now() + make_interval(secs => $3))
+		ON CONFLICT (mailbox) DO UPDATE SET digest = EXCLUDED.digest, attempts = 0, expires_at = EXCLUDED.expires_at`
+	if _, err := d.pool.Exec(ctx, q, mailbox, digest, life.Seconds()); err != nil {
+		return fmt.Errorf("put code: %w", err)
+	}
+	return nil
+}
+
+// checkCode says whether a code is good, and counts the attempt if it is not.
+// Looking and counting are one statement, so that attempts made at once do not
+// pass for one.
+func (d db) checkCode(ctx context.Context, mailbox string, digest []byte) (bool, error) {
+	const q = `
+		UPDATE namespaces.codes
+		SET attempts = attempts + CASE WHEN digest = $2 THEN 0 ELSE 1 END
+		WHERE mailbox = $1 AND attempts < $3 AND expires_at > now()
+		RETURNING digest = $2`
+	var good bool
+	err := d.pool.QueryRow(ctx, q, mailbox, digest, maxAttempts).Scan(&good)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("check code: %w", err)
+	}
+	return good, nil
+}
+
+// forgetCodes removes those whose time is up.
+func (d db) forgetCodes(ctx context.Context) error {
+	if _, err := d.pool.Exec(ctx, `DELETE FROM namespaces.codes WHERE expires_at <= now()`); err != nil {
+		return fmt.Errorf("forget codes: %w", err)
+	}
+	return nil
+}
+
+// order is an owner's account that auth has to make.
+type order struct {
+	Namespace    string
+	Account      string
+	PasswordHash string
+}
+
+var (
+	errCodeSpent    = errors.New("the code is not good any more")
+	errNameTaken    = errors.New("the name is taken")
+	errMailboxTaken = errors.New("the mailbox has a namespace")
+)
+
+// create spends a code and makes a namespace with the order for its owner: all
+// of it or nothing.
+func (d db) create(ctx context.Context, a address, digest []byte, o order) error {
+	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		const spend = `DELETE FROM namespaces.codes WHERE mailbox = $1 AND digest = $2 AND attempts < $3 AND expires_at > now()`
+		tag, err := tx.Exec(ctx, spend, a.mailbox, digest, maxAttempts)
+		if err != nil {
+			return fmt.Errorf("spend code: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return errCodeSpent
+		}
+		const put = `INSERT INTO namespaces.namespaces (namespace, owner, mailbox) VALUES ($1, $2, $3)`
+		if _, err := tx.Exec(ctx, put, o.Namespace, o.Account, a.mailbox); err != nil {
+			return fmt.Errorf("put namespace: %w", err)
+		}
+		const tell = `
+			INSERT INTO namespaces.outbox (namespace, account, password_hash, next_at)
+			VALUES ($1, $2, $3, now() + make_interval(secs => $4))`
+		if _, err := tx.Exec(ctx, tell, o.Namespace, o.Account, o.PasswordHash, headStart.Seconds()); err != nil {
+			return fmt.Errorf("put order: %w", err)
+		}
+		return nil
+	})
+	switch {
+	case pg.Violates(err, "namespaces_pkey"):
+		return errNameTaken
+	case pg.Violates(err, "one_per_mailbox"):
+		return errMailboxTaken
+	}
+	return err
+}
+
+// due answers orders that are to be carried out now, and puts off their next
+// attempt, so that no other process takes them too.
+func (d db) due(ctx context.Context, limit int) ([]order, error) {
+	const q = `
+		UPDATE namespaces.outbox
+		SET attempts = attempts + 1, next_at = now() + make_interval(secs => least(2 ^ least(attempts, 6), 60))
+		WHERE namespace IN (
+			SELECT namespace FROM namespaces.outbox
+			WHERE next_at <= now()
+			ORDER BY next_at, namespace
+			LIMIT $1
+			FOR UPDATE SKIP LOCKED)
+		RETURNING namespace, account, password_hash`
+	rows, _ := d.pool.Query(ctx, q, limit) // CollectRows reports the error
+	orders, err := pgx.CollectRows(rows, pgx.RowToStructByName[order])
+	if err != nil {
+		return nil, fmt.Errorf("take orders: %w", err)
+	}
+	return orders, nil
+}
+
+// activate closes an order: the namespace has an owner who can log in.
+func (d db) activate(ctx context.Context, name string) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM namespaces.outbox WHERE namespace = $1`, name); err != nil {
+			return fmt.Errorf("close order: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `UPDATE namespaces.namespaces SET active_at = coalesce(active_at, now()) WHERE namespace = $1`, name); err != nil {
+			return fmt.Errorf("activate namespace: %w", err)
+		}
+		return nil
+	})
+}
+
+// undo removes a namespace whose owner cannot be made, with its order.
+func (d db) undo(ctx context.Context, name string) error {
+	if _, err := d.pool.Exec(ctx, `DELETE FROM namespaces.namespaces WHERE namespace = $1 AND active_at IS NULL`, name); err != nil {
+		return fmt.Errorf("undo namespace: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package namespaces
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/password"
+	"github.com/micro/platform/internal/rpc"
+	namespacespb "github.com/micro/platform/proto/namespaces"
+)
+
+const (
+	codeLife    = 10 * time.Minute
+	maxAttempts = 5
+)
+
+// Begin implements Signup. Known and unknown addresses take the same steps; only
+// the mail differs, and that is sent afterwards.
+func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*namespacespb.BeginResponse, error) {
+	a, err := parseAddress(req.GetEmail())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.limits.mail(ctx, a, rpc.OriginOf(ctx).Address); err != nil {
+		return nil, err
+	}
+	code := newCode()
+	if err := s.db.putCode(ctx, a.mailbox, s.pepper.digest(a, code), codeLife); err != nil {
+		return nil, err
+	}
+	known, err := s.db.of(ctx, a.mailbox)
+	if err != nil {
+		return nil, err
+	}
+	m := codeMail(a, code)
+	if known.Namespace != "" {
+		m = knownMail(known.Owner, known.Namespace)
+	}
+	if err := s.mails.Put(m, s.now().Add(codeLife)); err != nil {
+		return nil, err
+	}
+	return &namespacespb.BeginResponse{ExpiresIn: int64(codeLife / time.Second)}, nil
+}
+
+// Verify implements Signup.
+func (s *Service) Verify(ctx context.Context, req *namespacespb.VerifyRequest) (*namespacespb.VerifyResponse, error) {
+	a, err := parseAddress(req.GetEmail())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.checkCode(ctx, a, req.GetCode()); err != nil {
+		return nil, err
+	}
+	name, err := s.propose(ctx, a.local())
+	if err != nil {
+		return nil, err
+	}
+	return &namespacespb.VerifyResponse{Proposal: name}, nil
+}
+
+// checkCode answers the digest of a code that is good.
+func (s *Service) checkCode(ctx context.Context, a address, typed string) ([]byte, error) {
+	if err := s.limits.check(ctx, rpc.OriginOf(ctx).Address); err != nil {
+		return nil, err
+	}
+	code, ok := parseCode(typed)
+	if !ok {
+		return nil, badCode() // nobody was sent such a thing: it is a slip of the hand
+	}
+	digest := s.pepper.digest(a, code)
+	good, err := s.db.checkCode(ctx, a.mailbox, digest)
+	if err != nil {
+		return nil, err
+	}
+	if !good {
+		return nil, badCode()
+	}
+	return digest, nil
+}
+
+// badCode is one text for every way in which a code can be wrong.
+func badCode() error {
+	return errors.New(codes.InvalidArgument, "the code is not valid or has expired")
+}
+
+// propose answers a name that is free at the moment.
+func (s *Service) propose(ctx context.Context, wish string) (string, error) {
+	names := candidates(wish)
+	taken, err := s.db.taken(ctx, names)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range names {
+		if !slices.Contains(taken, n) {
+			return n, nil
+		}
+	}
+	return "", fmt.Errorf("none of %d names for a namespace is free", len(names))
+}
+
+// Complete implements Signup.
+func (s *Service) Complete(ctx context.Context, req *namespacespb.CompleteRequest) (*namespacespb.CompleteResponse, error) {
+	a, err := parseAddress(req.GetEmail())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPassword(req.GetPassword(), a); err != nil {
+		return nil, err
+	}
+	if name := req.GetNamespace(); name != "" {
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+	}
+	digest, err := s.checkCode(ctx, a, req.GetCode())
+	if err != nil {
+		return nil, err
+	}
+	hash, err := s.passwords.Hash(ctx, req.GetPassword())
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.create(ctx, a, digest, order{Namespace: req.GetNamespace(), Account: a.account, PasswordHash: hash})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.carryOut(ctx, o); err != nil {
+		return nil, err
+	}
+	return &namespacespb.CompleteResponse{Namespace: o.Namespace, Account: o.Account}, nil
+}
+
+func checkPassword(p string, a address) error {
+	switch {
+	case len(p) < password.MinLength || len(p) > password.MaxLength:
+		return errors.New(codes.InvalidArgument, "a password has %d to %d bytes, this one has %d", password.MinLength, password.MaxLength, len(p))
+	case strings.EqualFold(p, a.account) || strings.EqualFold(p, a.mailbox):
+		return errors.New(codes.InvalidArgument, "the password must not be your email address")
+	}
+	return nil
+}
+
+// create makes the namespace of an order, with a proposal if it names none.
+func (s *Service) create(ctx context.Context, a address, digest []byte, o order) (order, error) {
+	chosen := o.Namespace != ""
+	for attempt := 0; ; attempt++ {
+		if !chosen {
+			name, err := s.propose(ctx, a.local())
+			if err != nil {
+				return o, err
+			}
+			o.Namespace = name
+		}
+		err := s.db.create(ctx, a, digest, o)
+		switch {
+		case errors.Is(err, errCodeSpent):
+			return o, badCode()
+		case errors.Is(err, errNameTaken) && !chosen && attempt < 3:
+			continue // by somebody who was faster
+		case errors.Is(err, errNameTaken):
+			proposal, err := s.propose(ctx, o.Namespace)
+			if err != nil {
+				return o, err
+			}
+			return o, errors.New(codes.AlreadyExists, "namespace %q is taken, %q is free", o.Namespace, proposal)
+		case errors.Is(err, errMailboxTaken):
+			return o, knownAddress()
+		}
+		return o, err
+	}
+}
+
+// knownAddress is for people who have shown that the address is theirs.
+func knownAddress() error {
+	return errors.New(codes.AlreadyExists, "your address has an account already: log in with \"micro login\"")
+}
