@@ -27,23 +27,6 @@ func writeJSON(w http.ResponseWriter, body []byte) {
 	write(w, http.StatusOK, encode(v))
 }
 
-// writeError writes an error in the shape of the contract.
-func writeError(w http.ResponseWriter, err error) {
-	e := *errors.FromError(err)
-	if e.HTTP < 200 || e.HTTP > 599 {
-		e.HTTP, e.Status = http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError)
-	}
-	switch e.HTTP {
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
-	case http.StatusRequestEntityTooLarge:
-		w.Header().Set("Connection", "close")
-	}
-	write(w, int(e.HTTP), encode(&e))
-}
-
 func write(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -6,10 +6,6 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
-	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/proxy"
 )
 
@@ -57,24 +53,6 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, call *proxy.Cal
 	}
 	writeJSON(w, answer)
 	return nil
-}
-
-// translate makes answers of gRPC itself, which know no HTTP status, what HTTP
-// clients expect: a method that does not exist is not found, and a message that
-// the callee could not read is a bad request.
-func translate(err error) error {
-	e := errors.FromError(err)
-	if e.ID != "go.micro.client" {
-		return err
-	}
-	s, _ := status.FromError(err)
-	switch {
-	case s.Code() == codes.Unimplemented:
-		return errors.NewHTTP(http.StatusNotFound, "%s", e.Detail).From(e.ID)
-	case strings.HasPrefix(e.Detail, "grpc: error unmarshalling request"), strings.HasPrefix(e.Detail, "grpc: failed to unmarshal"):
-		return errors.New(codes.InvalidArgument, "%s", e.Detail).From(e.ID)
-	}
-	return err
 }
 
 // buildVersion is what this program was built from.

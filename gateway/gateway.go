@@ -10,9 +10,18 @@ import (
 	"sync"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
+	authrest "github.com/micro/platform/gateway/rest/auth"
+	namespacesrest "github.com/micro/platform/gateway/rest/namespaces"
+	registryrest "github.com/micro/platform/gateway/rest/registry"
+	runtimerest "github.com/micro/platform/gateway/rest/runtime"
 	"github.com/micro/platform/internal/app"
+	authpb "github.com/micro/platform/proto/auth"
+	namespacespb "github.com/micro/platform/proto/namespaces"
+	registrypb "github.com/micro/platform/proto/registry"
+	runtimepb "github.com/micro/platform/proto/runtime"
 	"github.com/micro/platform/proxy"
 )
 
@@ -26,10 +35,25 @@ type Options struct {
 
 const (
 	headerTimeout = 5 * time.Second
+	bodyTimeout   = 30 * time.Second
+	uploadTimeout = 10 * time.Minute
 	idleTimeout   = 75 * time.Second
 	maxHeader     = 32 << 10
 	maxURL        = 8 << 10
 )
+
+// routes registers the generated handlers of every API that is served.
+func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
+	return errors.Join(
+		authrest.RegisterAuthHandlerClient(ctx, mux, authpb.NewAuthClient(c)),
+		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),
+		authrest.RegisterRulesHandlerClient(ctx, mux, authpb.NewRulesClient(c)),
+		namespacesrest.RegisterSignupHandlerClient(ctx, mux, namespacespb.NewSignupClient(c)),
+		namespacesrest.RegisterNamespacesHandlerClient(ctx, mux, namespacespb.NewNamespacesClient(c)),
+		registryrest.RegisterRegistryHandlerClient(ctx, mux, registrypb.NewRegistryClient(c)),
+		runtimerest.RegisterRuntimeHandlerClient(ctx, mux, runtimepb.NewRuntimeClient(c)),
+	)
+}
 
 // Component is the HTTP edge.
 var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Options) error {

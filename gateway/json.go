@@ -6,8 +6,6 @@ import (
 	"io"
 	"unicode/utf8"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/micro/platform/framework/errors"
 )
 
@@ -132,10 +130,6 @@ func kindOf(v any) string {
 	default:
 		return "an object"
 	}
-}
-
-func badRequest(format string, args ...any) error {
-	return errors.New(codes.InvalidArgument, format, args...).From("go.micro.api")
 }
 
 // clip keeps what a client wrote from filling an error.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,12 +86,41 @@ func (g *Gateway) limit(next http.Handler) http.Handler {
 		case strings.ContainsAny(r.URL.Path, "\x00\\") || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/.."):
 			writeError(w, errors.New(codes.InvalidArgument, "invalid path").From("go.micro.api"))
 		default:
-			if !isUpload(r) {
+			within := bodyTimeout
+			if isUpload(r) {
+				within = uploadTimeout
+			} else {
 				r.Body = http.MaxBytesReader(w, r.Body, g.opts.BodyLimit)
+			}
+			if r.ContentLength != 0 {
+				r.Body = newTimed(w, r.Body, within)
 			}
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// timed is a body that must be read within a time, so that a client that
+// trickles holds nothing. After its end the connection has all the time again,
+// for a stream to the client.
+type timed struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+func newTimed(w http.ResponseWriter, body io.ReadCloser, within time.Duration) timed {
+	t := timed{body, http.NewResponseController(w)}
+	_ = t.conn.SetReadDeadline(time.Now().Add(within)) // a server's connection takes it
+	return t
+}
+
+// Read implements io.Reader.
+func (t timed) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err != nil {
+		_ = t.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // identify finds the token and the namespace that a request brings. Neither is

@@ -181,7 +181,3 @@ func (g *Gateway) unreadable(err error, what string) error {
 	}
 	return badRequest("%s: %v", what, err)
 }
-
-func tooLarge(limit int64) error {
-	return errors.NewHTTP(http.StatusRequestEntityTooLarge, "body larger than %d bytes", limit).From("go.micro.api")
-}

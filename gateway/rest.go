@@ -7,41 +7,20 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/platform/framework/errors"
-	authrest "github.com/micro/platform/gateway/rest/auth"
-	namespacesrest "github.com/micro/platform/gateway/rest/namespaces"
-	registryrest "github.com/micro/platform/gateway/rest/registry"
-	runtimerest "github.com/micro/platform/gateway/rest/runtime"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/rpc"
-	authpb "github.com/micro/platform/proto/auth"
-	namespacespb "github.com/micro/platform/proto/namespaces"
-	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 	"github.com/micro/platform/proxy"
 )
 
 // modulesPath is where Go finds the framework's module.
 const modulesPath = "/platform/v1/modules"
-
-// routes registers the generated handlers of every API that is served.
-func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
-	return errors.Join(
-		authrest.RegisterAuthHandlerClient(ctx, mux, authpb.NewAuthClient(c)),
-		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),
-		authrest.RegisterRulesHandlerClient(ctx, mux, authpb.NewRulesClient(c)),
-		namespacesrest.RegisterSignupHandlerClient(ctx, mux, namespacespb.NewSignupClient(c)),
-		namespacesrest.RegisterNamespacesHandlerClient(ctx, mux, namespacespb.NewNamespacesClient(c)),
-		registryrest.RegisterRegistryHandlerClient(ctx, mux, registrypb.NewRegistryClient(c)),
-		runtimerest.RegisterRuntimeHandlerClient(ctx, mux, runtimepb.NewRuntimeClient(c)),
-	)
-}
 
 // platform makes the handler of /platform/v1/.
 func (g *Gateway) platform() (http.Handler, error) {
@@ -102,19 +81,6 @@ func (g *Gateway) checked(next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
-}
-
-// restError puts what the decoder of protobuf says into our words.
-func restError(err error) error {
-	e := errors.FromError(err)
-	text, ok := strings.CutPrefix(strings.ReplaceAll(e.Detail, "\u00a0", " "), "proto: ")
-	if e.ID != "go.micro.client" || !ok {
-		return translate(err)
-	}
-	if place, rest, ok := strings.Cut(text, "): "); ok && strings.HasPrefix(place, "(") || strings.HasPrefix(place, "syntax") {
-		text = rest
-	}
-	return badRequest("%s", text)
 }
 
 // lines is the JSON of the contract, streams as an object on each line.
