@@ -71,7 +71,7 @@ func badHTTP(t *testing.T, p *platform.Platform, alice *platform.Person) {
 		{"malformed JSON", "POST", "/helloworld/Call", token, `{"name":`, 400, "JSON"},
 		{"not an object", "POST", "/helloworld/Call", token, `[1]`, 400, "object"},
 		{"wrong field type", "POST", "/helloworld/Call", token, `{"name":{"a":1}}`, 400, "name"},
-		{"no token", "POST", "/helloworld/Call", "", `{}`, 401, ""},
+		{"no token", "POST", "/helloworld/Call", "", `{}`, 404, "calls without a token"},
 		{"foreign token", "POST", "/helloworld/Call", foreign, `{}`, 401, "token invalid"},
 		{"platform, unknown path", "GET", "/platform/v1/nothing", token, ``, 404, ""},
 		{"platform, no token", "GET", "/platform/v1/services", "", ``, 401, ""},

@@ -118,12 +118,7 @@ func (s *server) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if s.environ["MICRO_CONSOLE_API"] == "" {
-		s.environ["MICRO_CONSOLE_API"] = "http://" + s.address("MICRO_GATEWAY_ADDRESS")
-	}
-	if _, port, err := net.SplitHostPort(s.address("MICRO_PROXY_ADDRESS")); err == nil && s.environ["MICRO_SCHEDULER_EDGE_ADDRESS"] == "" {
-		s.environ["MICRO_SCHEDULER_EDGE_ADDRESS"] = ":" + port // the proxy listens for containers on the same port
-	}
+	s.derive()
 	log := newLog(platform)
 	servers, err := local.Start(ctx, o, platform)
 	if err != nil {
@@ -147,6 +142,19 @@ func (s *server) run(ctx context.Context, names []string) error {
 		Failed: servers.Ended(),
 		Ready:  func() { s.banner(time.Since(started), servers.Dir, admin) },
 	})
+}
+
+// derive sets what follows from the addresses that people use, unless it is set.
+func (s *server) derive() {
+	derived := map[string]string{"MICRO_CONSOLE_API": "http://" + s.address("MICRO_GATEWAY_ADDRESS")}
+	if _, port, err := net.SplitHostPort(s.address("MICRO_PROXY_ADDRESS")); err == nil {
+		derived["MICRO_SCHEDULER_EDGE_ADDRESS"] = ":" + port // the proxy listens for containers on the same port
+	}
+	for name, value := range derived {
+		if s.environ[name] == "" {
+			s.environ[name] = value
+		}
+	}
 }
 
 // load reads the settings, and refuses those that nobody knows.

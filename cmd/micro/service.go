@@ -30,6 +30,7 @@ MICRO_CLUSTER_SECRET), the other components' addresses too
 			if err != nil {
 				return err
 			}
+			s.derive()
 			return app.Run(cmd.Context(), app.Config{
 				Components: selected, Apart: true, Environ: s.environ, Platform: platform, Log: newLog(platform),
 				Ready: func() { fmt.Fprintf(s.out, "%s is ready\n", args[0]) },

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -33,7 +32,7 @@ func startPostgres(ctx context.Context, o Options, as runAs, dir, password strin
 	if err := initdb(ctx, as, bin, dir, password); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -130,15 +129,6 @@ func checkMajor(ctx context.Context, bin, dir string) error {
 		return fmt.Errorf("the data directory %s was made by PostgreSQL %s, and this machine has %s: set MICRO_SERVER_POSTGRES_BIN to the programs of version %s", dir, have, version, have)
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // postgresBin finds the directory of the server's programs, which Debian keeps

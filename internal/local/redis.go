@@ -24,7 +24,7 @@ func startRedis(ctx context.Context, o Options, as runAs, password string) (*red
 	if err != nil {
 		return nil, errors.New("redis-server was not found: install the package redis-server, or set MICRO_SERVER_REDIS_SERVER to the program")
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}

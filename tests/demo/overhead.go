@@ -23,9 +23,9 @@ const calls = 500
 // overhead compares a call through the HTTP edge with the same call made to the
 // container directly.
 func (d *demo) overhead() error {
-	out, err := d.at(d.alice, "micro user token")
+	out, err := d.alice.Micro(d.ctx, "", "user", "token")
 	if err != nil {
-		return err
+		return fmt.Errorf("micro user token: %w: %s", err, out)
 	}
 	token := strings.TrimSpace(out)
 	address, err := d.node("helloworld")
@@ -81,9 +81,9 @@ func (d *demo) callEdge(ctx context.Context, token string) error {
 
 // node asks the registry for the address of a container.
 func (d *demo) node(service string) (string, error) {
-	out, err := d.at(d.alice, "micro get service -o json "+service)
+	out, err := d.alice.Micro(d.ctx, "", "get", "service", "-o", "json", service)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("micro get service: %w: %s", err, out)
 	}
 	var versions []struct {
 		Nodes []struct {

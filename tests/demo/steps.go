@@ -127,7 +127,7 @@ func (d *demo) call() error {
 		d.expect(d.alice, "Hello Jane", `micro call helloworld Helloworld.Call '{"name":"Jane"}'`),
 		d.expect(d.alice, "Hello Jane", `curl -s -H "Authorization: Bearer $(micro user token)" http://`+d.server.API+`/helloworld/Call -d '{"name":"Jane"}'`),
 		d.expect(d.alice, "Hello Jane", `curl -s -H "Authorization: Bearer $(micro user token)" "http://`+d.server.API+`/helloworld/Call?name=Jane"`),
-		d.expect(d.alice, "401", `curl -s http://`+d.server.API+`/helloworld/Call -d '{"name":"Jane"}'`),
+		d.expect(d.alice, "401", `curl -s -H "Micro-Namespace: alice-demo" http://`+d.server.API+`/helloworld/Call -d '{"name":"Jane"}'`),
 	)
 }
 

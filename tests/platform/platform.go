@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -179,12 +178,8 @@ func (p *Platform) Kill(name string) {
 }
 
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	port, err := local.FreePort()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
 // clean leaves out what the surroundings set for another Micro.
