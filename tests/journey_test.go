@@ -46,7 +46,7 @@ func TestJourney(t *testing.T) {
 				}
 			})
 			t.Run("what others have does not exist", func(t *testing.T) {
-				refuse(t, bob, "no access to namespace", `micro call --metadata micro-namespace=alice-space helloworld Helloworld.Call '{}'`)
+				refuse(t, bob, "no access to namespace", `micro --namespace alice-space call helloworld Helloworld.Call '{}'`)
 				expect(t, bob, `"code":403`, curl(p, "/helloworld/Call", "-H 'Micro-Namespace: alice-space' -d '{}'"))
 				expect(t, bob, `"code":403`, curl(p, "/helloworld/Call", "-H 'Micro-Namespace: nobody-space' -d '{}'"))
 				if out, _ := sh(t.Context(), bob, "micro services; micro status; micro auth list accounts"); strings.Contains(out, "alice") {
