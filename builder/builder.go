@@ -30,6 +30,7 @@ type Options struct {
 	CPUs        float64       `env:"CPUS"         default:"2"          help:"processors of a build container"`
 	Memory      int64         `env:"MEMORY"       default:"2147483648" help:"bytes of memory of a build container, its temporary files included"`
 	Pids        int64         `env:"PIDS"         default:"512"        help:"processes and threads of a build container"`
+	DockerWait  time.Duration `env:"DOCKER_WAIT"  default:"10m"        help:"how long a build waits for a Docker that is away"`
 	Timeout     time.Duration `env:"TIMEOUT"      default:"5m"         help:"how long compiling may take"`
 	Cache       int64         `env:"CACHE"        default:"3221225472" help:"bytes at which the compiler's cache of a namespace is emptied"`
 	Download    int64         `env:"DOWNLOAD"     default:"1073741824" help:"bytes of modules that one build may fetch"`

@@ -143,6 +143,15 @@ func every(ctx context.Context, interval time.Duration, f func()) error {
 // the build's own state is in its row.
 func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 	id := j.Args.ID
+	if w.images.Ping(ctx) != nil { // an attempt would only be spent
+		held, err := w.db.hold(ctx, id, "Docker is not reachable: the build waits for it", w.opts.DockerWait)
+		if err != nil {
+			return err
+		}
+		if held {
+			return river.JobSnooze(busyWait)
+		}
+	}
 	b, err := w.db.claim(ctx, id)
 	switch {
 	case stderrors.Is(err, errBusy):

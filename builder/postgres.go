@@ -86,6 +86,20 @@ func (d db) state(ctx context.Context, id image.ID) (state, error) {
 	return s, nil
 }
 
+// hold notes why a queued build waits. It answers false when the build is not
+// queued, or has waited for its time.
+func (d db) hold(ctx context.Context, id image.ID, why string, patience time.Duration) (bool, error) {
+	const q = `
+		UPDATE builder.builds
+		SET step = @step
+		WHERE phase = @queued AND created_at > now() - @patience::interval AND` + whereID
+	tag, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"step": why, "patience": patience}))
+	if err != nil {
+		return false, fmt.Errorf("hold build: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
 // errBusy is a namespace that has a build running.
 var errBusy = stderrors.New("the namespace has a build running")
 

@@ -31,6 +31,7 @@ const (
 	maxProgram = 200 << 20
 	scratch    = "rw,nosuid,nodev,noexec,mode=1777,size=1g" // /tmp, in memory
 	removeTime = 20 * time.Second
+	pingTime   = 2 * time.Second
 )
 
 // base is what the builder knows of its base image.

@@ -34,6 +34,7 @@ type Engine interface {
 	ImageInspect(ctx context.Context, id string, o ...client.ImageInspectOption) (image.InspectResponse, error)
 	ImageList(ctx context.Context, o image.ListOptions) ([]image.Summary, error)
 	ImageRemove(ctx context.Context, id string, o image.RemoveOptions) ([]image.DeleteResponse, error)
+	Ping(ctx context.Context) (types.Ping, error)
 	VolumeList(ctx context.Context, o volume.ListOptions) (volume.ListResponse, error)
 	VolumeRemove(ctx context.Context, id string, force bool) error
 }
@@ -101,6 +102,14 @@ func (b *Builder) having(id ID) filters.Args {
 		}
 	}
 	return f
+}
+
+// Ping says whether Docker answers.
+func (b *Builder) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	_, err := b.engine.Ping(ctx)
+	return err
 }
 
 // RemoveContainers removes the containers of a build that nobody waits for: an

@@ -155,7 +155,7 @@ func (r *reconciler) build(ctx context.Context, rev revision) error {
 		case builderpb.State_CANCELED:
 			return failure{reason: reasonOr(b.GetReason(), "the build was canceled")}
 		case builderpb.State_QUEUED:
-			err = r.svc.db.note(ctx, rev, "waiting for the builder")
+			err = r.svc.db.note(ctx, rev, reasonOr(b.GetStep(), "waiting for the builder"))
 		default:
 			err = r.svc.db.note(ctx, rev, reasonOr(b.GetStep(), "building"))
 		}
