@@ -186,8 +186,8 @@ func badSource(t *testing.T, alice *platform.Person) {
 		{"no main package", map[string]string{"go.mod": "module bad\n\ngo 1.24\n", "a.go": "package a\n"}, "no Go main package"},
 		{"no Go at all", map[string]string{"README": "hello"}, "go.mod"},
 		{"exits at once", main(`fmt.Println("my last words"); os.Exit(3)`, "fmt", "os"), "my last words"},
-		{"never listens", main(`select {}`), "listen"},
-		{"listens elsewhere on loopback", main(`l, _ := net.Listen("tcp", "127.0.0.1:9999"); l.Accept(); select {}`, "net"), "9999"},
+		{"never listens", main(`time.Sleep(time.Hour)`, "time"), "listen"},
+		{"listens elsewhere on loopback", main(`l, _ := net.Listen("tcp", "127.0.0.1:9999"); for { l.Accept() }`, "net"), "9999"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

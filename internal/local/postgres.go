@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -30,6 +32,9 @@ func startPostgres(ctx context.Context, o Options, as runAs, dir, password strin
 		return nil, err
 	}
 	if err := initdb(ctx, as, bin, dir, password); err != nil {
+		return nil, err
+	}
+	if err := awaitEnd(ctx, dir); err != nil {
 		return nil, err
 	}
 	port, err := FreePort()
@@ -56,6 +61,40 @@ func startPostgres(ctx context.Context, o Options, as runAs, dir, password strin
 		return nil, err
 	}
 	return p, nil
+}
+
+// awaitEnd waits for a server that is still stopping: its parent was killed a
+// moment ago, and it writes out what it has. The data directory is locked, so it
+// is nobody else's.
+func awaitEnd(ctx context.Context, dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return nil // Postgres judges what is in the file
+	}
+	home, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for {
+		// Its working directory is its data: no other process is mistaken for it.
+		if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err != nil || cwd != home {
+			return nil
+		}
+		syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may have ended, or have been told already
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the Postgres of an earlier server (process %d) does not stop: %w", pid, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // probe connects, and makes the database when it is not there.
