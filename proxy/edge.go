@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -200,6 +201,13 @@ func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, cont
 	return context.WithCancel(ctx)
 }
 
+// ofConnection says whether an error is gRPC's own about a connection. It has
+// the address of a node, which is nobody's business.
+func ofConnection(detail string) bool {
+	return strings.HasPrefix(detail, "connection error:") || strings.HasPrefix(detail, "error reading from server:") ||
+		strings.Contains(detail, "transport is closing")
+}
+
 // Explain turns an error of the call into what its caller sees. A refusal for
 // want of an account says what was wrong with the token.
 func (c *Call) Explain(err error) error {
@@ -210,6 +218,8 @@ func (c *Call) Explain(err error) error {
 	switch {
 	case errors.Code(err) == codes.Unauthenticated && c.badToken != nil && e.Detail != c.badToken.Error():
 		return errors.New(codes.Unauthenticated, "%s: %v, log in again", e.Detail, c.badToken).From(e.ID)
+	case errors.Code(err) == codes.Unavailable && ofConnection(e.Detail):
+		return errors.New(codes.Unavailable, "service %s: its instance ended during the call", c.Service).From("go.micro.client").Because(err)
 	case errors.Code(err) == codes.DeadlineExceeded && e.ID == "go.micro.client": // gRPC's words, not the callee's
 		return errors.New(codes.DeadlineExceeded, "context deadline exceeded").From("go.micro.client")
 	}
