@@ -46,7 +46,6 @@ func BenchmarkCall(b *testing.B) {
 		b.Fatal(err, out)
 	}
 	must(b, alice, "micro new helloworld && micro run ./helloworld")
-	b.Cleanup(func() { must(b, alice, "micro kill helloworld") })
 	token := strings.TrimSpace(must(b, alice, "micro user token"))
 	ways := []struct {
 		name  string
@@ -83,7 +82,6 @@ func BenchmarkUpdate(b *testing.B) {
 		b.Fatal(err, out)
 	}
 	must(b, alice, "micro new helloworld && micro run ./helloworld")
-	b.Cleanup(func() { must(b, alice, "micro kill helloworld") })
 	handler := filepath.Join(alice.Home, "helloworld", "handler", "helloworld.go")
 	text, err := os.ReadFile(handler)
 	if err != nil {
@@ -107,7 +105,7 @@ func startBench(b *testing.B) *platform.Platform {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { p.Stop() })
+	b.Cleanup(func() { leave(b, p) })
 	return p
 }
 

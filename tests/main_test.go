@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/micro/platform/tests/platform"
 )
@@ -59,8 +60,18 @@ func start(t *testing.T, apart bool, env ...string) *platform.Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Stop() })
+	t.Cleanup(func() { leave(t, p) })
 	return p
+}
+
+// leave stops a platform and removes what it made in Docker.
+func leave(t testing.TB, p *platform.Platform) {
+	p.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.Remove(ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 type logger struct{ t *testing.T }

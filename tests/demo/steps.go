@@ -29,7 +29,7 @@ type demo struct {
 	timed  []timing
 	facts  []string // measured figures, for the end
 
-	git        *gitServer
+	git        *platform.GitServer
 	server     *platform.Platform
 	alice, bob *platform.Person
 	signedUp   time.Time
@@ -64,10 +64,10 @@ func (d *demo) builderImage() error {
 }
 
 func (d *demo) start() (err error) {
-	if d.git, err = startGit(filepath.Join(d.config.Dir, "git")); err != nil {
+	if d.git, err = platform.StartGit(filepath.Join(d.config.Dir, "git")); err != nil {
 		return err
 	}
-	d.config.Env = []string{"MICRO_BUILDER_GIT_HOSTS=" + d.git.address}
+	d.config.Env = []string{"MICRO_BUILDER_GIT_HOSTS=" + d.git.Address}
 	fmt.Println("$ micro server --data-dir …  # free ports, temporary data")
 	d.server, err = platform.Start(d.ctx, d.config)
 	return err

@@ -31,7 +31,7 @@ func (d *demo) greeter() error {
 // deployGit pushes the service into a repository on loopback, and deploys it
 // from there.
 func (d *demo) deployGit() error {
-	url, err := d.git.push(d.ctx, filepath.Join(d.alice.Home, "helloworld"), "services", "fromgit")
+	url, err := d.git.Push(d.ctx, filepath.Join(d.alice.Home, "helloworld"), "services", "fromgit")
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (d *demo) deployGit() error {
 	}
 	return errors.Join(
 		d.expect(d.alice, "fromgit", "micro status"),
-		d.fails(d.alice, "not found", "micro run "+d.git.url("nowhere.git")+"/fromgit"),
+		d.fails(d.alice, "not found", "micro run "+d.git.URL("nowhere.git")+"/fromgit"),
 	)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -80,16 +81,18 @@ func (d *demo) report() {
 
 // close stops what still runs, after a failure too.
 func (d *demo) close() error {
-	if d.server != nil {
-		d.server.Stop()
-	}
-	if d.git != nil {
-		d.git.close()
-	}
 	// Not d.ctx: what was made is removed even when the demo was interrupted.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return d.host.close(ctx)
+	if d.git != nil {
+		d.git.Close()
+	}
+	var removed error
+	if d.server != nil {
+		d.server.Stop()
+		removed = d.server.Remove(ctx)
+	}
+	return errors.Join(removed, d.host.close(ctx))
 }
 
 func indent(text string) string {

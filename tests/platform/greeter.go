@@ -12,9 +12,6 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// Label is on everything that a platform makes in Docker.
-const Label = "micro.cluster"
-
 // Program prepares a program of the operator's.
 func Program(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)

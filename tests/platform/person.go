@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -78,16 +79,8 @@ func (x *Person) Signup(ctx context.Context, password, namespace string) (string
 	}
 	io.WriteString(in, code+"\n") //nolint:errcheck // the command says what went wrong
 	in.Close()
-	return out.String(), firstOf(err, cmd.Wait())
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	err = errors.Join(err, cmd.Wait())
+	return out.String(), err
 }
 
 // code is how a sign-up code stands in a mail, alone on its line.

@@ -1,4 +1,4 @@
-package main
+package platform
 
 import (
 	"context"
@@ -13,13 +13,17 @@ import (
 	"time"
 )
 
-// gitServer serves repositories over HTTP on loopback, by git's own backend.
-type gitServer struct {
-	address, dir string
-	server       *http.Server
+// GitServer serves repositories over HTTP on loopback, by git's own backend.
+type GitServer struct {
+	// Address is host:port.
+	Address string
+
+	dir    string
+	server *http.Server
 }
 
-func startGit(dir string) (*gitServer, error) {
+// StartGit starts a server of repositories below dir.
+func StartGit(dir string) (*GitServer, error) {
 	out, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
 		return nil, fmt.Errorf("git --exec-path: %w", err)
@@ -28,7 +32,7 @@ func startGit(dir string) (*gitServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gitServer{address: l.Addr().String(), dir: dir}
+	g := &GitServer{Address: l.Addr().String(), dir: dir}
 	g.server = &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
 		Env:  []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
@@ -37,13 +41,15 @@ func startGit(dir string) (*gitServer, error) {
 	return g, os.MkdirAll(dir, 0o755)
 }
 
-func (g *gitServer) url(repository string) string { return "http://" + g.address + "/" + repository }
+// URL answers where a repository is.
+func (g *GitServer) URL(repository string) string { return "http://" + g.Address + "/" + repository }
 
-func (g *gitServer) close() { g.server.Close() }
+// Close stops the server.
+func (g *GitServer) Close() { g.server.Close() }
 
-// push makes a repository with a copy of source in a folder, and answers its
+// Push makes a repository with a copy of source in a folder, and answers its
 // URL.
-func (g *gitServer) push(ctx context.Context, source, repository, folder string) (string, error) {
+func (g *GitServer) Push(ctx context.Context, source, repository, folder string) (string, error) {
 	work := filepath.Join(g.dir, repository+".git")
 	if err := os.CopyFS(filepath.Join(work, folder), os.DirFS(source)); err != nil {
 		return "", err
@@ -59,5 +65,5 @@ func (g *gitServer) push(ctx context.Context, source, repository, folder string)
 			return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, out)
 		}
 	}
-	return g.url(repository + ".git"), nil
+	return g.URL(repository + ".git"), nil
 }
