@@ -39,8 +39,9 @@ func TestREADME(t *testing.T) {
 	run := 0
 	for _, block := range shell.FindAllStringSubmatch(string(readme), -1) {
 		for line := range strings.Lines(block[1]) {
-			line, _, _ = strings.Cut(strings.TrimSpace(line), "  #")
-			switch target, isMake := strings.CutPrefix(strings.TrimSpace(line), "make "); {
+			line, _, _ = strings.Cut(line, "  #")
+			line = strings.TrimSpace(line)
+			switch target, isMake := strings.CutPrefix(line, "make "); {
 			case line == "" || strings.HasPrefix(line, "export PATH="):
 			case isMake:
 				if !strings.Contains(string(makefile), "\n"+strings.Fields(target)[0]+":") {
