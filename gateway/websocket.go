@@ -87,11 +87,7 @@ func converse(conn context.Context, c *websocket.Conn, frame websocket.MessageTy
 	if err := s.Send(first); err != nil && err != io.EOF {
 		return err
 	}
-	reader.Go(func() {
-		if err := upstream(conn, c, s); err != nil {
-			fail(err)
-		}
-	})
+	reader.Go(func() { fail(upstream(conn, c, s)) })
 	reader.Go(func() { ping(ctx, c, fail) })
 	for {
 		message, err := s.Recv()
@@ -110,7 +106,8 @@ func converse(conn context.Context, c *websocket.Conn, frame websocket.MessageTy
 	}
 }
 
-// upstream sends what the client sends, until one of the two is gone.
+// upstream sends what the client sends, until the client is gone, and answers
+// how it went.
 func upstream(ctx context.Context, c *websocket.Conn, s *proxy.Stream) error {
 	for {
 		message, err := readFrame(ctx, c)

@@ -30,7 +30,7 @@ func lookUser(name string) (runAs, error) {
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		return runAs{}, fmt.Errorf("Postgres must not run as root, and there is no user %q to run it as: install postgresql, or name another user in MICRO_SERVER_USER", name)
+		return runAs{}, fmt.Errorf("there is no user %q to run Postgres as, which must not run as root: install postgresql, or name another user in MICRO_SERVER_USER", name)
 	}
 	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
