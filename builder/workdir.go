@@ -36,7 +36,11 @@ func workDir(parent string) (dir string, release func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return dir, func() { os.RemoveAll(dir); unlock() }, nil //nolint:errcheck // the next start tries again
+	return dir, func() {
+		os.RemoveAll(dir) //nolint:errcheck // the next start tries again
+		unlock()
+		os.Remove(parent) //nolint:errcheck // another process may still have its own in there
+	}, nil
 }
 
 // lock marks a directory as in use, for as long as this process lives. It
