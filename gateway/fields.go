@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/micro/platform/framework/errors"
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
@@ -103,7 +104,7 @@ func checkMap(v any, typ, path string) error {
 	}
 	_, element, _ := strings.Cut(typ, "]")
 	for key, item := range object {
-		if err := check(item, nil, element, path+"."+clip(key)); err != nil {
+		if err := check(item, nil, element, path+"."+errors.Clip(key)); err != nil {
 			return err
 		}
 	}
@@ -130,12 +131,12 @@ func checkNumber(v any, typ, path string) error {
 	}
 	if strings.HasPrefix(typ, "float") {
 		if err != nil || typ == "float32" && math.Abs(f) > math.MaxFloat32 {
-			return badRequest("field %q: %s is out of range for %s", path, clip(text), typ)
+			return badRequest("field %q: %s is out of range for %s", path, errors.Clip(text), typ)
 		}
 		return nil
 	}
 	if f != math.Trunc(f) {
-		return badRequest("field %q: want an integer, got %s", path, clip(text))
+		return badRequest("field %q: want an integer, got %s", path, errors.Clip(text))
 	}
 	if strings.ContainsAny(text, ".eE") {
 		text = strconv.FormatFloat(f, 'f', 0, 64)
@@ -146,11 +147,11 @@ func checkNumber(v any, typ, path string) error {
 		_, err = strconv.ParseInt(text, 10, bits[typ])
 	}
 	if err != nil {
-		return badRequest("field %q: integer out of range, %s is no %s", path, clip(text), typ)
+		return badRequest("field %q: integer out of range, %s is no %s", path, errors.Clip(text), typ)
 	}
 	return nil
 }
 
 func wrong(path, want string, got any) error {
-	return badRequest("field %q: want %s, got %s", clip(path), want, kindOf(got))
+	return badRequest("field %q: want %s, got %s", errors.Clip(path), want, kindOf(got))
 }

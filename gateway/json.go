@@ -88,7 +88,7 @@ func (p *parser) object(depth int) (any, error) {
 			return nil, io.ErrUnexpectedEOF
 		}
 		if _, twice := out[key]; twice {
-			return nil, badRequest("invalid JSON at byte %d: key %q stands there twice", p.dec.InputOffset(), clip(key))
+			return nil, badRequest("invalid JSON at byte %d: key %q stands there twice", p.dec.InputOffset(), errors.Clip(key))
 		}
 		if p.keys++; p.keys > maxKeys {
 			return nil, badRequest("invalid JSON: more than %d keys", maxKeys)
@@ -131,6 +131,3 @@ func kindOf(v any) string {
 		return "an object"
 	}
 }
-
-// clip keeps what a client wrote from filling an error.
-func clip(s string) string { return s[:min(len(s), 64)] }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/micro/platform/framework/errors"
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
@@ -26,7 +27,7 @@ func parseParameters(values url.Values) (*parameter, error) {
 		at := root
 		path := strings.FieldsFunc(strings.ReplaceAll(key, "[]", ""), func(r rune) bool { return r == '.' || r == '[' || r == ']' })
 		if len(path) == 0 || len(path) > maxDepth {
-			return nil, badRequest("invalid parameter %q", clip(key))
+			return nil, badRequest("invalid parameter %q", errors.Clip(key))
 		}
 		for _, name := range path {
 			if at.inside == nil {
@@ -59,7 +60,7 @@ func (p *parameter) object(message *registrypb.Value, path string) (map[string]a
 	for _, key := range slices.Sorted(maps.Keys(p.inside)) {
 		inner, f := p.inside[key], field(message, key)
 		if len(inner.values) > 0 && len(inner.inside) > 0 {
-			return nil, badRequest("parameter %q is both a value and an object", clip(path+key))
+			return nil, badRequest("parameter %q is both a value and an object", errors.Clip(path+key))
 		}
 		v, ok, err := inner.value(f, f.GetType(), path+key)
 		if err != nil {
@@ -129,7 +130,7 @@ func (p *parameter) indexed(element, path string) ([]any, error) {
 	}
 	for _, index := range slices.SortedFunc(maps.Keys(p.inside), byIndex) {
 		if _, err := strconv.Atoi(index); err != nil {
-			return nil, badRequest("field %q is a list, and %q no place in it", clip(path), clip(index))
+			return nil, badRequest("field %q is a list, and %q no place in it", errors.Clip(path), errors.Clip(index))
 		}
 		v, ok, err := p.inside[index].value(nil, element, path)
 		if err != nil {

@@ -47,7 +47,7 @@ func queryObject(r *http.Request, message *registrypb.Value) (map[string]any, er
 // body answers the body with the query merged in.
 func (g *Gateway) body(r *http.Request, message *registrypb.Value) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, errors.NewHTTP(http.StatusUnsupportedMediaType, "content encoding %q is not supported: send the body as it is", clip(e)).From("go.micro.api")
+		return nil, errors.NewHTTP(http.StatusUnsupportedMediaType, "content encoding %q is not supported: send the body as it is", errors.Clip(e)).From("go.micro.api")
 	}
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {

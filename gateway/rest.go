@@ -40,7 +40,7 @@ func (g *Gateway) platform() (http.Handler, error) {
 			writeError(w, restError(err))
 		}),
 		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, status int) {
-			writeError(w, errors.NewHTTP(status, "no %s %s in the platform's API: /platform/v1/openapi.json lists what there is", r.Method, clip(r.URL.Path)).From("platform"))
+			writeError(w, errors.NewHTTP(status, "no %s %s in the platform's API: /platform/v1/openapi.json lists what there is", r.Method, errors.Clip(r.URL.Path)).From("platform"))
 		}),
 	)
 	client := proxy.Client{Edge: g.edge, Origin: originOf}

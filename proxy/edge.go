@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -137,7 +138,7 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {
 		return err
 	}
-	isCore := core(c.Service)
+	isCore := reserved.Service(c.Service)
 	if !isCore {
 		if err := e.authorise(ctx, c); err != nil {
 			return err

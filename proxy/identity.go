@@ -86,7 +86,7 @@ func namespace(c *identity.Caller, md metadata.MD) (string, error) {
 	case c.Operator():
 		return requested, nil
 	}
-	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", clip(requested))
+	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", errors.Clip(requested))
 }
 
 // passed are the keys that begin with "micro-" and that mean nothing to the
@@ -150,6 +150,3 @@ func harmless(id string) bool {
 	}
 	return len(id) > 0 && len(id) <= 64
 }
-
-// clip keeps what a client wrote from filling an error.
-func clip(s string) string { return s[:min(len(s), 64)] }

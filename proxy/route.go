@@ -31,18 +31,6 @@ var components = map[string]string{
 	runtimepb.Build_ServiceDesc.ServiceName:         "runtime",
 }
 
-// core says whether a name belongs to the platform, served or not. In no
-// namespace is there another service with such a name.
-func core(service string) bool {
-	switch service {
-	case "auth", "broker", "config", "events", "namespaces", "network", "registry", "runtime", "store",
-		"builder", "scheduler", "usage", "billing", "gateway", "console", "micro",
-		"api", "proxy", "router", "debug", "web", "alert": // v3's
-		return true
-	}
-	return false
-}
-
 // kind is how a method answers.
 type kind int
 

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/reserved"
 )
 
 func TestSplit(t *testing.T) {
@@ -39,7 +40,7 @@ func FuzzMethod(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		service, _, err := split(name)
-		if err != nil || !core(service) {
+		if err != nil || !reserved.Service(service) {
 			return
 		}
 		if m, ok := known[name]; ok && components[strings.TrimPrefix(name[:strings.LastIndex(name, "/")], "/")] != m.component {

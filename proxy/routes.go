@@ -238,7 +238,7 @@ func (e *Edge) lookup(ctx context.Context, namespace, svc, endpoint string) (tar
 		}
 	}
 	if s == nil {
-		return target{}, errors.New(codes.NotFound, "service %s: route not found", clip(svc)).From("go.micro.client")
+		return target{}, errors.New(codes.NotFound, "service %s: route not found", errors.Clip(svc)).From("go.micro.client")
 	}
 	t := target{service: s}
 	if d := s.endpoints[endpoint]; d != nil {

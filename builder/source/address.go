@@ -44,7 +44,7 @@ func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, errors.New(codes.FailedPrecondition, "host %q was not found", clip(host)).Because(err)
+		return nil, errors.New(codes.FailedPrecondition, "host %q was not found", errors.Clip(host)).Because(err)
 	}
 	for i, a := range addresses {
 		addresses[i] = a.Unmap()

@@ -185,7 +185,7 @@ func explain(err error, repo Repository, ref string, hadCredentials bool) error 
 		if ref == "HEAD" {
 			return say("%s is not a git repository, or it is empty", repo.URL)
 		}
-		return say("revision %q not found in %s", clip(ref), repo.URL)
+		return say("revision %q not found in %s", errors.Clip(ref), repo.URL)
 	case has("is this a git repository", "invalid server response", "not valid: could not determine hash algorithm", "protocol error"):
 		return say("%s is not a git repository", repo.URL)
 	case has("' not found", "error: 404"):

@@ -82,7 +82,7 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 		if h.Typeflag == tar.TypeDir {
 			return nil
 		}
-		return refuse("entry %q: a file needs a name", clip(h.Name))
+		return refuse("entry %q: a file needs a name", errors.Clip(h.Name))
 	}
 	isFile := h.Typeflag == tar.TypeReg
 	if err := x.claim(name, isFile); err != nil {
@@ -104,11 +104,11 @@ func (x *extractor) claim(name string, isFile bool) error {
 	key := strings.ToLower(name)
 	wasFile, seen := x.seen[key]
 	if seen && (isFile || wasFile) {
-		return refuse("entry %q: there twice (or the same but for upper and lower case)", clip(name))
+		return refuse("entry %q: there twice (or the same but for upper and lower case)", errors.Clip(name))
 	}
 	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
 		if file, ok := x.seen[dir]; ok && file {
-			return refuse("entry %q: a part of its path is a file", clip(name))
+			return refuse("entry %q: a part of its path is a file", errors.Clip(name))
 		} else if ok {
 			break // its parents were checked when it came
 		}
@@ -157,7 +157,7 @@ func checkType(h *tar.Header) error {
 		kind = "special files"
 	}
 	if kind != "" {
-		return refuse("entry %q: %s are not allowed", clip(h.Name), kind)
+		return refuse("entry %q: %s are not allowed", errors.Clip(h.Name), kind)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func checkType(h *tar.Header) error {
 // cleanName checks the name of an entry and answers it without a slash at its
 // end and without "./" in front; "." is the root itself.
 func cleanName(name string, depth int) (string, error) {
-	bad := func(rule string) (string, error) { return "", refuse("entry %q: %s", clip(name), rule) }
+	bad := func(rule string) (string, error) { return "", refuse("entry %q: %s", errors.Clip(name), rule) }
 	switch {
 	case len(name) > maxName:
 		return bad("the name is too long")
@@ -228,12 +228,4 @@ func refuse(format string, args ...any) error {
 func isRefusal(err error) bool {
 	var e *errors.Error
 	return errors.As(err, &e)
-}
-
-// clip keeps what a stranger wrote from filling an error.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64]
-	}
-	return s
 }

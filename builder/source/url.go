@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/micro/platform/framework/errors"
 )
 
 // Repository is a git source, taken apart.
@@ -105,7 +107,7 @@ func CheckRef(ref string) error {
 			return unprintable(r) || strings.ContainsRune(`~^:?*[@{`, r)
 		})
 	if !ok {
-		return refuse("%q is not a branch, a tag or a commit", clip(ref))
+		return refuse("%q is not a branch, a tag or a commit", errors.Clip(ref))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -138,6 +139,18 @@ func Code(err error) codes.Code {
 		return e.grpc()
 	}
 	return status.Code(err)
+}
+
+// maxClipped is how much of what a caller wrote an error repeats, in bytes.
+const maxClipped = 64
+
+// Clip shortens what a caller wrote to what an error may repeat of it.
+func Clip(s string) string {
+	s = strings.ToValidUTF8(s, "�")
+	if len(s) <= maxClipped {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxClipped], "")
 }
 
 // Is is the standard library's, so that one import is enough.

@@ -109,7 +109,7 @@ func Member(ctx context.Context, requested string) (string, error) {
 	if requested == Platform {
 		return c.Namespace, nil
 	}
-	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", clip(requested))
+	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", errors.Clip(requested))
 }
 
 // Admin is Member for callers who may change the namespace.
@@ -134,12 +134,4 @@ func RequireComponent(ctx context.Context) error {
 		return errors.New(codes.PermissionDenied, "this method is for the platform's components only")
 	}
 	return nil
-}
-
-// clip keeps what a caller wrote from filling an error.
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64]
-	}
-	return s
 }

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -34,7 +33,7 @@ func checkName(name string) error {
 	switch {
 	case !nameRule.MatchString(name) || strings.HasPrefix(name[2:], "--"): // xn--: another script in disguise
 		return errors.New(codes.InvalidArgument,
-			"namespace %q: 3 to %d lower-case letters, digits and hyphens, starting with a letter, no hyphen at the end", clip(name), maxName)
+			"namespace %q: 3 to %d lower-case letters, digits and hyphens, starting with a letter, no hyphen at the end", errors.Clip(name), maxName)
 	case isReserved(name):
 		return errors.New(codes.InvalidArgument, "namespace %q is reserved, choose another", name)
 	}
@@ -54,19 +53,6 @@ func isReserved(name string) bool {
 var lookAlikes = strings.NewReplacer("-", "", "rn", "m", "vv", "w", "0", "o", "1", "l", "i", "l", "3", "e", "5", "s", "8", "b")
 
 func skeleton(name string) string { return lookAlikes.Replace(name) }
-
-// clip keeps what a caller wrote from filling an error.
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= 64 {
-		return s
-	}
-	cut := 64
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
 
 // notName is what a name cannot hold.
 var notName = regexp.MustCompile(`[^a-z0-9]+`)

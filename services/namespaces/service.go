@@ -122,5 +122,5 @@ func (s *Service) Get(ctx context.Context, req *namespacespb.GetRequest) (*names
 }
 
 func noNamespace(name string) error {
-	return errors.New(codes.NotFound, "no namespace %q", clip(name))
+	return errors.New(codes.NotFound, "no namespace %q", errors.Clip(name))
 }

@@ -192,7 +192,7 @@ func refuseEvicted(ctx context.Context, tx pgx.Tx, r registration) error {
 		return fmt.Errorf("look for eviction: %w", err)
 	}
 	if evicted {
-		return errors.New(codes.FailedPrecondition, "account %q was replaced by a newer revision and is not registered any more", clip(r.account))
+		return errors.New(codes.FailedPrecondition, "account %q was replaced by a newer revision and is not registered any more", errors.Clip(r.account))
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func putNodes(ctx context.Context, tx pgx.Tx, r registration) error {
 			return fmt.Errorf("put node: %w", err)
 		}
 		if tag.RowsAffected() == 0 {
-			return errors.New(codes.AlreadyExists, "node %q is registered by another account", clip(n.GetId()))
+			return errors.New(codes.AlreadyExists, "node %q is registered by another account", errors.Clip(n.GetId()))
 		}
 	}
 	const count = `

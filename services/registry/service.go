@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rpc"
 	registrypb "github.com/micro/platform/proto/registry"
 )
@@ -84,7 +85,7 @@ func (s *Service) Register(ctx context.Context, req *registrypb.Service) (*regis
 	if err := checkRegistration(req); err != nil {
 		return nil, err
 	}
-	if isReserved(req.GetName()) && !caller.IsComponent() {
+	if reserved.Name(req.GetName()) && !caller.IsComponent() {
 		return nil, errors.New(codes.PermissionDenied, "service name %q is the platform's own, choose another", req.GetName())
 	}
 	for _, n := range req.GetNodes() {

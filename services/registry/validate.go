@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,48 +40,20 @@ var (
 	versionRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/+-]{0,63}$`)
 )
 
-// reserved are names that route to the platform, or that people would take for
-// it.
-var reserved = []string{
-	"alert", "api", "auth", "billing", "broker", "builder", "config", "console", "debug", "events", "gateway", "inbox", "micro",
-	"namespaces", "network", "platform", "proxy", "registry", "router", "runtime", "scheduler", "store", "usage", "web",
-}
-
-// versionLike are names that the path of an API could not tell from a version:
-// /v1/….
-var versionLike = regexp.MustCompile(`^v[0-9]+$`)
-
-func isReserved(name string) bool {
-	return slices.Contains(reserved, name) || versionLike.MatchString(name)
-}
-
 func invalid(format string, args ...any) error {
 	return errors.New(codes.InvalidArgument, format, args...)
-}
-
-// clip keeps what a caller wrote from filling an error.
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= 64 {
-		return s
-	}
-	cut := 64
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
 }
 
 // checkName checks the name and version of a service and fills in the version.
 func checkName(s *registrypb.Service) error {
 	if !nameRule.MatchString(s.GetName()) {
-		return invalid("service name %q: 1 to 128 lower-case letters, digits, dots, underscores and hyphens, starting with a letter or digit", clip(s.GetName()))
+		return invalid("service name %q: 1 to 128 lower-case letters, digits, dots, underscores and hyphens, starting with a letter or digit", errors.Clip(s.GetName()))
 	}
 	if s.GetVersion() == "" {
 		s.Version = defaultVersion
 	}
 	if !versionRule.MatchString(s.GetVersion()) {
-		return invalid("version %q: 1 to 64 letters, digits and . _ / + -, starting with a letter or digit", clip(s.GetVersion()))
+		return invalid("version %q: 1 to 64 letters, digits and . _ / + -, starting with a letter or digit", errors.Clip(s.GetVersion()))
 	}
 	return nil
 }
@@ -98,10 +69,10 @@ func checkRegistration(s *registrypb.Service) error {
 	seen := map[string]bool{}
 	for _, n := range s.GetNodes() {
 		if len(n.GetId()) == 0 || len(n.GetId()) > maxID || !printable(n.GetId()) {
-			return invalid("node id %q: 1 to %d printable bytes", clip(n.GetId()), maxID)
+			return invalid("node id %q: 1 to %d printable bytes", errors.Clip(n.GetId()), maxID)
 		}
 		if seen[n.GetId()] {
-			return invalid("node %q is named twice", clip(n.GetId()))
+			return invalid("node %q is named twice", errors.Clip(n.GetId()))
 		}
 		seen[n.GetId()] = true
 		if err := checkMetadata("a node", n.GetMetadata()); err != nil {
@@ -148,7 +119,7 @@ func checkMetadata(of string, m map[string]string) error {
 	}
 	for k, v := range m {
 		if len(k)+len(v) > maxPair {
-			return invalid("metadata %q of %s: key and value are at most %d bytes together", clip(k), of, maxPair)
+			return invalid("metadata %q of %s: key and value are at most %d bytes together", errors.Clip(k), of, maxPair)
 		}
 	}
 	return nil
@@ -179,11 +150,11 @@ func hostPort(n *registrypb.Node) (host string, port uint16, err error) {
 	if h, text, err := net.SplitHostPort(host); err == nil {
 		host = h
 		if p, err = strconv.ParseInt(text, 10, 32); err != nil {
-			return "", 0, invalid("node %q: address %q has no port", clip(n.GetId()), clip(n.GetAddress()))
+			return "", 0, invalid("node %q: address %q has no port", errors.Clip(n.GetId()), errors.Clip(n.GetAddress()))
 		}
 	}
 	if p < 1 || p > 65535 {
-		return "", 0, invalid("node %q: address %q wants a port from 1 to 65535", clip(n.GetId()), clip(n.GetAddress()))
+		return "", 0, invalid("node %q: address %q wants a port from 1 to 65535", errors.Clip(n.GetId()), errors.Clip(n.GetAddress()))
 	}
 	return strings.Trim(host, "[]"), uint16(p), nil
 }
@@ -213,14 +184,14 @@ func settleAddress(n *registrypb.Node, t trust) error {
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil || ip.Zone() != "" {
-		return invalid("node %q: address %q is not an IP address with a port", clip(n.GetId()), clip(n.GetAddress()))
+		return invalid("node %q: address %q is not an IP address with a port", errors.Clip(n.GetId()), errors.Clip(n.GetAddress()))
 	}
 	if !t.loopback && t.observed.IsValid() {
 		ip = t.observed
 	}
 	ip = ip.Unmap()
 	if !reachable(ip) && (!t.loopback || !ip.IsLoopback()) {
-		return invalid("node %q: address %q must be the caller's own, and one that the platform can reach", clip(n.GetId()), clip(n.GetAddress()))
+		return invalid("node %q: address %q must be the caller's own, and one that the platform can reach", errors.Clip(n.GetId()), errors.Clip(n.GetAddress()))
 	}
 	n.Address, n.Port = netip.AddrPortFrom(ip, port).String(), 0
 	return nil

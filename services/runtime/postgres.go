@@ -145,7 +145,7 @@ func answered(ctx context.Context, tx pgx.Tx, namespace string, req request) (nu
 		return 0, false, fmt.Errorf("look for request: %w", err)
 	}
 	if !bytes.Equal(hash, req.Hash) {
-		return 0, false, errors.NewHTTP(422, "idempotency key %q was used with a different request", clip(req.Key))
+		return 0, false, errors.NewHTTP(422, "idempotency key %q was used with a different request", errors.Clip(req.Key))
 	}
 	return number, true, nil
 }

@@ -158,7 +158,7 @@ func (s *Service) upload(ctx context.Context, namespace, source string) (string,
 		return "", err
 	}
 	if found == "" {
-		return "", invalid("nothing was uploaded as %s: upload the source first", clip(source))
+		return "", invalid("nothing was uploaded as %s: upload the source first", errors.Clip(source))
 	}
 	return found, nil
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/reserved"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
 
@@ -32,12 +33,6 @@ var (
 	metaRule    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$`)
 )
 
-// reserved are the names of the platform's own services.
-var reserved = []string{
-	"auth", "billing", "broker", "builder", "config", "console", "events", "gateway", "micro", "namespaces", "network",
-	"platform", "proxy", "registry", "runtime", "scheduler", "store", "usage",
-}
-
 // defaultVersion is meant when a request names none.
 const defaultVersion = "latest"
 
@@ -52,39 +47,26 @@ func invalid(format string, args ...any) error {
 	return errors.New(codes.InvalidArgument, format, args...)
 }
 
-// clip keeps what a caller wrote from filling an error.
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "�")
-	if len(s) <= 64 {
-		return s
-	}
-	cut := 64
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
-
 // checkName answers the name and version that a request means.
 func checkName(name, version string) (string, string, error) {
 	if name == "" {
 		return "", "", invalid("service name is missing")
 	}
 	if !nameRule.MatchString(name) {
-		return "", "", invalid("service name %q: 1 to 63 lower-case letters, digits, dots and hyphens, starting with a letter or digit", clip(name))
+		return "", "", invalid("service name %q: 1 to 63 lower-case letters, digits, dots and hyphens, starting with a letter or digit", errors.Clip(name))
 	}
 	if version == "" {
 		version = defaultVersion
 	}
 	if !versionRule.MatchString(version) || strings.Contains(version, "..") {
-		return "", "", invalid("version %q: 1 to 64 letters, digits, dots, underscores, slashes and hyphens, starting with a letter or digit", clip(version))
+		return "", "", invalid("version %q: 1 to 64 letters, digits, dots, underscores, slashes and hyphens, starting with a letter or digit", errors.Clip(version))
 	}
 	return name, version, nil
 }
 
 // checkFree refuses the names of the platform's own services.
 func checkFree(name string) error {
-	if slices.Contains(reserved, name) {
+	if reserved.Name(name) {
 		return invalid("service name %q belongs to the platform", name)
 	}
 	return nil
@@ -133,16 +115,16 @@ func checkSource(source string) error {
 	case len(source) > maxSource:
 		return invalid("service source is longer than %d bytes", maxSource)
 	case !printable(source) || strings.ContainsAny(source, " \\"):
-		return invalid("service source %q has characters that no source has", clip(source))
+		return invalid("service source %q has characters that no source has", errors.Clip(source))
 	case strings.HasPrefix(source, "-"), strings.HasPrefix(source, "/"), strings.HasPrefix(source, "."):
-		return invalid("service source %q is neither an upload nor a git repository: upload local folders first", clip(source))
+		return invalid("service source %q is neither an upload nor a git repository: upload local folders first", errors.Clip(source))
 	case strings.HasPrefix(source, uploadScheme):
 		_, _, err := uploadName(source)
 		return err
 	case strings.Contains(source, "://") && !strings.HasPrefix(source, "https://") && !strings.HasPrefix(source, "http://"):
-		return invalid("service source %q: only https URLs to public hosts are accepted", clip(source))
+		return invalid("service source %q: only https URLs to public hosts are accepted", errors.Clip(source))
 	case strings.Contains(source, "@"):
-		return invalid("service source %q holds an @: name the git ref in the version, and credentials in the secret %s", clip(source), gitCredentials)
+		return invalid("service source %q holds an @: name the git ref in the version, and credentials in the secret %s", errors.Clip(source), gitCredentials)
 	}
 	return nil
 }
@@ -159,7 +141,7 @@ func checkEntrypoint(folder string) error {
 	}
 	if len(folder) > maxSource || !printable(folder) || strings.HasPrefix(folder, "/") || strings.HasPrefix(folder, "-") || strings.Contains(folder, "\\") ||
 		slices.Contains(strings.Split(folder, "/"), "..") {
-		return invalid("options.entrypoint %q: a folder below the root of the source", clip(folder))
+		return invalid("options.entrypoint %q: a folder below the root of the source", errors.Clip(folder))
 	}
 	return nil
 }
@@ -174,7 +156,7 @@ func checkEnv(env []string, secrets map[string]string) error {
 	for _, e := range env {
 		key, value, ok := strings.Cut(e, "=")
 		if !ok {
-			return invalid("options.env: %q is not KEY=value", clip(key))
+			return invalid("options.env: %q is not KEY=value", errors.Clip(key))
 		}
 		if err := checkVariable("options.env", key, value); err != nil {
 			return err
@@ -195,10 +177,10 @@ func checkEnv(env []string, secrets map[string]string) error {
 
 func checkVariable(field, key, value string) error {
 	if !envRule.MatchString(key) {
-		return invalid("%s: %q is no name of a variable", field, clip(key))
+		return invalid("%s: %q is no name of a variable", field, errors.Clip(key))
 	}
 	if key == "PORT" || key == "HOME" || key == "USER" || strings.HasPrefix(key, "MICRO_") && key != "MICRO_LOG_LEVEL" {
-		return invalid("%s: %s is set by the platform", field, clip(key))
+		return invalid("%s: %s is set by the platform", field, errors.Clip(key))
 	}
 	if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
 		return invalid("%s: the value of %s is not text", field, key)
@@ -213,7 +195,7 @@ func checkArgs(command, args []string) error {
 	size := 0
 	for _, a := range slices.Concat(command, args) {
 		if strings.ContainsRune(a, 0) || !utf8.ValidString(a) {
-			return invalid("options.args: %q is not text", clip(a))
+			return invalid("options.args: %q is not text", errors.Clip(a))
 		}
 		size += len(a)
 	}
@@ -229,10 +211,10 @@ func checkMetadata(m map[string]string) error {
 	}
 	for k, v := range m {
 		if !metaRule.MatchString(k) {
-			return invalid("metadata key %q: 1 to 64 letters, digits, dots, underscores, slashes and hyphens", clip(k))
+			return invalid("metadata key %q: 1 to 64 letters, digits, dots, underscores, slashes and hyphens", errors.Clip(k))
 		}
 		if len(v) > maxMetaValue || !printable(v) {
-			return invalid("metadata %s: a value has at most %d bytes of text in one line", clip(k), maxMetaValue)
+			return invalid("metadata %s: a value has at most %d bytes of text in one line", errors.Clip(k), maxMetaValue)
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/micro/platform/framework/errors"
 )
 
 func TestCheckSource(t *testing.T) {
@@ -33,7 +35,7 @@ func TestCheckSource(t *testing.T) {
 		{strings.Repeat("a", maxSource+1), false},
 	} {
 		if err := checkSource(tt.source); (err == nil) != tt.ok {
-			t.Errorf("checkSource(%q) = %v", clip(tt.source), err)
+			t.Errorf("checkSource(%q) = %v", errors.Clip(tt.source), err)
 		}
 	}
 }
