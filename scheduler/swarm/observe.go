@@ -94,30 +94,43 @@ func pause(ctx context.Context, t time.Duration) error {
 	}
 }
 
-// join makes Docker a swarm of one if it is in none.
+// join makes Docker a swarm of one if it is in none, and waits until it can be
+// asked for services.
 func (d *Driver) join(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	info, err := d.engine.Info(ctx)
-	if err != nil {
-		return err
-	}
-	switch info.Swarm.LocalNodeState {
-	case swarm.LocalNodeStateInactive:
-		// On loopback nobody else can join. A swarm of several hosts is made by
-		// its operator.
-		if _, err := d.engine.SwarmInit(ctx, swarm.InitRequest{ListenAddr: "127.0.0.1:2377", AdvertiseAddr: "127.0.0.1"}); err != nil {
-			return fmt.Errorf("turn on swarm mode: %w", err)
+	for {
+		info, err := d.engine.Info(ctx)
+		if err != nil {
+			return err
 		}
-		d.log.Info("turned on Docker's swarm mode: this host is a swarm of one")
-	case swarm.LocalNodeStateActive:
-		if !info.Swarm.ControlAvailable {
+		switch {
+		case info.Swarm.LocalNodeState == swarm.LocalNodeStateActive && info.Swarm.ControlAvailable:
+			d.log.Info("watching Docker", "host", d.engine.DaemonHost(), "version", info.ServerVersion)
+			return nil
+		case info.Swarm.LocalNodeState == swarm.LocalNodeStateActive:
 			return fmt.Errorf("this Docker is a worker of its swarm: set DOCKER_HOST to a manager")
+		case info.Swarm.LocalNodeState == swarm.LocalNodeStateInactive:
+			if err = d.begin(ctx); err == nil {
+				continue
+			}
+		default:
+			err = fmt.Errorf("this Docker's swarm is %s", info.Swarm.LocalNodeState)
 		}
-	default:
-		return fmt.Errorf("this Docker's swarm is %s", info.Swarm.LocalNodeState)
+		// Another platform on this host may be turning it on at the same time.
+		if pause(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
 	}
-	d.log.Info("watching Docker", "host", d.engine.DaemonHost(), "version", info.ServerVersion)
+}
+
+// begin turns swarm mode on. On loopback nobody else can join: a swarm of
+// several hosts is made by its operator.
+func (d *Driver) begin(ctx context.Context) error {
+	if _, err := d.engine.SwarmInit(ctx, swarm.InitRequest{ListenAddr: "127.0.0.1:2377", AdvertiseAddr: "127.0.0.1"}); err != nil {
+		return fmt.Errorf("turn on swarm mode: %w", err)
+	}
+	d.log.Info("turned on Docker's swarm mode: this host is a swarm of one")
 	return nil
 }
 

@@ -55,6 +55,10 @@ func setup(t *testing.T) *bench {
 	b := &bench{engine: engine, image: program(t), states: make(chan *schedulerpb.Status, 1000)}
 	o := Options{Cluster: fmt.Sprintf("t%x", time.Now().UnixNano()&0xffffff), Subnets: netip.MustParsePrefix("10.202.0.0/16"), Start: 4 * time.Second, Local: true}
 	b.Driver = New(engine, o, slog.New(slog.DiscardHandler))
+	// The first test on a machine turns swarm mode on, and the others wait.
+	if err := b.join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	b.run(t)
 	return b
 }
