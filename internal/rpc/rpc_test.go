@@ -47,6 +47,9 @@ func (k keys) token(t *testing.T, expires time.Time) string {
 	return signed
 }
 
+// errShared is an error that a service answers again and again.
+var errShared = errors.New(codes.NotFound, "no service")
+
 // registry answers by what it is asked for.
 type registry struct {
 	registrypb.UnimplementedRegistryServer
@@ -60,6 +63,8 @@ func (registry) GetService(ctx context.Context, req *registrypb.GetRequest) (*re
 		return nil, fmt.Errorf("password is hunter2")
 	case "decided":
 		return nil, errors.New(codes.NotFound, "no service").Because(fmt.Errorf("hunter2"))
+	case "shared":
+		return nil, errShared
 	case "foreign":
 		return nil, status.Error(codes.NotFound, "what another component said")
 	}
@@ -100,6 +105,7 @@ func TestErrorsThatLeave(t *testing.T) {
 		{"panic", `{"id":"registry.Registry.GetService","code":500,"detail":"internal error","status":"Internal Server Error"}`, codes.Internal},
 		{"private", `{"id":"registry.Registry.GetService","code":500,"detail":"internal error","status":"Internal Server Error"}`, codes.Internal},
 		{"foreign", `{"id":"registry.Registry.GetService","code":500,"detail":"internal error","status":"Internal Server Error"}`, codes.Internal},
+		{"shared", `{"id":"registry.Registry.GetService","code":404,"detail":"no service","status":"Not Found"}`, codes.NotFound},
 		{"decided", `{"id":"registry.Registry.GetService","code":404,"detail":"no service","status":"Not Found"}`, codes.NotFound},
 	} {
 		t.Run(tt.service, func(t *testing.T) {
@@ -110,6 +116,21 @@ func TestErrorsThatLeave(t *testing.T) {
 				t.Errorf("status = %v %s %v, want %v %s without details", s.Code(), s.Message(), s.Details(), tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// TestSharedErrors stay as they are: the method that answers one first does not
+// sign it for the others.
+func TestSharedErrors(t *testing.T) {
+	t.Parallel()
+	client, _ := setup(t, noToken)
+	for range 2 {
+		if _, err := client.GetService(t.Context(), &registrypb.GetRequest{Service: "shared"}); status.Code(err) != codes.NotFound {
+			t.Fatal(err)
+		}
+	}
+	if errShared.ID != "" {
+		t.Errorf("the variable is signed %q", errShared.ID)
 	}
 }
 
