@@ -69,10 +69,7 @@ func lend(t testing.TB, admin string) string {
 	mu.Lock()
 	defer mu.Unlock()
 	if template == "" {
-		template = create(t, admin, "template0")
-		if err := pg.Migrate(context.Background(), at(t, admin, template), Secret); err != nil {
-			t.Fatal(err)
-		}
+		template = migrated(t, admin)
 	}
 	if n := len(free); n > 0 {
 		name := free[n-1]
@@ -80,6 +77,26 @@ func lend(t testing.TB, admin string) string {
 		return name
 	}
 	return create(t, admin, template)
+}
+
+// migrated makes a database with every schema. Roles belong to the whole server,
+// so the processes of several packages take turns.
+func migrated(t testing.TB, admin string) string {
+	t.Helper()
+	ctx := context.Background()
+	turn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer turn.Close(ctx)
+	if _, err := turn.Exec(ctx, "SELECT pg_advisory_lock(hashtext('pgtest'))"); err != nil {
+		t.Fatal(err)
+	}
+	name := create(t, admin, "template0")
+	if err := pg.Migrate(ctx, at(t, admin, name), Secret); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 func create(t testing.TB, admin, from string) string {
