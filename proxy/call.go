@@ -76,6 +76,7 @@ type Stream struct {
 	call      *Call
 	stream    grpc.ClientStream
 	halfClose bool
+	closed    bool // nothing more can be sent
 }
 
 // Stream opens a stream to the callee.
@@ -87,19 +88,26 @@ func (c *Call) Stream(ctx context.Context, contentSubtype string) (*Stream, erro
 	return &Stream{call: c, stream: s, halfClose: c.target.halfClose}, nil
 }
 
-// Send sends a message. After io.EOF, Recv says why the stream has ended.
+// Send sends a message. After io.EOF, Recv says why the stream has ended, if it
+// has: what follows the only message of a callee that takes one is left out.
 func (s *Stream) Send(body []byte) error {
+	if s.closed {
+		return io.EOF
+	}
 	if err := s.stream.SendMsg(bytesFrame(body)); err != nil {
 		return err
 	}
 	if s.halfClose {
-		return s.stream.CloseSend()
+		return s.CloseSend()
 	}
 	return nil
 }
 
 // CloseSend says that no more messages come.
-func (s *Stream) CloseSend() error { return s.stream.CloseSend() }
+func (s *Stream) CloseSend() error {
+	s.closed = true
+	return s.stream.CloseSend()
+}
 
 // Recv answers the next message, or io.EOF when the callee is done.
 func (s *Stream) Recv() ([]byte, error) {

@@ -189,17 +189,25 @@ func (c *Call) Platform() bool { return c.target.component != nil }
 func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }
 
 // Bound answers a context with the call's deadline: the client's, which Micro
-// clients also send as metadata, or one for unary calls without any.
+// clients also send as metadata, or one for unary calls without any. Nobody's
+// calls of the platform, which count for no namespace, end soon in any case.
 func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, context.CancelFunc) {
+	var within time.Duration
 	if v := md.Get("timeout"); len(v) > 0 {
 		if ns, err := strconv.ParseInt(v[0], 10, 64); err == nil && ns > 0 {
-			return context.WithTimeout(ctx, time.Duration(ns))
+			within = time.Duration(ns)
 		}
 	}
-	if _, ok := ctx.Deadline(); !ok && c.target.stream == unary {
-		return context.WithTimeout(ctx, unaryTimeout)
+	if _, ok := ctx.Deadline(); !ok && within == 0 && c.target.stream == unary {
+		within = unaryTimeout
 	}
-	return context.WithCancel(ctx)
+	if c.Caller == nil && c.Platform() && (within == 0 || within > unaryTimeout) {
+		within = unaryTimeout
+	}
+	if within == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, within)
 }
 
 // ofConnection says whether an error is gRPC's own about a connection. It has
