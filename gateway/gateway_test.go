@@ -183,6 +183,7 @@ func TestBadRequest(t *testing.T) {
 		{"compressed", "POST", "/echo/call", "x", []string{"Content-Encoding", "gzip"}, 415, "content encoding"},
 		{"long URL", "GET", "/echo/call?name=" + strings.Repeat("x", 9000), "", nil, 414, "URL longer than"},
 		{"dots", "GET", "/echo/%2e%2e/auth", "", nil, 400, "invalid path"},
+		{"line break", "GET", "/echo/a%0ab", "", nil, 400, "invalid path"},
 		{"unknown service", "POST", "/nothere/Call", `{}`, nil, 404, "service nothere: route not found"},
 		{"unknown endpoint", "POST", "/echo/Echo/Nothing", `{}`, nil, 404, "Echo.Nothing"},
 		{"no token", "POST", "/echo/call", `{}`, []string{"Authorization", "", "Micro-Namespace", "acme"}, 401, "token missing"},

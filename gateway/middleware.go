@@ -83,7 +83,7 @@ func (g *Gateway) limit(next http.Handler) http.Handler {
 		switch {
 		case len(r.RequestURI) > maxURL:
 			writeError(w, errors.NewHTTP(http.StatusRequestURITooLong, "URL longer than %d bytes", maxURL).From("go.micro.api"))
-		case strings.ContainsAny(r.URL.Path, "\x00\\") || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/.."):
+		case strings.ContainsFunc(r.URL.Path, noPath) || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/.."):
 			writeError(w, errors.New(codes.InvalidArgument, "invalid path").From("go.micro.api"))
 		default:
 			within := bodyTimeout
@@ -99,6 +99,10 @@ func (g *Gateway) limit(next http.Handler) http.Handler {
 		}
 	})
 }
+
+// noPath says whether a path with this in it is meant to confuse: gRPC cannot
+// name a method so.
+func noPath(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' }
 
 // timed is a body that must be read within a time, so that a client that
 // trickles holds nothing. After its end the connection has all the time again,
