@@ -234,7 +234,7 @@ func (c *cli) howToCall(ctx context.Context, x *client, name string) {
 	}
 	command, flags, body := dynamic.Example(name, e)
 	fmt.Fprintf(c.Out, "\n  %s\n  curl -H \"Authorization: Bearer $(micro user token)\" %s/%s -d '%s'\n",
-		strings.TrimSpace("micro "+name+" "+command+" "+flags), apiAddress(x.env.ProxyAddress), dynamic.Path(name, e), body)
+		terminal.OneLine(strings.TrimSpace("micro "+name+" "+command+" "+flags)), apiAddress(x.env.ProxyAddress), terminal.OneLine(dynamic.Path(name, e)), terminal.OneLine(body))
 }
 
 // callable answers an endpoint that can be shown as an example.

@@ -170,6 +170,20 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestHelpIsInert whatever names somebody registered.
+func TestHelpIsInert(t *testing.T) {
+	t.Parallel()
+	s := &registrypb.Service{Name: "helloworld", Version: "latest", Endpoints: []*registrypb.Endpoint{
+		endpoint("Helloworld.\x1b]0;x\a\nCall", value("\x1b[2Jname", "str\ning")),
+	}}
+	var b strings.Builder
+	ServiceHelp(&b, s)
+	EndpointHelp(&b, s, s.GetEndpoints()[0], []string{"call"})
+	if got := b.String(); strings.ContainsAny(got, "\x1b\a") || strings.Contains(got, "\nCall") || strings.Contains(got, "\ning") {
+		t.Errorf("help = %q", got)
+	}
+}
+
 func FuzzRequest(f *testing.F) {
 	f.Add("--name=Jane --options-limit 3 --names a,b")
 	f.Add("--items [1] --on --i64 007 --options-deep-er")

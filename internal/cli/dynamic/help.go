@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/micro/platform/internal/cli/terminal"
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
@@ -26,12 +27,15 @@ func walk(fields []*registrypb.Value, prefix string, each func(name, kind string
 	}
 }
 
-// ServiceHelp writes what a service can do.
-func ServiceHelp(w io.Writer, s *registrypb.Service) {
+// ServiceHelp writes what a service can do. The names are whatever somebody
+// registered, so nothing of them may reach the terminal as a control character.
+func ServiceHelp(out io.Writer, s *registrypb.Service) {
+	w := &strings.Builder{}
 	fmt.Fprintf(w, "NAME:\n\tmicro %s\n\nVERSION:\n\t%s\n\nUSAGE:\n\tmicro %s [command]\n\nCOMMANDS:\n", s.GetName(), s.GetVersion(), s.GetName())
 	for _, c := range Commands(s) {
-		fmt.Fprintf(w, "\t%s\n", c)
+		fmt.Fprintf(w, "\t%s\n", terminal.OneLine(c))
 	}
+	fmt.Fprint(out, terminal.Inert(w.String()))
 }
 
 // EndpointHelp writes the flags of an endpoint.
@@ -39,7 +43,7 @@ func EndpointHelp(w io.Writer, s *registrypb.Service, e *registrypb.Endpoint, wo
 	command := strings.Join(append([]string{"micro", s.GetName()}, words...), " ")
 	fmt.Fprintf(w, "NAME:\n\t%s\n\nUSAGE:\n\t%s [flags]\n\nFLAGS:\n", command, command)
 	walk(e.GetRequest().GetValues(), "", func(name, kind string) {
-		fmt.Fprintf(w, "\t--%s %s\n", name, kind)
+		fmt.Fprintf(w, "\t--%s %s\n", terminal.OneLine(name), terminal.OneLine(kind))
 	})
 }
 
