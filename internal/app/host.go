@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/internal/settings"
 )
 
 // Host is what a component runs on. Its methods are for the component's start.
@@ -57,17 +60,49 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 
 // Redis opens the Redis for what may be lost.
 func (h *Host) Redis() (redis.UniversalClient, error) {
-	if h.Platform.RedisURL == "" {
-		return nil, fmt.Errorf("%s needs MICRO_REDIS_URL", h.Name)
+	return h.redis("MICRO_REDIS_URL", h.Platform.RedisURL)
+}
+
+// Durable opens the Redis for what must be kept: what it has acknowledged is on
+// its disk. It may be a cluster, so the keys of one command need a common hash
+// tag.
+func (h *Host) Durable() (redis.UniversalClient, error) {
+	return h.redis("MICRO_DURABLE_REDIS_URL", h.Platform.DurableRedisURL)
+}
+
+func (h *Host) redis(setting string, address settings.Secret) (redis.UniversalClient, error) {
+	if address == "" {
+		return nil, fmt.Errorf("%s needs %s", h.Name, setting)
 	}
-	o, err := redis.ParseURL(h.Platform.RedisURL.Reveal())
+	c, err := openRedis(address.Reveal(), "micro-"+h.Name)
 	if err != nil {
-		return nil, fmt.Errorf("MICRO_REDIS_URL: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
-	o.ClientName = "micro-" + h.Name
-	c := redis.NewClient(o)
 	h.closes = append(h.closes, func() { c.Close() })
 	return c, nil
+}
+
+// openRedis connects to one server, or to a cluster when address names more
+// nodes in its query: redis://host:6379?addr=other:6379.
+func openRedis(address, name string) (redis.UniversalClient, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("not an address like redis://user:password@host:port")
+	}
+	if u.Query().Has("addr") {
+		o, err := redis.ParseClusterURL(address)
+		if err != nil {
+			return nil, err
+		}
+		o.ClientName = name
+		return redis.NewClusterClient(o), nil
+	}
+	o, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, err
+	}
+	o.ClientName = name
+	return redis.NewClient(o), nil
 }
 
 // Bucket opens the platform's object bucket.

@@ -42,13 +42,14 @@ type Servers struct {
 // takes well under a second.
 const startTimeout = time.Minute
 
-// Start starts what p does not name: Postgres, Redis, and a bucket and a
-// cluster secret in the data directory.
+// Start starts what p does not name: Postgres, the two Redis servers, and a
+// bucket and a cluster secret in the data directory.
 func Start(ctx context.Context, o Options, p app.Platform) (*Servers, error) {
 	return startAll(ctx, o, p, false)
 }
 
-// StartForTests is Start without durability.
+// StartForTests is Start without durability: one Postgres and one Redis, which
+// keep nothing.
 func StartForTests(ctx context.Context, o Options) (*Servers, error) {
 	return startAll(ctx, o, app.Platform{}, true)
 }
@@ -64,7 +65,7 @@ func startAll(ctx context.Context, o Options, p app.Platform, quick bool) (_ *Se
 	if err != nil {
 		return nil, err
 	}
-	s := &Servers{Platform: p, Fresh: d.fresh, Dir: path, dir: d, ended: make(chan error, 2)}
+	s := &Servers{Platform: p, Fresh: d.fresh, Dir: path, dir: d, ended: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			s.Stop(context.WithoutCancel(ctx))
@@ -106,7 +107,7 @@ func (s *Servers) startServers(ctx context.Context, o Options, as runAs, quick b
 		return fmt.Errorf("database password: %w", err)
 	}
 	var pg *postgres
-	var rd *redis
+	var rd, kept *redis
 	var g errgroup.Group
 	if s.Platform.PostgresURL == "" {
 		g.Go(func() (err error) {
@@ -116,7 +117,13 @@ func (s *Servers) startServers(ctx context.Context, o Options, as runAs, quick b
 	}
 	if s.Platform.RedisURL == "" {
 		g.Go(func() (err error) {
-			rd, err = startRedis(ctx, o, as, password)
+			rd, err = startVolatile(ctx, o, as, password)
+			return err
+		})
+	}
+	if s.Platform.DurableRedisURL == "" && !quick {
+		g.Go(func() (err error) {
+			kept, err = startDurable(ctx, o, as, filepath.Join(s.Dir, "redis"), password)
 			return err
 		})
 	}
@@ -124,6 +131,10 @@ func (s *Servers) startServers(ctx context.Context, o Options, as runAs, quick b
 	if rd != nil {
 		s.Platform.RedisURL = settings.Secret(rd.url)
 		s.watch(rd.child, syscall.SIGTERM)
+	}
+	if kept != nil {
+		s.Platform.DurableRedisURL = settings.Secret(kept.url)
+		s.watch(kept.child, syscall.SIGTERM)
 	}
 	if pg != nil {
 		s.Platform.PostgresURL = settings.Secret(pg.url)

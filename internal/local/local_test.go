@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +31,7 @@ func startServers(t *testing.T, o Options) *Servers {
 	return s
 }
 
-// TestStart shows that both servers answer, keep what Postgres was told over a
+// TestStart shows that the servers answer, keep what Postgres was told over a
 // restart, run as somebody who is not root, and are gone after Stop.
 func TestStart(t *testing.T) {
 	t.Parallel()
@@ -40,12 +41,7 @@ func TestStart(t *testing.T) {
 		t.Error("a new data directory is not fresh")
 	}
 	query(t, s, "CREATE TABLE kept AS SELECT 1 AS n")
-	opts, err := goredis.ParseURL(s.Platform.RedisURL.Reveal())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := goredis.NewClient(opts)
-	defer c.Close()
+	c := client(t, s.Platform.RedisURL.Reveal())
 	if err := c.Ping(t.Context()).Err(); err != nil {
 		t.Error(err)
 	}
@@ -90,6 +86,49 @@ func TestEndedTellsWhich(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("nobody tells that Postgres was killed")
 	}
+}
+
+// TestDurableRedisKeeps shows that what was acknowledged survives the server's
+// death by SIGKILL, and that the volatile one keeps nothing.
+func TestDurableRedisKeeps(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	s := startServers(t, o)
+	kept := client(t, s.Platform.DurableRedisURL.Reveal())
+	if err := kept.Set(t.Context(), "key", "value", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(o.DataDir, "redis", redisPID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-s.Ended(); !strings.Contains(err.Error(), "durable Redis") {
+		t.Errorf("Ended = %v, want durable Redis named", err)
+	}
+	s.Stop(t.Context())
+	again := startServers(t, o)
+	got, err := client(t, again.Platform.DurableRedisURL.Reveal()).Get(t.Context(), "key").Result()
+	if err != nil || got != "value" {
+		t.Errorf("after the kill the key is %q, %v", got, err)
+	}
+}
+
+func client(t *testing.T, url string) *goredis.Client {
+	t.Helper()
+	o, err := goredis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := goredis.NewClient(o)
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 func postmaster(t *testing.T, dir string) int {

@@ -34,7 +34,7 @@ func startPostgres(ctx context.Context, o Options, as runAs, dir, password strin
 	if err := initdb(ctx, as, bin, dir, password); err != nil {
 		return nil, err
 	}
-	if err := awaitEnd(ctx, dir); err != nil {
+	if err := awaitEnd(ctx, dir, "postmaster.pid"); err != nil {
 		return nil, err
 	}
 	port, err := FreePort()
@@ -65,9 +65,9 @@ func startPostgres(ctx context.Context, o Options, as runAs, dir, password strin
 
 // awaitEnd waits for a server that is still stopping: its parent was killed a
 // moment ago, and it writes out what it has. The data directory is locked, so it
-// is nobody else's.
-func awaitEnd(ctx context.Context, dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
+// is nobody else's. pidFile is where in dir the server keeps its process id.
+func awaitEnd(ctx context.Context, dir, pidFile string) error {
+	b, err := os.ReadFile(filepath.Join(dir, pidFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -77,7 +77,7 @@ func awaitEnd(ctx context.Context, dir string) error {
 	first, _, _ := strings.Cut(string(b), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
 	if err != nil {
-		return nil // Postgres judges what is in the file
+		return nil // the server judges what is in the file
 	}
 	home, err := filepath.EvalSymlinks(dir)
 	if err != nil {

@@ -93,6 +93,7 @@ func (p *Platform) startApart(ctx context.Context) error {
 	p.servers = servers
 	env := append(p.env,
 		"MICRO_POSTGRES_URL="+servers.Platform.PostgresURL.Reveal(), "MICRO_REDIS_URL="+servers.Platform.RedisURL.Reveal(),
+		"MICRO_DURABLE_REDIS_URL="+servers.Platform.DurableRedisURL.Reveal(),
 		"MICRO_BUCKET_URL="+servers.Platform.BucketURL, "MICRO_CLUSTER_SECRET="+servers.Platform.ClusterSecret.Reveal(),
 		"MICRO_ADMIN_PASSWORD=micro", "MICRO_AUTH_PUBLIC_PLATFORM=true")
 	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime"} {
