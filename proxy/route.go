@@ -11,7 +11,9 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/endpoints"
 	authpb "github.com/micro/platform/proto/auth"
+	debugpb "github.com/micro/platform/proto/debug"
 	namespacespb "github.com/micro/platform/proto/namespaces"
+	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
@@ -25,6 +27,7 @@ var components = map[string]string{
 	authpb.Keys_ServiceDesc.ServiceName:             "auth",
 	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
 	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
+	networkpb.Network_ServiceDesc.ServiceName:       "network",
 	registrypb.Registry_ServiceDesc.ServiceName:     "registry",
 	runtimepb.Runtime_ServiceDesc.ServiceName:       "runtime",
 	runtimepb.Source_ServiceDesc.ServiceName:        "runtime",
@@ -70,7 +73,12 @@ type method struct {
 // methods lists what components serve, by full name.
 func methods() (map[string]method, error) {
 	out := map[string]method{}
+	debug := debugpb.File_debug_debug_proto.Services().Get(0)
 	for api, component := range components {
+		for i, e := range endpoints.Of(debug) { // every component has it, under its own name
+			name := fmt.Sprintf("/%s.Debug/%s", component, debug.Methods().Get(i).Name())
+			out[name] = method{component: component, endpoint: e, stream: unary, halfClose: true}
+		}
 		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(api))
 		if err != nil {
 			return nil, fmt.Errorf("describe %s: %w", api, err)

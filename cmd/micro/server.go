@@ -25,6 +25,7 @@ import (
 	"github.com/micro/platform/services/auth"
 	"github.com/micro/platform/services/console"
 	"github.com/micro/platform/services/namespaces"
+	"github.com/micro/platform/services/network"
 	"github.com/micro/platform/services/registry"
 	"github.com/micro/platform/services/runtime"
 )
@@ -40,6 +41,7 @@ func components() []app.Component {
 		builder.Component,
 		scheduler.Component,
 		runtime.Component,
+		network.Component,
 		proxy.Component,
 		gateway.Component,
 		console.Component,

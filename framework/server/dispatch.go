@@ -27,7 +27,10 @@ import (
 func (s *Server) dispatch(_ any, in grpc.ServerStream) (err error) {
 	path, _ := grpc.MethodFromServerStream(in)
 	service, handler, name := split(path)
-	defer func() { err = s.finish(in.Context(), service+"."+handler+"."+name, recover(), err) }()
+	defer func() {
+		err = s.finish(in.Context(), service+"."+handler+"."+name, recover(), err)
+		s.debug.Count(err)
+	}()
 
 	contentType := first(in.Context(), "content-type")
 	subtype, ok := codec.Subtype(contentType)

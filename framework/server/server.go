@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/micro/platform/framework/auth"
+	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/framework/internal/codec"
 	"github.com/micro/platform/framework/internal/edge"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -33,12 +34,13 @@ type Server struct {
 
 	grpc   *grpc.Server
 	health *health.Server
+	debug  *debug.Debug
 }
 
 // New makes a Server for the service called name. It serves nothing before
 // Serve; handlers are added before that.
 func New(name string, log *slog.Logger, v *auth.Verifier) *Server {
-	s := &Server{name: name, log: log, verifier: v, methods: map[string]method{}, health: health.NewServer()}
+	s := &Server{name: name, log: log, verifier: v, methods: map[string]method{}, health: health.NewServer(), debug: debug.New()}
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(codec.GRPC{}),
 		grpc.UnknownServiceHandler(s.dispatch),
@@ -48,6 +50,7 @@ func New(name string, log *slog.Logger, v *auth.Verifier) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	s.debug.Register(s.grpc, name)
 	s.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	s.reflect()
 	return s

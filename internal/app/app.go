@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -126,7 +127,7 @@ func newGroup(cfg Config) *group {
 }
 
 func (g *group) host(ctx context.Context, name string, fail context.CancelCauseFunc) *Host {
-	h := &Host{Name: name, Log: g.Log.With("component", name), Platform: g.Platform, group: g, fail: fail}
+	h := &Host{Name: name, Log: g.Log.With("component", name), Platform: g.Platform, group: g, fail: fail, debug: debug.New()}
 	h.ctx, h.stop = context.WithCancel(ctx)
 	h.verifier = sync.OnceValues(func() (*identity.Verifier, error) {
 		conn, err := h.Conn("auth")

@@ -20,6 +20,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/rpc"
@@ -42,6 +43,7 @@ type Host struct {
 	ctx    context.Context // ends when the component is told to stop
 	stop   context.CancelFunc
 
+	debug    *debug.Debug
 	verifier func() (*identity.Verifier, error)
 }
 
@@ -133,12 +135,13 @@ func (h *Host) Server() (*grpc.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rpc.NewServer(h.Log, v), nil
+	return rpc.NewServer(h.Log, v, grpc.ChainUnaryInterceptor(h.debug.Unary), grpc.ChainStreamInterceptor(h.debug.Stream)), nil
 }
 
 // Serve serves a component's API: to the components of this process in memory,
 // and on the component's address when it runs apart.
 func (h *Host) Serve(s *grpc.Server) error {
+	h.debug.Register(s, h.Name)
 	status := health.NewServer()
 	healthpb.RegisterHealthServer(s, status)
 	reflection.Register(s)

@@ -26,10 +26,10 @@ const MaxMessage = 16 << 20
 const unaryTimeout = time.Minute
 
 // NewServer makes a component's server. Callers are whom v verifies.
-func NewServer(log *slog.Logger, v *identity.Verifier) *grpc.Server {
+func NewServer(log *slog.Logger, v *identity.Verifier, more ...grpc.ServerOption) *grpc.Server {
 	registerJSON()
 	i := &interceptor{log: log, verifier: v}
-	return grpc.NewServer(
+	return grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(1000),
@@ -38,7 +38,7 @@ func NewServer(log *slog.Logger, v *identity.Verifier) *grpc.Server {
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		grpc.UnaryInterceptor(i.unary),
 		grpc.StreamInterceptor(i.stream),
-	)
+	}, more...)...)
 }
 
 type interceptor struct {

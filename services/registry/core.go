@@ -12,6 +12,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
+	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
@@ -27,6 +28,7 @@ func newCore() core {
 		handlers []protoreflect.Name // that people may call
 	}{
 		"auth":       {authpb.File_auth_auth_proto, []protoreflect.Name{"Auth", "Accounts", "Rules", "Keys"}},
+		"network":    {networkpb.File_network_network_proto, []protoreflect.Name{"Network"}},
 		"namespaces": {namespacespb.File_namespaces_namespaces_proto, []protoreflect.Name{"Signup", "Namespaces"}},
 		"registry":   {registrypb.File_registry_registry_proto, []protoreflect.Name{"Registry"}},
 		"runtime":    {runtimepb.File_runtime_runtime_proto, []protoreflect.Name{"Runtime", "Source", "Build"}},
