@@ -184,18 +184,14 @@ func group(use, short string, below ...*cobra.Command) *cobra.Command {
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	text := fmt.Sprintf("unknown command %q for %q", name, cmd.CommandPath())
-	if like, ok := suggestion(cmd, name); ok {
-		text += fmt.Sprintf("; did you mean %q?", like)
+	if like := suggestions(cmd, name); len(like) > 0 {
+		text += fmt.Sprintf("; did you mean %q?", strings.Join(like, " or "))
 	}
 	return usage("%s", text)
 }
 
-// suggestion answers the commands below cmd that a word may have been meant as.
-func suggestion(cmd *cobra.Command, name string) (string, bool) {
+// suggestions answers the commands below cmd that a word may have been meant as.
+func suggestions(cmd *cobra.Command, name string) []string {
 	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong
-	like := cmd.SuggestionsFor(name)
-	if len(like) == 0 {
-		return "", false
-	}
-	return strings.Join(like, " or "), true
+	return cmd.SuggestionsFor(name)
 }

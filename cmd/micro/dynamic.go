@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -29,9 +30,8 @@ func (c *cli) dynamic(cmd *cobra.Command, args []string) error {
 			return withExit(remote.ExitOther, err)
 		}
 		service, domain, err := x.find(ctx, args[0])
-		_, mistyped := suggestion(cmd.Root(), args[0])
-		if errors.Code(err) == codes.NotFound || errors.Code(err) == codes.Unavailable && mistyped {
-			return notFound(cmd, args[0])
+		if errors.Code(err) == codes.NotFound || errors.Code(err) == codes.Unavailable && len(suggestions(cmd.Root(), args[0])) > 0 {
+			return x.notFound(ctx, cmd, args[0])
 		}
 		if err != nil {
 			return err
@@ -94,10 +94,20 @@ func (x *client) find(ctx context.Context, name string) (*registrypb.Service, st
 	return nil, "", errors.New(codes.NotFound, "service not found")
 }
 
-func notFound(cmd *cobra.Command, name string) error {
+// notFound says what a word that is no command may have been meant as: a
+// command of ours, or a service that runs.
+func (x *client) notFound(ctx context.Context, cmd *cobra.Command, name string) error {
+	running := &cobra.Command{}
+	for _, service := range x.serviceNames(ctx) {
+		running.AddCommand(&cobra.Command{Use: service, Run: func(*cobra.Command, []string) {}})
+	}
+	like := append(suggestions(cmd.Root(), name), suggestions(running, name)...)
+	for i := range like {
+		like[i] = fmt.Sprintf("%q", "micro "+like[i])
+	}
 	next := "\"micro services\" lists the services that run"
-	if like, ok := suggestion(cmd.Root(), name); ok {
-		next = fmt.Sprintf("did you mean %q?", "micro "+like)
+	if len(like) > 0 {
+		next = fmt.Sprintf("did you mean %s?", strings.Join(like, " or "))
 	}
 	return fail(exitFailed, "Unrecognized micro command: %s. Please refer to 'micro --help'; %s", name, next)
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/framework/errors"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
@@ -48,6 +49,7 @@ func startFake() (address string, stop func(), err error) {
 	registrypb.RegisterRegistryServer(s, fakeRegistry{f: f})
 	runtimepb.RegisterRuntimeServer(s, f)
 	runtimepb.RegisterSourceServer(s, fakeSource{f: f})
+	debug.New().Register(s, "auth")
 	go s.Serve(l) //nolint:errcheck // it ends with the test
 	return l.Addr().String(), s.Stop, nil
 }
@@ -109,6 +111,9 @@ func (r fakeRegistry) GetService(ctx context.Context, req *registrypb.GetRequest
 	if err := loggedIn(ctx); err != nil {
 		return nil, err
 	}
+	if req.GetService() == "auth" {
+		return &registrypb.GetResponse{Services: []*registrypb.Service{{Name: "auth", Version: "latest", Nodes: []*registrypb.Node{{Id: "auth", Address: "platform"}}}}}, nil
+	}
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
 	if r.f.services[req.GetService()] == nil || req.GetOptions().GetDomain() != "acme" {
@@ -125,6 +130,19 @@ func (r fakeRegistry) GetService(ctx context.Context, req *registrypb.GetRequest
 			{Name: handler + ".Stream", Metadata: map[string]string{"stream": "true"}},
 		},
 	}}}, nil
+}
+
+func (r fakeRegistry) ListServices(ctx context.Context, _ *registrypb.ListRequest) (*registrypb.ListResponse, error) {
+	if err := loggedIn(ctx); err != nil {
+		return nil, err
+	}
+	r.f.mu.Lock()
+	defer r.f.mu.Unlock()
+	rsp := &registrypb.ListResponse{}
+	for name := range r.f.services {
+		rsp.Services = append(rsp.Services, &registrypb.Service{Name: name, Version: "latest"})
+	}
+	return rsp, nil
 }
 
 func (f *fakePlatform) Create(ctx context.Context, req *runtimepb.CreateRequest) (*runtimepb.CreateResponse, error) {

@@ -66,7 +66,7 @@ func rootCommand(t *terminal.Terminal) *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	c.globalFlags(root)
 	c.addCommands(root)
-	root.AddCommand(serverCommand(), serviceCommand(), migrateCommand(), builderImageCommand())
+	root.AddCommand(serverCommand(), serviceCommand(), shutdownCommand(), migrateCommand(), builderImageCommand())
 	return root
 }
 
@@ -78,7 +78,7 @@ func (c *cli) addCommands(root *cobra.Command) {
 	}{
 		{"Your account:", []*cobra.Command{signupCommand(c), loginCommand(c), logoutCommand(c), userCommand(c), envCommand(c), authCommand(c)}},
 		{"Your services:", []*cobra.Command{newCommand(c), genCommand(c), runCommand(c), updateCommand(c), killCommand(c), statusCommand(c), logsCommand(c)}},
-		{"Calling:", []*cobra.Command{servicesCommand(c), getCommand(c), callCommand(c), streamCommand(c)}},
+		{"Calling:", []*cobra.Command{servicesCommand(c), getCommand(c), callCommand(c), streamCommand(c), healthCommand(c), statsCommand(c), networkCommand(c)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, cmd := range g.commands {
@@ -86,5 +86,7 @@ func (c *cli) addCommands(root *cobra.Command) {
 			root.AddCommand(cmd)
 		}
 	}
-	root.AddCommand(versionCommand(c))
+	debug := debugCommand(c)
+	debug.Hidden = true
+	root.AddCommand(doctorCommand(c), webCommand(c), promptCommand(c), versionCommand(c), debug)
 }

@@ -145,16 +145,28 @@ func keysAndValues(m map[string]string, separator string) string {
 func (c *cli) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	err := c.with(func(ctx context.Context, x *client, _ []string) error {
-		ctx, cancel := context.WithTimeout(ctx, completeTimeout)
-		defer cancel()
-		rsp, err := registrypb.NewRegistryClient(x.Conn).ListServices(ctx, &registrypb.ListRequest{Options: &registrypb.Options{Domain: x.Namespace}})
-		for _, s := range rsp.GetServices() {
-			names = append(names, terminal.OneLine(s.GetName()))
-		}
-		return err
+		names = x.serviceNames(ctx)
+		return nil
 	})(cmd, args)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	return names, cobra.ShellCompDirectiveDefault
+}
+
+// serviceNames answers the services that run, as far as the server tells in the
+// time that somebody waits for a hint.
+func (x *client) serviceNames(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	rsp, err := registrypb.NewRegistryClient(x.Conn).ListServices(ctx, &registrypb.ListRequest{Options: &registrypb.Options{Domain: x.Namespace}})
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, s := range rsp.GetServices() {
+		names = append(names, terminal.OneLine(s.GetName()))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -35,12 +36,22 @@ func openDir(path string) (*dataDir, error) {
 		lock.Close()
 		return nil, fmt.Errorf("another micro server uses %s: stop it, or name another directory with --data-dir", path)
 	}
+	if err := errors.Join(lock.Truncate(0), writePID(lock)); err != nil {
+		lock.Close()
+		return nil, err
+	}
 	d := &dataDir{path: path, lock: lock}
 	if err := d.checkFormat(); err != nil {
 		lock.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// writePID tells `micro shutdown` whose the directory is.
+func writePID(lock *os.File) error {
+	_, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
 }
 
 func (d *dataDir) checkFormat() error {

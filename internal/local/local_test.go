@@ -2,7 +2,9 @@ package local
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -142,6 +144,40 @@ func postmaster(t *testing.T, dir string) int {
 		pid = pid*10 + int(c-'0')
 	}
 	return pid
+}
+
+// TestShutdown starts a process that holds a data directory, as a server does,
+// and tells it to stop.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	if err := Shutdown(t.Context(), o); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Shutdown of nothing = %v, want %v", err, ErrNotRunning)
+	}
+	d, err := openDir(o.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	if err := Shutdown(t.Context(), o); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Shutdown of an ended server = %v, want %v", err, ErrNotRunning)
+	}
+	server := exec.CommandContext(t.Context(), "flock", filepath.Join(o.DataDir, "lock"), "sh", "-c", `echo $$ >"$1"; exec sleep 60`, "sh", filepath.Join(o.DataDir, "lock"))
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	own := strconv.Itoa(os.Getpid())
+	for pid := own; pid == "" || pid == own; { // until it has written its own
+		b, err := os.ReadFile(filepath.Join(o.DataDir, "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid = strings.TrimSpace(string(b))
+	}
+	if err := Shutdown(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	server.Wait() //nolint:errcheck // it was told to end
 }
 
 func TestStartRefuses(t *testing.T) {

@@ -43,8 +43,9 @@ type Call struct {
 	Body      []byte
 }
 
-func (c Call) context(ctx context.Context) context.Context {
-	pairs := []string{"x-content-type", "application/json"}
+// Context answers ctx with the namespace and the metadata of the call.
+func (c Call) Context(ctx context.Context) context.Context {
+	var pairs []string
 	if c.Namespace != "" {
 		pairs = append(pairs, "micro-namespace", c.Namespace)
 	}
@@ -54,6 +55,10 @@ func (c Call) context(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }
 
+func (c Call) jsonContext(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(c.Context(ctx), "x-content-type", "application/json")
+}
+
 func (c Call) path() string {
 	return "/" + c.Service + "." + strings.Replace(c.Endpoint, ".", "/", 1)
 }
@@ -61,14 +66,14 @@ func (c Call) path() string {
 // Unary calls an endpoint and answers the JSON that it answered.
 func (c Call) Unary(ctx context.Context, conn grpc.ClientConnInterface) ([]byte, error) {
 	var rsp []byte
-	err := conn.Invoke(c.context(ctx), c.path(), &c.Body, &rsp, grpc.ForceCodec(rawJSON{}))
+	err := conn.Invoke(c.jsonContext(ctx), c.path(), &c.Body, &rsp, grpc.ForceCodec(rawJSON{}))
 	return rsp, err
 }
 
 // Stream calls a streaming endpoint with one message and hands over each
 // message that comes back, until the service ends the stream.
 func (c Call) Stream(ctx context.Context, conn grpc.ClientConnInterface, each func([]byte) error) error {
-	ctx, cancel := context.WithCancel(c.context(ctx))
+	ctx, cancel := context.WithCancel(c.jsonContext(ctx))
 	defer cancel()
 	desc := &grpc.StreamDesc{StreamName: c.Endpoint, ServerStreams: true, ClientStreams: true}
 	s, err := conn.NewStream(ctx, desc, c.path(), grpc.ForceCodec(rawJSON{}))
