@@ -25,6 +25,8 @@ var components = map[string]string{
 	authpb.Accounts_ServiceDesc.ServiceName:         "auth",
 	authpb.Rules_ServiceDesc.ServiceName:            "auth",
 	authpb.Keys_ServiceDesc.ServiceName:             "auth",
+	authpb.Tokens_ServiceDesc.ServiceName:           "auth",
+	authpb.Sessions_ServiceDesc.ServiceName:         "auth",
 	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
 	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
 	networkpb.Network_ServiceDesc.ServiceName:       "network",

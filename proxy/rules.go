@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -17,17 +16,14 @@ import (
 // patience is how long a call waits for the first snapshot after a start.
 const patience = 5 * time.Second
 
-// account is whom a revocation is about.
-type account struct{ namespace, id string }
-
 // snapshot is what auth has pushed.
 type snapshot struct {
 	rules   map[string]*rules.Set // by namespace
-	revoked map[account]*authpb.Revocation
+	revoked *identity.Revocations
 }
 
 func newSnapshot() *snapshot {
-	return &snapshot{rules: map[string]*rules.Set{}, revoked: map[account]*authpb.Revocation{}}
+	return &snapshot{rules: map[string]*rules.Set{}, revoked: identity.NewRevocations()}
 }
 
 func (s *snapshot) apply(c *authpb.Change) {
@@ -35,16 +31,8 @@ func (s *snapshot) apply(c *authpb.Change) {
 		s.rules[r.GetNamespace()] = rules.New(r.GetNamespace(), r.GetRules())
 	}
 	if r := c.GetRevocation(); r != nil {
-		who := account{r.GetNamespace(), r.GetAccount()}
-		if r.GetEpoch() > s.revoked[who].GetEpoch() {
-			s.revoked[who] = r
-		}
+		s.revoked.Add(r)
 	}
-}
-
-// forgetExpired drops revocations of tokens that have all expired by now.
-func (s *snapshot) forgetExpired(now time.Time) {
-	maps.DeleteFunc(s.revoked, func(_ account, r *authpb.Revocation) bool { return r.GetExpires() < now.Unix() })
 }
 
 // admitted is the state that decides whom to let in. It outlives auth's
@@ -73,9 +61,9 @@ func (a *admitted) apply(c *authpb.Change) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.now.apply(c)
-	if len(a.now.revoked) > a.pruneAt {
-		a.now.forgetExpired(time.Now())
-		a.pruneAt = max(minPrune, 2*len(a.now.revoked))
+	if a.now.revoked.Len() > a.pruneAt {
+		a.now.revoked.Prune(time.Now())
+		a.pruneAt = max(minPrune, 2*a.now.revoked.Len())
 	}
 }
 
@@ -110,7 +98,7 @@ func (a *admitted) revoked(ctx context.Context, c identity.Caller) (bool, error)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return c.Epoch < a.now.revoked[account{c.Namespace, c.ID}].GetEpoch(), nil
+	return a.now.revoked.Revoked(c), nil
 }
 
 // set answers the rules of a namespace.

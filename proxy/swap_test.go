@@ -133,7 +133,9 @@ func startCatching(t *testing.T) *catching {
 	p := proxytest.New(t)
 	p.Seen = catch
 	p.Also = map[string]func(grpc.ServiceRegistrar){
-		"auth":     func(s grpc.ServiceRegistrar) { serve(s, catch, "auth.Accounts", "auth.Rules") },
+		"auth": func(s grpc.ServiceRegistrar) {
+			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Sessions")
+		},
 		"registry": func(s grpc.ServiceRegistrar) { serve(s, catch, "registry.Nodes") },
 	}
 	var others []app.Component

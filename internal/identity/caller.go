@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
 )
 
 // Platform is the namespace of the server's operators.
@@ -29,7 +30,9 @@ type Caller struct {
 	Scopes    []string
 	Metadata  map[string]string
 	KeyID     string
-	Epoch     int64 // of the account when the token was issued
+	Epoch     int64          // of the account when the token was issued
+	Session   string         // the login or API token that the token descends from
+	Grants    []grants.Grant // what an API token is limited to; see Limited
 	Issued    time.Time
 	Expires   time.Time
 
@@ -46,10 +49,15 @@ func (c Caller) Admin() bool {
 	return c.Type == User && c.Has("admin") || c.Type == Service && c.Has("service")
 }
 
+// Limited says whether the caller came with an API token. Edges hold it to its
+// grants.
+func (c Caller) Limited() bool { return len(c.Grants) > 0 }
+
 // Operator says whether the caller may act on other namespaces by naming them:
-// an admin of the platform's namespace who is a person.
+// an admin of the platform's namespace who is a person and has logged in. An
+// API token, which may lie about somewhere, never opens all namespaces.
 func (c Caller) Operator() bool {
-	return c.Namespace == Platform && c.Type == User && c.Has("admin")
+	return c.Namespace == Platform && c.Type == User && c.Has("admin") && !c.Limited()
 }
 
 // IsComponent says whether the caller is a part of the platform.
@@ -122,6 +130,19 @@ func Admin(ctx context.Context, requested string) (string, error) {
 		return "", errors.New(codes.PermissionDenied, "account %q may not change namespace %q: it needs the scope admin", c.ID, ns)
 	}
 	return ns, nil
+}
+
+// RequireLogin is Require for what nobody may do with an API token: to make
+// credentials, which would outlive it and know none of its limits.
+func RequireLogin(ctx context.Context) (Caller, error) {
+	c, err := Require(ctx)
+	if err != nil {
+		return c, err
+	}
+	if c.Limited() {
+		return c, errors.New(codes.PermissionDenied, "this cannot be done with an API token: log in with \"micro login\"")
+	}
+	return c, nil
 }
 
 // RequireComponent refuses everybody but the platform's own components.

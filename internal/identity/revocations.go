@@ -1,38 +1,67 @@
 package identity
 
 import (
+	"slices"
 	"sync"
 	"time"
+
+	authpb "github.com/micro/platform/proto/auth"
 )
 
-// Revocations is the set of accounts whose older tokens are refused. A token
-// carries the epoch of its account; changing the secret or deleting the account
-// moves the epoch on. The set is filled from auth.Components.Watch.
+// Revocations says which good tokens are refused. It is filled from
+// auth.Components.Watch. There are three kinds: by account, whose epoch has
+// moved on; by session, the login or API token that access tokens descend from;
+// and by namespace, of services that are gone, so that the first kind need not
+// be kept one by one for as long as a service's token lives.
 type Revocations struct {
 	mu       sync.RWMutex
-	accounts map[accountKey]revocation
+	accounts map[scoped]*authpb.Revocation
+	sessions map[scoped]*authpb.Revocation
+	services map[string]*authpb.Revocation // by namespace
 }
 
-type accountKey struct{ namespace, id string }
-
-type revocation struct {
-	epoch   int64
-	expires int64 // unix seconds
-}
+type scoped struct{ namespace, id string }
 
 // NewRevocations makes an empty set.
 func NewRevocations() *Revocations {
-	return &Revocations{accounts: map[accountKey]revocation{}}
+	return &Revocations{
+		accounts: map[scoped]*authpb.Revocation{},
+		sessions: map[scoped]*authpb.Revocation{},
+		services: map[string]*authpb.Revocation{},
+	}
 }
 
-// Add refuses an account's tokens of smaller epochs, until the last of them has
-// expired by itself.
-func (r *Revocations) Add(namespace, account string, epoch int64, expires time.Time) {
+// Add takes in a revocation. The order in which they come does not matter.
+func (r *Revocations) Add(x *authpb.Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := accountKey{namespace, account}
-	if epoch > r.accounts[key].epoch {
-		r.accounts[key] = revocation{epoch, expires.Unix()}
+	switch {
+	case x.GetSession() != "":
+		key := scoped{x.GetNamespace(), x.GetSession()}
+		if old := r.sessions[key]; old == nil || x.GetExpires() > old.GetExpires() {
+			r.sessions[key] = x
+		}
+	case x.GetAccount() != "":
+		key := scoped{x.GetNamespace(), x.GetAccount()}
+		if x.GetEpoch() > r.accounts[key].GetEpoch() {
+			r.accounts[key] = x
+		}
+	default:
+		r.addServices(x)
+	}
+}
+
+// addServices also forgets what the new revocation says for the old ones. The
+// caller holds mu.
+func (r *Revocations) addServices(x *authpb.Revocation) {
+	if x.GetEpoch() <= r.services[x.GetNamespace()].GetEpoch() {
+		return
+	}
+	r.services[x.GetNamespace()] = x
+	for key, old := range r.accounts {
+		if key.namespace == x.GetNamespace() && old.GetEpoch() <= x.GetEpoch() && old.GetService() {
+			delete(r.accounts, key)
+		}
 	}
 }
 
@@ -44,16 +73,53 @@ func (r *Revocations) Revoked(c Caller) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return c.Epoch < r.accounts[accountKey{c.Namespace, c.ID}].epoch
+	if c.Epoch < r.accounts[scoped{c.Namespace, c.ID}].GetEpoch() {
+		return true
+	}
+	if _, ok := r.sessions[scoped{c.Namespace, c.Session}]; ok && c.Session != "" {
+		return true
+	}
+	gone := r.services[c.Namespace]
+	return c.Type == Service && c.Epoch < gone.GetEpoch() && !slices.Contains(gone.GetLiving(), c.Epoch)
 }
 
-// Prune forgets what has expired.
+// All answers every revocation.
+func (r *Revocations) All() []*authpb.Revocation {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make([]*authpb.Revocation, 0, len(r.accounts)+len(r.sessions)+len(r.services))
+	for _, x := range r.accounts {
+		out = append(out, x)
+	}
+	for _, x := range r.sessions {
+		out = append(out, x)
+	}
+	for _, x := range r.services {
+		out = append(out, x)
+	}
+	return out
+}
+
+// Len answers how many revocations there are.
+func (r *Revocations) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.accounts) + len(r.sessions) + len(r.services)
+}
+
+// Prune forgets revocations of tokens that have all expired.
 func (r *Revocations) Prune(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key, rev := range r.accounts {
-		if rev.expires < now.Unix() {
-			delete(r.accounts, key)
+	prune(r.accounts, now)
+	prune(r.sessions, now)
+	prune(r.services, now)
+}
+
+func prune[K comparable](m map[K]*authpb.Revocation, now time.Time) {
+	for key, x := range m {
+		if x.GetExpires() < now.Unix() {
+			delete(m, key)
 		}
 	}
 }

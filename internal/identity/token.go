@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/micro/platform/internal/grants"
 )
 
 // ErrExpired is a token that was good once. ErrInvalid is any other bad token;
@@ -33,6 +35,12 @@ type Claims struct {
 	Name     string            `json:"name"`
 	// Epoch is the account's when the token was issued: see Revocations.
 	Epoch int64 `json:"epoch,omitempty"`
+	// Session is the id of the login or the API token that this one descends
+	// from, under the name that OpenID Connect has for it.
+	Session string `json:"sid,omitempty"`
+	// Grants limit a token that stands for an API token, as grants.Parse reads
+	// them.
+	Grants []string `json:"grants,omitempty"`
 }
 
 // Keys finds the public key for a key id.
@@ -112,10 +120,14 @@ func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
 	case err != nil, claims.Issuer == "", claims.Subject == "":
 		return Caller{}, ErrInvalid
 	}
+	limits, err := grants.ParseAll(claims.Grants)
+	if err != nil { // from a newer auth than this: better refused than let in
+		return Caller{}, ErrInvalid
+	}
 	c := Caller{
 		ID: claims.Subject, Name: claims.Name, Type: claims.Type, Namespace: claims.Issuer,
 		Scopes: claims.Scopes, Metadata: claims.Metadata, KeyID: kid, Epoch: claims.Epoch,
-		Expires: claims.ExpiresAt.Time, Token: token,
+		Session: claims.Session, Grants: limits, Expires: claims.ExpiresAt.Time, Token: token,
 	}
 	if claims.IssuedAt != nil {
 		c.Issued = claims.IssuedAt.Time

@@ -298,8 +298,12 @@ func TestAuthAway(t *testing.T) {
 func TestRevocations(t *testing.T) {
 	t.Parallel()
 	r, now := NewRevocations(), time.Unix(1_800_000_000, 0)
-	r.Add("acme", "alice", 5, now.Add(time.Minute))
-	r.Add("acme", "alice", 4, now.Add(time.Minute)) // an older one, late
+	soon := now.Add(time.Minute).Unix()
+	r.Add(&authpb.Revocation{Namespace: "acme", Account: "alice", Epoch: 5, Expires: soon})
+	r.Add(&authpb.Revocation{Namespace: "acme", Account: "alice", Epoch: 4, Expires: soon}) // an older one, late
+	r.Add(&authpb.Revocation{Namespace: "acme", Session: "s1", Expires: soon})
+	r.Add(&authpb.Revocation{Namespace: "acme", Account: "notes-1", Epoch: 12, Expires: soon, Service: true})
+	r.Add(&authpb.Revocation{Namespace: "acme", Epoch: 20, Living: []int64{14}, Expires: soon})
 	for _, tt := range []struct {
 		c    Caller
 		want bool
@@ -309,12 +313,24 @@ func TestRevocations(t *testing.T) {
 		{Caller{Namespace: "acme", ID: "alice", Epoch: 6}, false},
 		{Caller{Namespace: "acme", ID: "bob", Epoch: 1}, false},
 		{Caller{Namespace: "other", ID: "alice", Epoch: 1}, false},
+		{Caller{Namespace: "acme", ID: "bob", Epoch: 1, Session: "s1"}, true},
+		{Caller{Namespace: "acme", ID: "bob", Epoch: 1, Session: "s2"}, false},
+		{Caller{Namespace: "other", ID: "bob", Epoch: 1, Session: "s1"}, false},
+		{Caller{Namespace: "acme", ID: "notes-1", Epoch: 11, Type: Service}, true},
+		{Caller{Namespace: "acme", ID: "notes-2", Epoch: 14, Type: Service}, false},
+		{Caller{Namespace: "acme", ID: "notes-2", Epoch: 13, Type: Service}, true}, // its secret has changed
+		{Caller{Namespace: "acme", ID: "notes-3", Epoch: 20, Type: Service}, false},
+		{Caller{Namespace: "acme", ID: "bob", Epoch: 13, Type: User}, false},
+		{Caller{Namespace: "other", ID: "notes-1", Epoch: 11, Type: Service}, false},
 	} {
 		if got := r.Revoked(tt.c); got != tt.want {
 			t.Errorf("Revoked(%+v) = %v", tt.c, got)
 		}
 	}
-	r.Add(Platform, "runtime", 9, now.Add(time.Minute))
+	if got := r.Len(); got != 3 {
+		t.Errorf("%d revocations are kept, want 3: one stands for those of services", got)
+	}
+	r.Add(&authpb.Revocation{Namespace: Platform, Account: "runtime", Epoch: 9, Expires: soon})
 	if r.Revoked(Caller{Namespace: Platform, ID: "runtime", Type: Component}) {
 		t.Error("a component is revoked by an account of the same name")
 	}

@@ -697,6 +697,843 @@ func (x *TokenResponse) GetToken() *Token {
 	return nil
 }
 
+type LogoutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RefreshToken  string                 `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogoutRequest) Reset() {
+	*x = LogoutRequest{}
+	mi := &file_auth_auth_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogoutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogoutRequest) ProtoMessage() {}
+
+func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
+func (*LogoutRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *LogoutRequest) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+type LogoutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogoutResponse) Reset() {
+	*x = LogoutResponse{}
+	mi := &file_auth_auth_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogoutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogoutResponse) ProtoMessage() {}
+
+func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
+func (*LogoutResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{11}
+}
+
+// ApiToken is what is known of a token.
+type ApiToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Unique among the tokens of its account.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Who made it, and whom it stands for.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// What it may do, each "service:endpoint:access": names or *, endpoints also
+	// "Handler.*"; access is "read" or "write", which includes reading.
+	Grants []string `protobuf:"bytes,4,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
+	// Unix seconds; 0 is never.
+	Expires int64 `protobuf:"varint,6,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Unix seconds, to the minute; 0 is never.
+	LastUsed      int64 `protobuf:"varint,7,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApiToken) Reset() {
+	*x = ApiToken{}
+	mi := &file_auth_auth_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApiToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApiToken) ProtoMessage() {}
+
+func (x *ApiToken) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApiToken.ProtoReflect.Descriptor instead.
+func (*ApiToken) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ApiToken) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ApiToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ApiToken) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ApiToken) GetGrants() []string {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *ApiToken) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *ApiToken) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *ApiToken) GetLastUsed() int64 {
+	if x != nil {
+		return x.LastUsed
+	}
+	return 0
+}
+
+type CreateTokenRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Grants []string               `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Seconds, at most a year; 0 is 90 days.
+	ExpiresIn int64 `protobuf:"varint,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// It does not expire. Without expires_in.
+	NeverExpires  bool `protobuf:"varint,4,opt,name=never_expires,json=neverExpires,proto3" json:"never_expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenRequest) Reset() {
+	*x = CreateTokenRequest{}
+	mi := &file_auth_auth_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenRequest) ProtoMessage() {}
+
+func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CreateTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateTokenRequest) GetGrants() []string {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *CreateTokenRequest) GetExpiresIn() int64 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *CreateTokenRequest) GetNeverExpires() bool {
+	if x != nil {
+		return x.NeverExpires
+	}
+	return false
+}
+
+type CreateTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token itself, "mtk_...".
+	Secret        string    `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
+	Token         *ApiToken `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenResponse) Reset() {
+	*x = CreateTokenResponse{}
+	mi := &file_auth_auth_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenResponse) ProtoMessage() {}
+
+func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CreateTokenResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetToken() *ApiToken {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+type ListTokensRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Options       *Options               `protobuf:"bytes,1,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensRequest) Reset() {
+	*x = ListTokensRequest{}
+	mi := &file_auth_auth_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensRequest) ProtoMessage() {}
+
+func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListTokensRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListTokensRequest) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type ListTokensResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []*ApiToken            `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTokensResponse) Reset() {
+	*x = ListTokensResponse{}
+	mi := &file_auth_auth_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTokensResponse) ProtoMessage() {}
+
+func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListTokensResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListTokensResponse) GetTokens() []*ApiToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+type RevokeTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, or the name of one of the caller's own.
+	Id            string   `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Options       *Options `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenRequest) Reset() {
+	*x = RevokeTokenRequest{}
+	mi := &file_auth_auth_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenRequest) ProtoMessage() {}
+
+func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
+func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RevokeTokenRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeTokenRequest) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type RevokeTokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeTokenResponse) Reset() {
+	*x = RevokeTokenResponse{}
+	mi := &file_auth_auth_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeTokenResponse) ProtoMessage() {}
+
+func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
+func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{18}
+}
+
+type Session struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	// When its refresh token was used last, unix seconds.
+	Renewed int64 `protobuf:"varint,3,opt,name=renewed,proto3" json:"renewed,omitempty"`
+	// Unix seconds.
+	Expires int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	// It is the login that asks.
+	Current       bool `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_auth_auth_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Session) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Session) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Session) GetRenewed() int64 {
+	if x != nil {
+		return x.Renewed
+	}
+	return 0
+}
+
+func (x *Session) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *Session) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+type ListSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_auth_auth_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{20}
+}
+
+type ListSessionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sessions      []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_auth_auth_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+type RevokeSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// All but the one that calls. Without id.
+	Others        bool `protobuf:"varint,2,opt,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionRequest) Reset() {
+	*x = RevokeSessionRequest{}
+	mi := &file_auth_auth_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionRequest) ProtoMessage() {}
+
+func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
+func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RevokeSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeSessionRequest) GetOthers() bool {
+	if x != nil {
+		return x.Others
+	}
+	return false
+}
+
+type RevokeSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionResponse) Reset() {
+	*x = RevokeSessionResponse{}
+	mi := &file_auth_auth_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionResponse) ProtoMessage() {}
+
+func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionResponse.ProtoReflect.Descriptor instead.
+func (*RevokeSessionResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{23}
+}
+
+type ExchangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "mtk_..."
+	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeRequest) Reset() {
+	*x = ExchangeRequest{}
+	mi := &file_auth_auth_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeRequest) ProtoMessage() {}
+
+func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
+func (*ExchangeRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ExchangeRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type ExchangeResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	AccessToken string                 `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// Unix seconds.
+	Expires int64 `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Seconds for which an edge may keep the answer. The access token lives
+	// longer, for calls that take their time.
+	Keep          int64 `protobuf:"varint,3,opt,name=keep,proto3" json:"keep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeResponse) Reset() {
+	*x = ExchangeResponse{}
+	mi := &file_auth_auth_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeResponse) ProtoMessage() {}
+
+func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
+func (*ExchangeResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ExchangeResponse) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *ExchangeResponse) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *ExchangeResponse) GetKeep() int64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
 type ListAccountsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Options       *Options               `protobuf:"bytes,1,opt,name=options,proto3" json:"options,omitempty"`
@@ -706,7 +1543,7 @@ type ListAccountsRequest struct {
 
 func (x *ListAccountsRequest) Reset() {
 	*x = ListAccountsRequest{}
-	mi := &file_auth_auth_proto_msgTypes[10]
+	mi := &file_auth_auth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1555,7 @@ func (x *ListAccountsRequest) String() string {
 func (*ListAccountsRequest) ProtoMessage() {}
 
 func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[10]
+	mi := &file_auth_auth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1568,7 @@ func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{10}
+	return file_auth_auth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAccountsRequest) GetOptions() *Options {
@@ -750,7 +1587,7 @@ type ListAccountsResponse struct {
 
 func (x *ListAccountsResponse) Reset() {
 	*x = ListAccountsResponse{}
-	mi := &file_auth_auth_proto_msgTypes[11]
+	mi := &file_auth_auth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +1599,7 @@ func (x *ListAccountsResponse) String() string {
 func (*ListAccountsResponse) ProtoMessage() {}
 
 func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[11]
+	mi := &file_auth_auth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +1612,7 @@ func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{11}
+	return file_auth_auth_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListAccountsResponse) GetAccounts() []*Account {
@@ -795,7 +1632,7 @@ type DeleteAccountRequest struct {
 
 func (x *DeleteAccountRequest) Reset() {
 	*x = DeleteAccountRequest{}
-	mi := &file_auth_auth_proto_msgTypes[12]
+	mi := &file_auth_auth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1644,7 @@ func (x *DeleteAccountRequest) String() string {
 func (*DeleteAccountRequest) ProtoMessage() {}
 
 func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[12]
+	mi := &file_auth_auth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1657,7 @@ func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{12}
+	return file_auth_auth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteAccountRequest) GetId() string {
@@ -849,7 +1686,7 @@ type ChangeSecretRequest struct {
 
 func (x *ChangeSecretRequest) Reset() {
 	*x = ChangeSecretRequest{}
-	mi := &file_auth_auth_proto_msgTypes[13]
+	mi := &file_auth_auth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +1698,7 @@ func (x *ChangeSecretRequest) String() string {
 func (*ChangeSecretRequest) ProtoMessage() {}
 
 func (x *ChangeSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[13]
+	mi := &file_auth_auth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +1711,7 @@ func (x *ChangeSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSecretRequest.ProtoReflect.Descriptor instead.
 func (*ChangeSecretRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{13}
+	return file_auth_auth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ChangeSecretRequest) GetId() string {
@@ -918,7 +1755,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_auth_auth_proto_msgTypes[14]
+	mi := &file_auth_auth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1767,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[14]
+	mi := &file_auth_auth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1780,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{14}
+	return file_auth_auth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rule) GetId() string {
@@ -991,7 +1828,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_auth_auth_proto_msgTypes[15]
+	mi := &file_auth_auth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1840,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[15]
+	mi := &file_auth_auth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1853,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{15}
+	return file_auth_auth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CreateRequest) GetRule() *Rule {
@@ -1043,7 +1880,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_auth_auth_proto_msgTypes[16]
+	mi := &file_auth_auth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1892,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[16]
+	mi := &file_auth_auth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1905,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{16}
+	return file_auth_auth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -1094,7 +1931,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_auth_auth_proto_msgTypes[17]
+	mi := &file_auth_auth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1943,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[17]
+	mi := &file_auth_auth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1956,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{17}
+	return file_auth_auth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListRequest) GetOptions() *Options {
@@ -1138,7 +1975,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_auth_auth_proto_msgTypes[18]
+	mi := &file_auth_auth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1987,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[18]
+	mi := &file_auth_auth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +2000,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{18}
+	return file_auth_auth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListResponse) GetRules() []*Rule {
@@ -1181,7 +2018,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_auth_auth_proto_msgTypes[19]
+	mi := &file_auth_auth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +2030,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[19]
+	mi := &file_auth_auth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +2043,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{19}
+	return file_auth_auth_proto_rawDescGZIP(), []int{35}
 }
 
 type ChangeSecretResponse struct {
@@ -1217,7 +2054,7 @@ type ChangeSecretResponse struct {
 
 func (x *ChangeSecretResponse) Reset() {
 	*x = ChangeSecretResponse{}
-	mi := &file_auth_auth_proto_msgTypes[20]
+	mi := &file_auth_auth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +2066,7 @@ func (x *ChangeSecretResponse) String() string {
 func (*ChangeSecretResponse) ProtoMessage() {}
 
 func (x *ChangeSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[20]
+	mi := &file_auth_auth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +2079,7 @@ func (x *ChangeSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSecretResponse.ProtoReflect.Descriptor instead.
 func (*ChangeSecretResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{20}
+	return file_auth_auth_proto_rawDescGZIP(), []int{36}
 }
 
 type CreateResponse struct {
@@ -1253,7 +2090,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_auth_auth_proto_msgTypes[21]
+	mi := &file_auth_auth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +2102,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[21]
+	mi := &file_auth_auth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +2115,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{21}
+	return file_auth_auth_proto_rawDescGZIP(), []int{37}
 }
 
 type DeleteResponse struct {
@@ -1289,7 +2126,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_auth_auth_proto_msgTypes[22]
+	mi := &file_auth_auth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +2138,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[22]
+	mi := &file_auth_auth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +2151,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{22}
+	return file_auth_auth_proto_rawDescGZIP(), []int{38}
 }
 
 type ListKeysRequest struct {
@@ -1325,7 +2162,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_auth_auth_proto_msgTypes[23]
+	mi := &file_auth_auth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +2174,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[23]
+	mi := &file_auth_auth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +2187,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{23}
+	return file_auth_auth_proto_rawDescGZIP(), []int{39}
 }
 
 type ListKeysResponse struct {
@@ -1363,7 +2200,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_auth_auth_proto_msgTypes[24]
+	mi := &file_auth_auth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +2212,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[24]
+	mi := &file_auth_auth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +2225,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{24}
+	return file_auth_auth_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -1409,7 +2246,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_auth_auth_proto_msgTypes[25]
+	mi := &file_auth_auth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +2258,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[25]
+	mi := &file_auth_auth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +2271,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{25}
+	return file_auth_auth_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Key) GetId() string {
@@ -1463,7 +2300,7 @@ type ComponentTokenRequest struct {
 
 func (x *ComponentTokenRequest) Reset() {
 	*x = ComponentTokenRequest{}
-	mi := &file_auth_auth_proto_msgTypes[26]
+	mi := &file_auth_auth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +2312,7 @@ func (x *ComponentTokenRequest) String() string {
 func (*ComponentTokenRequest) ProtoMessage() {}
 
 func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[26]
+	mi := &file_auth_auth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +2325,7 @@ func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentTokenRequest.ProtoReflect.Descriptor instead.
 func (*ComponentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{26}
+	return file_auth_auth_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ComponentTokenRequest) GetName() string {
@@ -1521,7 +2358,7 @@ type CreateOwnerRequest struct {
 
 func (x *CreateOwnerRequest) Reset() {
 	*x = CreateOwnerRequest{}
-	mi := &file_auth_auth_proto_msgTypes[27]
+	mi := &file_auth_auth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +2370,7 @@ func (x *CreateOwnerRequest) String() string {
 func (*CreateOwnerRequest) ProtoMessage() {}
 
 func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[27]
+	mi := &file_auth_auth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +2383,7 @@ func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerRequest.ProtoReflect.Descriptor instead.
 func (*CreateOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{27}
+	return file_auth_auth_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CreateOwnerRequest) GetNamespace() string {
@@ -1585,7 +2422,7 @@ type CreateOwnerResponse struct {
 
 func (x *CreateOwnerResponse) Reset() {
 	*x = CreateOwnerResponse{}
-	mi := &file_auth_auth_proto_msgTypes[28]
+	mi := &file_auth_auth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +2434,7 @@ func (x *CreateOwnerResponse) String() string {
 func (*CreateOwnerResponse) ProtoMessage() {}
 
 func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[28]
+	mi := &file_auth_auth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +2447,7 @@ func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerResponse.ProtoReflect.Descriptor instead.
 func (*CreateOwnerResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{28}
+	return file_auth_auth_proto_rawDescGZIP(), []int{44}
 }
 
 type WatchRequest struct {
@@ -1621,7 +2458,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[29]
+	mi := &file_auth_auth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +2470,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[29]
+	mi := &file_auth_auth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +2483,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{29}
+	return file_auth_auth_proto_rawDescGZIP(), []int{45}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -1666,7 +2503,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[30]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +2515,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[30]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +2528,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{30}
+	return file_auth_auth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -1734,7 +2571,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[31]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +2583,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[31]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2596,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{31}
+	return file_auth_auth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -1776,8 +2613,10 @@ func (x *RuleSet) GetRules() []*Rule {
 	return nil
 }
 
-// Revocation refuses the tokens of an account that come from before a change of
-// its secret, or its deletion.
+// Revocation refuses access tokens. With an account it is about those that come
+// from before a change of its secret, or its deletion; with a session about
+// those that descend from it; with neither about those of accounts of type
+// "service" that are gone, which stands for many of the first kind.
 type Revocation struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -1787,14 +2626,21 @@ type Revocation struct {
 	// continues after the one that was deleted.
 	Epoch int64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Unix seconds; by then the last of those tokens has expired.
-	Expires       int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	Expires int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	// A login or an API token: tokens whose claim "sid" it is are refused.
+	Session string `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`
+	// Without account and session: tokens of services are refused whose claim
+	// "epoch" is less than epoch and is not in here.
+	Living []int64 `protobuf:"varint,6,rep,packed,name=living,proto3" json:"living,omitempty"`
+	// With account: it was of type "service".
+	Service       bool `protobuf:"varint,7,opt,name=service,proto3" json:"service,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[32]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +2652,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[32]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2665,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{32}
+	return file_auth_auth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -1848,6 +2694,27 @@ func (x *Revocation) GetExpires() int64 {
 		return x.Expires
 	}
 	return 0
+}
+
+func (x *Revocation) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Revocation) GetLiving() []int64 {
+	if x != nil {
+		return x.Living
+	}
+	return nil
+}
+
+func (x *Revocation) GetService() bool {
+	if x != nil {
+		return x.Service
+	}
+	return false
 }
 
 var File_auth_auth_proto protoreflect.FileDescriptor
@@ -1903,7 +2770,54 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\ftoken_expiry\x18\x04 \x01(\x03R\vtokenExpiry\x12'\n" +
 	"\aoptions\x18\x05 \x01(\v2\r.auth.OptionsR\aoptions\"2\n" +
 	"\rTokenResponse\x12!\n" +
-	"\x05token\x18\x01 \x01(\v2\v.auth.TokenR\x05token\">\n" +
+	"\x05token\x18\x01 \x01(\v2\v.auth.TokenR\x05token\"4\n" +
+	"\rLogoutRequest\x12#\n" +
+	"\rrefresh_token\x18\x01 \x01(\tR\frefreshToken\"\x10\n" +
+	"\x0eLogoutResponse\"\xb1\x01\n" +
+	"\bApiToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06grants\x18\x04 \x03(\tR\x06grants\x12\x18\n" +
+	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x18\n" +
+	"\aexpires\x18\x06 \x01(\x03R\aexpires\x12\x1b\n" +
+	"\tlast_used\x18\a \x01(\x03R\blastUsed\"\x84\x01\n" +
+	"\x12CreateTokenRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06grants\x18\x02 \x03(\tR\x06grants\x12\x1d\n" +
+	"\n" +
+	"expires_in\x18\x03 \x01(\x03R\texpiresIn\x12#\n" +
+	"\rnever_expires\x18\x04 \x01(\bR\fneverExpires\"S\n" +
+	"\x13CreateTokenResponse\x12\x16\n" +
+	"\x06secret\x18\x01 \x01(\tR\x06secret\x12$\n" +
+	"\x05token\x18\x02 \x01(\v2\x0e.auth.ApiTokenR\x05token\"<\n" +
+	"\x11ListTokensRequest\x12'\n" +
+	"\aoptions\x18\x01 \x01(\v2\r.auth.OptionsR\aoptions\"<\n" +
+	"\x12ListTokensResponse\x12&\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x0e.auth.ApiTokenR\x06tokens\"M\n" +
+	"\x12RevokeTokenRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\"\x15\n" +
+	"\x13RevokeTokenResponse\"\x81\x01\n" +
+	"\aSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x18\n" +
+	"\arenewed\x18\x03 \x01(\x03R\arenewed\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\x12\x18\n" +
+	"\acurrent\x18\x05 \x01(\bR\acurrent\"\x15\n" +
+	"\x13ListSessionsRequest\"A\n" +
+	"\x14ListSessionsResponse\x12)\n" +
+	"\bsessions\x18\x01 \x03(\v2\r.auth.SessionR\bsessions\">\n" +
+	"\x14RevokeSessionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06others\x18\x02 \x01(\bR\x06others\"\x17\n" +
+	"\x15RevokeSessionResponse\"'\n" +
+	"\x0fExchangeRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"c\n" +
+	"\x10ExchangeResponse\x12!\n" +
+	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x12\n" +
+	"\x04keep\x18\x03 \x01(\x03R\x04keep\">\n" +
 	"\x13ListAccountsRequest\x12'\n" +
 	"\aoptions\x18\x01 \x01(\v2\r.auth.OptionsR\aoptions\"A\n" +
 	"\x14ListAccountsResponse\x12)\n" +
@@ -1966,22 +2880,33 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\aRuleSet\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12 \n" +
 	"\x05rules\x18\x02 \x03(\v2\n" +
-	".auth.RuleR\x05rules\"t\n" +
+	".auth.RuleR\x05rules\"\xc0\x01\n" +
 	"\n" +
 	"Revocation\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x18\n" +
-	"\aexpires\x18\x04 \x01(\x03R\aexpires*.\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\x12\x18\n" +
+	"\asession\x18\x05 \x01(\tR\asession\x12\x16\n" +
+	"\x06living\x18\x06 \x03(\x03R\x06living\x12\x18\n" +
+	"\aservice\x18\a \x01(\bR\aservice*.\n" +
 	"\x06Access\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aGRANTED\x10\x01\x12\n" +
 	"\n" +
-	"\x06DENIED\x10\x022\xab\x01\n" +
+	"\x06DENIED\x10\x022\xe0\x01\n" +
 	"\x04Auth\x129\n" +
 	"\bGenerate\x12\x15.auth.GenerateRequest\x1a\x16.auth.GenerateResponse\x126\n" +
 	"\aInspect\x12\x14.auth.InspectRequest\x1a\x15.auth.InspectResponse\x120\n" +
-	"\x05Token\x12\x12.auth.TokenRequest\x1a\x13.auth.TokenResponse2\xd3\x01\n" +
+	"\x05Token\x12\x12.auth.TokenRequest\x1a\x13.auth.TokenResponse\x123\n" +
+	"\x06Logout\x12\x13.auth.LogoutRequest\x1a\x14.auth.LogoutResponse2\xc1\x01\n" +
+	"\x06Tokens\x12=\n" +
+	"\x06Create\x12\x18.auth.CreateTokenRequest\x1a\x19.auth.CreateTokenResponse\x129\n" +
+	"\x04List\x12\x17.auth.ListTokensRequest\x1a\x18.auth.ListTokensResponse\x12=\n" +
+	"\x06Revoke\x12\x18.auth.RevokeTokenRequest\x1a\x19.auth.RevokeTokenResponse2\x8c\x01\n" +
+	"\bSessions\x12=\n" +
+	"\x04List\x12\x19.auth.ListSessionsRequest\x1a\x1a.auth.ListSessionsResponse\x12A\n" +
+	"\x06Revoke\x12\x1a.auth.RevokeSessionRequest\x1a\x1b.auth.RevokeSessionResponse2\xd3\x01\n" +
 	"\bAccounts\x12=\n" +
 	"\x04List\x12\x19.auth.ListAccountsRequest\x1a\x1a.auth.ListAccountsResponse\x12A\n" +
 	"\x06Delete\x12\x1a.auth.DeleteAccountRequest\x1a\x1b.auth.DeleteAccountResponse\x12E\n" +
@@ -1991,11 +2916,12 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x06Delete\x12\x13.auth.DeleteRequest\x1a\x14.auth.DeleteResponse\x12-\n" +
 	"\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse2=\n" +
 	"\x04Keys\x125\n" +
-	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse2\xb8\x01\n" +
+	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse2\xf3\x01\n" +
 	"\n" +
 	"Components\x129\n" +
 	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12B\n" +
-	"\vCreateOwner\x12\x18.auth.CreateOwnerRequest\x1a\x19.auth.CreateOwnerResponse\x12+\n" +
+	"\vCreateOwner\x12\x18.auth.CreateOwnerRequest\x1a\x19.auth.CreateOwnerResponse\x129\n" +
+	"\bExchange\x12\x15.auth.ExchangeRequest\x1a\x16.auth.ExchangeResponse\x12+\n" +
 	"\x05Watch\x12\x12.auth.WatchRequest\x1a\f.auth.Change0\x01B-Z+github.com/micro/platform/proto/auth;authpbb\x06proto3"
 
 var (
@@ -2011,7 +2937,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -2024,87 +2950,122 @@ var file_auth_auth_proto_goTypes = []any{
 	(*InspectResponse)(nil),       // 8: auth.InspectResponse
 	(*TokenRequest)(nil),          // 9: auth.TokenRequest
 	(*TokenResponse)(nil),         // 10: auth.TokenResponse
-	(*ListAccountsRequest)(nil),   // 11: auth.ListAccountsRequest
-	(*ListAccountsResponse)(nil),  // 12: auth.ListAccountsResponse
-	(*DeleteAccountRequest)(nil),  // 13: auth.DeleteAccountRequest
-	(*ChangeSecretRequest)(nil),   // 14: auth.ChangeSecretRequest
-	(*Rule)(nil),                  // 15: auth.Rule
-	(*CreateRequest)(nil),         // 16: auth.CreateRequest
-	(*DeleteRequest)(nil),         // 17: auth.DeleteRequest
-	(*ListRequest)(nil),           // 18: auth.ListRequest
-	(*ListResponse)(nil),          // 19: auth.ListResponse
-	(*DeleteAccountResponse)(nil), // 20: auth.DeleteAccountResponse
-	(*ChangeSecretResponse)(nil),  // 21: auth.ChangeSecretResponse
-	(*CreateResponse)(nil),        // 22: auth.CreateResponse
-	(*DeleteResponse)(nil),        // 23: auth.DeleteResponse
-	(*ListKeysRequest)(nil),       // 24: auth.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 25: auth.ListKeysResponse
-	(*Key)(nil),                   // 26: auth.Key
-	(*ComponentTokenRequest)(nil), // 27: auth.ComponentTokenRequest
-	(*CreateOwnerRequest)(nil),    // 28: auth.CreateOwnerRequest
-	(*CreateOwnerResponse)(nil),   // 29: auth.CreateOwnerResponse
-	(*WatchRequest)(nil),          // 30: auth.WatchRequest
-	(*Change)(nil),                // 31: auth.Change
-	(*RuleSet)(nil),               // 32: auth.RuleSet
-	(*Revocation)(nil),            // 33: auth.Revocation
-	nil,                           // 34: auth.Account.MetadataEntry
-	nil,                           // 35: auth.GenerateRequest.MetadataEntry
+	(*LogoutRequest)(nil),         // 11: auth.LogoutRequest
+	(*LogoutResponse)(nil),        // 12: auth.LogoutResponse
+	(*ApiToken)(nil),              // 13: auth.ApiToken
+	(*CreateTokenRequest)(nil),    // 14: auth.CreateTokenRequest
+	(*CreateTokenResponse)(nil),   // 15: auth.CreateTokenResponse
+	(*ListTokensRequest)(nil),     // 16: auth.ListTokensRequest
+	(*ListTokensResponse)(nil),    // 17: auth.ListTokensResponse
+	(*RevokeTokenRequest)(nil),    // 18: auth.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),   // 19: auth.RevokeTokenResponse
+	(*Session)(nil),               // 20: auth.Session
+	(*ListSessionsRequest)(nil),   // 21: auth.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 22: auth.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),  // 23: auth.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil), // 24: auth.RevokeSessionResponse
+	(*ExchangeRequest)(nil),       // 25: auth.ExchangeRequest
+	(*ExchangeResponse)(nil),      // 26: auth.ExchangeResponse
+	(*ListAccountsRequest)(nil),   // 27: auth.ListAccountsRequest
+	(*ListAccountsResponse)(nil),  // 28: auth.ListAccountsResponse
+	(*DeleteAccountRequest)(nil),  // 29: auth.DeleteAccountRequest
+	(*ChangeSecretRequest)(nil),   // 30: auth.ChangeSecretRequest
+	(*Rule)(nil),                  // 31: auth.Rule
+	(*CreateRequest)(nil),         // 32: auth.CreateRequest
+	(*DeleteRequest)(nil),         // 33: auth.DeleteRequest
+	(*ListRequest)(nil),           // 34: auth.ListRequest
+	(*ListResponse)(nil),          // 35: auth.ListResponse
+	(*DeleteAccountResponse)(nil), // 36: auth.DeleteAccountResponse
+	(*ChangeSecretResponse)(nil),  // 37: auth.ChangeSecretResponse
+	(*CreateResponse)(nil),        // 38: auth.CreateResponse
+	(*DeleteResponse)(nil),        // 39: auth.DeleteResponse
+	(*ListKeysRequest)(nil),       // 40: auth.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 41: auth.ListKeysResponse
+	(*Key)(nil),                   // 42: auth.Key
+	(*ComponentTokenRequest)(nil), // 43: auth.ComponentTokenRequest
+	(*CreateOwnerRequest)(nil),    // 44: auth.CreateOwnerRequest
+	(*CreateOwnerResponse)(nil),   // 45: auth.CreateOwnerResponse
+	(*WatchRequest)(nil),          // 46: auth.WatchRequest
+	(*Change)(nil),                // 47: auth.Change
+	(*RuleSet)(nil),               // 48: auth.RuleSet
+	(*Revocation)(nil),            // 49: auth.Revocation
+	nil,                           // 50: auth.Account.MetadataEntry
+	nil,                           // 51: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	34, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	35, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	50, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	51, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
 	2,  // 5: auth.InspectResponse.account:type_name -> auth.Account
 	1,  // 6: auth.TokenRequest.options:type_name -> auth.Options
 	3,  // 7: auth.TokenResponse.token:type_name -> auth.Token
-	1,  // 8: auth.ListAccountsRequest.options:type_name -> auth.Options
-	2,  // 9: auth.ListAccountsResponse.accounts:type_name -> auth.Account
-	1,  // 10: auth.DeleteAccountRequest.options:type_name -> auth.Options
-	1,  // 11: auth.ChangeSecretRequest.options:type_name -> auth.Options
-	4,  // 12: auth.Rule.resource:type_name -> auth.Resource
-	0,  // 13: auth.Rule.access:type_name -> auth.Access
-	15, // 14: auth.CreateRequest.rule:type_name -> auth.Rule
-	1,  // 15: auth.CreateRequest.options:type_name -> auth.Options
-	1,  // 16: auth.DeleteRequest.options:type_name -> auth.Options
-	1,  // 17: auth.ListRequest.options:type_name -> auth.Options
-	15, // 18: auth.ListResponse.rules:type_name -> auth.Rule
-	26, // 19: auth.ListKeysResponse.keys:type_name -> auth.Key
-	32, // 20: auth.Change.rules:type_name -> auth.RuleSet
-	33, // 21: auth.Change.revocation:type_name -> auth.Revocation
-	15, // 22: auth.RuleSet.rules:type_name -> auth.Rule
-	5,  // 23: auth.Auth.Generate:input_type -> auth.GenerateRequest
-	7,  // 24: auth.Auth.Inspect:input_type -> auth.InspectRequest
-	9,  // 25: auth.Auth.Token:input_type -> auth.TokenRequest
-	11, // 26: auth.Accounts.List:input_type -> auth.ListAccountsRequest
-	13, // 27: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
-	14, // 28: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
-	16, // 29: auth.Rules.Create:input_type -> auth.CreateRequest
-	17, // 30: auth.Rules.Delete:input_type -> auth.DeleteRequest
-	18, // 31: auth.Rules.List:input_type -> auth.ListRequest
-	24, // 32: auth.Keys.List:input_type -> auth.ListKeysRequest
-	27, // 33: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	28, // 34: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
-	30, // 35: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 36: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 37: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 38: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 39: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	20, // 40: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	21, // 41: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	22, // 42: auth.Rules.Create:output_type -> auth.CreateResponse
-	23, // 43: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	19, // 44: auth.Rules.List:output_type -> auth.ListResponse
-	25, // 45: auth.Keys.List:output_type -> auth.ListKeysResponse
-	10, // 46: auth.Components.Token:output_type -> auth.TokenResponse
-	29, // 47: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	31, // 48: auth.Components.Watch:output_type -> auth.Change
-	36, // [36:49] is the sub-list for method output_type
-	23, // [23:36] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	13, // 8: auth.CreateTokenResponse.token:type_name -> auth.ApiToken
+	1,  // 9: auth.ListTokensRequest.options:type_name -> auth.Options
+	13, // 10: auth.ListTokensResponse.tokens:type_name -> auth.ApiToken
+	1,  // 11: auth.RevokeTokenRequest.options:type_name -> auth.Options
+	20, // 12: auth.ListSessionsResponse.sessions:type_name -> auth.Session
+	1,  // 13: auth.ListAccountsRequest.options:type_name -> auth.Options
+	2,  // 14: auth.ListAccountsResponse.accounts:type_name -> auth.Account
+	1,  // 15: auth.DeleteAccountRequest.options:type_name -> auth.Options
+	1,  // 16: auth.ChangeSecretRequest.options:type_name -> auth.Options
+	4,  // 17: auth.Rule.resource:type_name -> auth.Resource
+	0,  // 18: auth.Rule.access:type_name -> auth.Access
+	31, // 19: auth.CreateRequest.rule:type_name -> auth.Rule
+	1,  // 20: auth.CreateRequest.options:type_name -> auth.Options
+	1,  // 21: auth.DeleteRequest.options:type_name -> auth.Options
+	1,  // 22: auth.ListRequest.options:type_name -> auth.Options
+	31, // 23: auth.ListResponse.rules:type_name -> auth.Rule
+	42, // 24: auth.ListKeysResponse.keys:type_name -> auth.Key
+	48, // 25: auth.Change.rules:type_name -> auth.RuleSet
+	49, // 26: auth.Change.revocation:type_name -> auth.Revocation
+	31, // 27: auth.RuleSet.rules:type_name -> auth.Rule
+	5,  // 28: auth.Auth.Generate:input_type -> auth.GenerateRequest
+	7,  // 29: auth.Auth.Inspect:input_type -> auth.InspectRequest
+	9,  // 30: auth.Auth.Token:input_type -> auth.TokenRequest
+	11, // 31: auth.Auth.Logout:input_type -> auth.LogoutRequest
+	14, // 32: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
+	16, // 33: auth.Tokens.List:input_type -> auth.ListTokensRequest
+	18, // 34: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
+	21, // 35: auth.Sessions.List:input_type -> auth.ListSessionsRequest
+	23, // 36: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
+	27, // 37: auth.Accounts.List:input_type -> auth.ListAccountsRequest
+	29, // 38: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
+	30, // 39: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
+	32, // 40: auth.Rules.Create:input_type -> auth.CreateRequest
+	33, // 41: auth.Rules.Delete:input_type -> auth.DeleteRequest
+	34, // 42: auth.Rules.List:input_type -> auth.ListRequest
+	40, // 43: auth.Keys.List:input_type -> auth.ListKeysRequest
+	43, // 44: auth.Components.Token:input_type -> auth.ComponentTokenRequest
+	44, // 45: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	25, // 46: auth.Components.Exchange:input_type -> auth.ExchangeRequest
+	46, // 47: auth.Components.Watch:input_type -> auth.WatchRequest
+	6,  // 48: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 49: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 50: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 51: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15, // 52: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17, // 53: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19, // 54: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	22, // 55: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	24, // 56: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	28, // 57: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	36, // 58: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	37, // 59: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	38, // 60: auth.Rules.Create:output_type -> auth.CreateResponse
+	39, // 61: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	35, // 62: auth.Rules.List:output_type -> auth.ListResponse
+	41, // 63: auth.Keys.List:output_type -> auth.ListKeysResponse
+	10, // 64: auth.Components.Token:output_type -> auth.TokenResponse
+	45, // 65: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	26, // 66: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	47, // 67: auth.Components.Watch:output_type -> auth.Change
+	48, // [48:68] is the sub-list for method output_type
+	28, // [28:48] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_auth_auth_proto_init() }
@@ -2118,9 +3079,9 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   35,
+			NumMessages:   51,
 			NumExtensions: 0,
-			NumServices:   5,
+			NumServices:   7,
 		},
 		GoTypes:           file_auth_auth_proto_goTypes,
 		DependencyIndexes: file_auth_auth_proto_depIdxs,

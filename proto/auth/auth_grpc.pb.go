@@ -25,6 +25,7 @@ const (
 	Auth_Generate_FullMethodName = "/auth.Auth/Generate"
 	Auth_Inspect_FullMethodName  = "/auth.Auth/Inspect"
 	Auth_Token_FullMethodName    = "/auth.Auth/Token"
+	Auth_Logout_FullMethodName   = "/auth.Auth/Logout"
 )
 
 // AuthClient is the client API for Auth service.
@@ -41,6 +42,10 @@ type AuthClient interface {
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
 	// Token exchanges an id and secret, or a refresh token, for an access token.
 	Token(ctx context.Context, in *TokenRequest, opts ...grpc.CallOption) (*TokenResponse, error)
+	// Logout ends the login that a refresh token belongs to: no more can be
+	// renewed with it, and its access tokens are refused at once. Whoever has the
+	// token may.
+	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
 }
 
 type authClient struct {
@@ -81,6 +86,16 @@ func (c *authClient) Token(ctx context.Context, in *TokenRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *authClient) Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LogoutResponse)
+	err := c.cc.Invoke(ctx, Auth_Logout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuthServer is the server API for Auth service.
 // All implementations must embed UnimplementedAuthServer
 // for forward compatibility.
@@ -95,6 +110,10 @@ type AuthServer interface {
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
 	// Token exchanges an id and secret, or a refresh token, for an access token.
 	Token(context.Context, *TokenRequest) (*TokenResponse, error)
+	// Logout ends the login that a refresh token belongs to: no more can be
+	// renewed with it, and its access tokens are refused at once. Whoever has the
+	// token may.
+	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
 	mustEmbedUnimplementedAuthServer()
 }
 
@@ -113,6 +132,9 @@ func (UnimplementedAuthServer) Inspect(context.Context, *InspectRequest) (*Inspe
 }
 func (UnimplementedAuthServer) Token(context.Context, *TokenRequest) (*TokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Token not implemented")
+}
+func (UnimplementedAuthServer) Logout(context.Context, *LogoutRequest) (*LogoutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Logout not implemented")
 }
 func (UnimplementedAuthServer) mustEmbedUnimplementedAuthServer() {}
 func (UnimplementedAuthServer) testEmbeddedByValue()              {}
@@ -189,6 +211,24 @@ func _Auth_Token_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Auth_Logout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LogoutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).Logout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_Logout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).Logout(ctx, req.(*LogoutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Auth_ServiceDesc is the grpc.ServiceDesc for Auth service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -207,6 +247,358 @@ var Auth_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Token",
 			Handler:    _Auth_Token_Handler,
+		},
+		{
+			MethodName: "Logout",
+			Handler:    _Auth_Logout_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
+	Tokens_Create_FullMethodName = "/auth.Tokens/Create"
+	Tokens_List_FullMethodName   = "/auth.Tokens/List"
+	Tokens_Revoke_FullMethodName = "/auth.Tokens/Revoke"
+)
+
+// TokensClient is the client API for Tokens service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Tokens manages API tokens, which programs use in the place of a person's
+// login. A token acts as the account that made it, within what it was granted.
+// With an API token nobody makes another.
+type TokensClient interface {
+	// Create makes a token of the caller's own account and answers it, the only
+	// time it is shown. Callers are accounts of a namespace.
+	Create(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
+	// List answers the caller's own tokens, for admins those of the whole
+	// namespace, by account and name. Tokens themselves are not answered.
+	List(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error)
+	// Revoke ends a token within a second at every edge. Callers may end their
+	// own, admins those of their namespace.
+	Revoke(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
+}
+
+type tokensClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewTokensClient(cc grpc.ClientConnInterface) TokensClient {
+	return &tokensClient{cc}
+}
+
+func (c *tokensClient) Create(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateTokenResponse)
+	err := c.cc.Invoke(ctx, Tokens_Create_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokensClient) List(ctx context.Context, in *ListTokensRequest, opts ...grpc.CallOption) (*ListTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTokensResponse)
+	err := c.cc.Invoke(ctx, Tokens_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tokensClient) Revoke(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeTokenResponse)
+	err := c.cc.Invoke(ctx, Tokens_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// TokensServer is the server API for Tokens service.
+// All implementations must embed UnimplementedTokensServer
+// for forward compatibility.
+//
+// Tokens manages API tokens, which programs use in the place of a person's
+// login. A token acts as the account that made it, within what it was granted.
+// With an API token nobody makes another.
+type TokensServer interface {
+	// Create makes a token of the caller's own account and answers it, the only
+	// time it is shown. Callers are accounts of a namespace.
+	Create(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
+	// List answers the caller's own tokens, for admins those of the whole
+	// namespace, by account and name. Tokens themselves are not answered.
+	List(context.Context, *ListTokensRequest) (*ListTokensResponse, error)
+	// Revoke ends a token within a second at every edge. Callers may end their
+	// own, admins those of their namespace.
+	Revoke(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
+	mustEmbedUnimplementedTokensServer()
+}
+
+// UnimplementedTokensServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedTokensServer struct{}
+
+func (UnimplementedTokensServer) Create(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Create not implemented")
+}
+func (UnimplementedTokensServer) List(context.Context, *ListTokensRequest) (*ListTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedTokensServer) Revoke(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
+}
+func (UnimplementedTokensServer) mustEmbedUnimplementedTokensServer() {}
+func (UnimplementedTokensServer) testEmbeddedByValue()                {}
+
+// UnsafeTokensServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to TokensServer will
+// result in compilation errors.
+type UnsafeTokensServer interface {
+	mustEmbedUnimplementedTokensServer()
+}
+
+func RegisterTokensServer(s grpc.ServiceRegistrar, srv TokensServer) {
+	// If the following call panics, it indicates UnimplementedTokensServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Tokens_ServiceDesc, srv)
+}
+
+func _Tokens_Create_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokensServer).Create(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Tokens_Create_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokensServer).Create(ctx, req.(*CreateTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Tokens_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokensServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Tokens_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokensServer).List(ctx, req.(*ListTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Tokens_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TokensServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Tokens_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TokensServer).Revoke(ctx, req.(*RevokeTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Tokens_ServiceDesc is the grpc.ServiceDesc for Tokens service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Tokens_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Tokens",
+	HandlerType: (*TokensServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Create",
+			Handler:    _Tokens_Create_Handler,
+		},
+		{
+			MethodName: "List",
+			Handler:    _Tokens_List_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _Tokens_Revoke_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
+	Sessions_List_FullMethodName   = "/auth.Sessions/List"
+	Sessions_Revoke_FullMethodName = "/auth.Sessions/Revoke"
+)
+
+// SessionsClient is the client API for Sessions service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Sessions manages the logins of one account.
+type SessionsClient interface {
+	// List answers the logins of the caller's own account, the latest first.
+	List(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
+	// Revoke ends a login of the caller's own account, or all of them but the one
+	// that calls. Its access tokens are refused within a second.
+	Revoke(ctx context.Context, in *RevokeSessionRequest, opts ...grpc.CallOption) (*RevokeSessionResponse, error)
+}
+
+type sessionsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSessionsClient(cc grpc.ClientConnInterface) SessionsClient {
+	return &sessionsClient{cc}
+}
+
+func (c *sessionsClient) List(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSessionsResponse)
+	err := c.cc.Invoke(ctx, Sessions_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionsClient) Revoke(ctx context.Context, in *RevokeSessionRequest, opts ...grpc.CallOption) (*RevokeSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeSessionResponse)
+	err := c.cc.Invoke(ctx, Sessions_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SessionsServer is the server API for Sessions service.
+// All implementations must embed UnimplementedSessionsServer
+// for forward compatibility.
+//
+// Sessions manages the logins of one account.
+type SessionsServer interface {
+	// List answers the logins of the caller's own account, the latest first.
+	List(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
+	// Revoke ends a login of the caller's own account, or all of them but the one
+	// that calls. Its access tokens are refused within a second.
+	Revoke(context.Context, *RevokeSessionRequest) (*RevokeSessionResponse, error)
+	mustEmbedUnimplementedSessionsServer()
+}
+
+// UnimplementedSessionsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSessionsServer struct{}
+
+func (UnimplementedSessionsServer) List(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedSessionsServer) Revoke(context.Context, *RevokeSessionRequest) (*RevokeSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
+}
+func (UnimplementedSessionsServer) mustEmbedUnimplementedSessionsServer() {}
+func (UnimplementedSessionsServer) testEmbeddedByValue()                  {}
+
+// UnsafeSessionsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SessionsServer will
+// result in compilation errors.
+type UnsafeSessionsServer interface {
+	mustEmbedUnimplementedSessionsServer()
+}
+
+func RegisterSessionsServer(s grpc.ServiceRegistrar, srv SessionsServer) {
+	// If the following call panics, it indicates UnimplementedSessionsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Sessions_ServiceDesc, srv)
+}
+
+func _Sessions_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionsServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sessions_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionsServer).List(ctx, req.(*ListSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sessions_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionsServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sessions_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionsServer).Revoke(ctx, req.(*RevokeSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Sessions_ServiceDesc is the grpc.ServiceDesc for Sessions service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Sessions_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Sessions",
+	HandlerType: (*SessionsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Sessions_List_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _Sessions_Revoke_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
@@ -702,6 +1094,7 @@ var Keys_ServiceDesc = grpc.ServiceDesc{
 const (
 	Components_Token_FullMethodName       = "/auth.Components/Token"
 	Components_CreateOwner_FullMethodName = "/auth.Components/CreateOwner"
+	Components_Exchange_FullMethodName    = "/auth.Components/Exchange"
 	Components_Watch_FullMethodName       = "/auth.Components/Watch"
 )
 
@@ -718,6 +1111,10 @@ type ComponentsClient interface {
 	// was hashed already. Asked again for the same namespace and id it changes
 	// nothing; an id that owns another namespace is AlreadyExists.
 	CreateOwner(ctx context.Context, in *CreateOwnerRequest, opts ...grpc.CallOption) (*CreateOwnerResponse, error)
+	// Exchange answers the access token that stands for an API token for a few
+	// minutes, and notes that it was used. One that is unknown, revoked or expired
+	// is Unauthenticated, in words for its holder.
+	Exchange(ctx context.Context, in *ExchangeRequest, opts ...grpc.CallOption) (*ExchangeResponse, error)
 	// Watch streams what an edge must know to admit calls: first a snapshot,
 	// closed by a change with ready set, then each change as it is committed.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Change], error)
@@ -745,6 +1142,16 @@ func (c *componentsClient) CreateOwner(ctx context.Context, in *CreateOwnerReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateOwnerResponse)
 	err := c.cc.Invoke(ctx, Components_CreateOwner_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *componentsClient) Exchange(ctx context.Context, in *ExchangeRequest, opts ...grpc.CallOption) (*ExchangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExchangeResponse)
+	err := c.cc.Invoke(ctx, Components_Exchange_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -783,6 +1190,10 @@ type ComponentsServer interface {
 	// was hashed already. Asked again for the same namespace and id it changes
 	// nothing; an id that owns another namespace is AlreadyExists.
 	CreateOwner(context.Context, *CreateOwnerRequest) (*CreateOwnerResponse, error)
+	// Exchange answers the access token that stands for an API token for a few
+	// minutes, and notes that it was used. One that is unknown, revoked or expired
+	// is Unauthenticated, in words for its holder.
+	Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error)
 	// Watch streams what an edge must know to admit calls: first a snapshot,
 	// closed by a change with ready set, then each change as it is committed.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error
@@ -801,6 +1212,9 @@ func (UnimplementedComponentsServer) Token(context.Context, *ComponentTokenReque
 }
 func (UnimplementedComponentsServer) CreateOwner(context.Context, *CreateOwnerRequest) (*CreateOwnerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOwner not implemented")
+}
+func (UnimplementedComponentsServer) Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Exchange not implemented")
 }
 func (UnimplementedComponentsServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -862,6 +1276,24 @@ func _Components_CreateOwner_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_Exchange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExchangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Exchange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Exchange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Exchange(ctx, req.(*ExchangeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Components_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -887,6 +1319,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateOwner",
 			Handler:    _Components_CreateOwner_Handler,
+		},
+		{
+			MethodName: "Exchange",
+			Handler:    _Components_Exchange_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

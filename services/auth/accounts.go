@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"slices"
 	"strconv"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -51,7 +50,10 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	if err != nil {
 		return nil, err
 	}
-	caller, _ := identity.From(ctx)
+	caller, err := identity.RequireLogin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	a := s.wanted(namespace, req)
 	if err := checkAccount(a); err != nil {
 		return nil, err
@@ -135,7 +137,7 @@ type accounts struct {
 
 // maxListed bounds an answer of List, which has no pages on the wire, and with
 // it the accounts of a namespace.
-const maxListed = 3000
+const maxListed = 15_000
 
 // List implements the RPC.
 func (s accounts) List(ctx context.Context, req *authpb.ListAccountsRequest) (*authpb.ListAccountsResponse, error) {
@@ -174,7 +176,7 @@ func (s accounts) Delete(ctx context.Context, req *authpb.DeleteAccountRequest) 
 	if a.Owner && !caller.Operator() && !caller.IsComponent() {
 		return nil, errors.New(codes.PermissionDenied, "account %q owns the namespace and cannot be deleted", a.ID)
 	}
-	if err := s.db.deleteAccount(ctx, namespace, a.ID, s.longest(a)); err != nil {
+	if err := s.db.deleteAccount(ctx, a, s.lives()); err != nil {
 		return nil, existing(err)
 	}
 	return &authpb.DeleteAccountResponse{}, nil
@@ -192,6 +194,9 @@ func (s accounts) ChangeSecret(ctx context.Context, req *authpb.ChangeSecretRequ
 	if err != nil {
 		return nil, err
 	}
+	if _, err := identity.RequireLogin(ctx); err != nil {
+		return nil, err
+	}
 	if err := checkSecret(req.GetNewSecret()); err != nil {
 		return nil, err
 	}
@@ -206,7 +211,7 @@ func (s accounts) ChangeSecret(ctx context.Context, req *authpb.ChangeSecretRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := s.db.changeSecret(ctx, a, hash, s.longest(a)); err != nil {
+	if err := s.db.changeSecret(ctx, a, hash, s.lives()); err != nil {
 		return nil, existing(err)
 	}
 	return &authpb.ChangeSecretResponse{}, nil
@@ -234,13 +239,4 @@ func existing(err error) error {
 		return errors.New(codes.InvalidArgument, "Account not found with this ID")
 	}
 	return err
-}
-
-// longest is the longest that a token of an account issued now can live, with a
-// minute for clocks that differ.
-func (s *Service) longest(a account) time.Duration {
-	if a.Type == identity.Service {
-		return s.opts.ServiceToken + time.Minute
-	}
-	return s.opts.UserToken + time.Minute
 }

@@ -169,7 +169,7 @@ func TestAccountsAreBounded(t *testing.T) {
 	t.Parallel()
 	p := setup(t)
 	p.exec(t, `INSERT INTO auth.accounts (namespace, id, type, name, secret)
-		SELECT namespace, 'filler' || n, 'user', 'filler' || n, '' FROM auth.accounts, generate_series(1, 999) n WHERE owner`)
+		SELECT namespace, 'filler' || n, 'user', 'filler' || n, '' FROM auth.accounts, generate_series(1, 9999) n WHERE owner`)
 	if _, err := p.auth.Generate(p.asOwner(t), &authpb.GenerateRequest{Id: "one too many"}); errors.Code(err) != codes.ResourceExhausted {
 		t.Errorf("Generate = %v, want ResourceExhausted", err)
 	}

@@ -27,8 +27,7 @@ type changes struct {
 
 	mu       sync.Mutex
 	rules    map[string]*authpb.RuleSet
-	revoked  map[[2]string]*authpb.Revocation
-	checks   *identity.Revocations // the same, for this process
+	revoked  *identity.Revocations
 	watchers map[*watcher]struct{}
 }
 
@@ -49,7 +48,7 @@ const (
 
 func newChanges(d db, keysChanged func(context.Context) error, log *slog.Logger, publicPlatform bool) *changes {
 	return &changes{db: d, keysChanged: keysChanged, log: log, publicPlatform: publicPlatform,
-		loaded: make(chan struct{}), checks: identity.NewRevocations(), watchers: map[*watcher]struct{}{}}
+		loaded: make(chan struct{}), revoked: identity.NewRevocations(), watchers: map[*watcher]struct{}{}}
 }
 
 // notice is the payload of a notification. One of the fields is set.
@@ -61,9 +60,16 @@ type notice struct {
 
 type revocationNotice struct {
 	Namespace string `json:"namespace"`
-	Account   string `json:"account"`
-	Epoch     int64  `json:"epoch"`
+	Account   string `json:"account,omitempty"`
+	Session   string `json:"session,omitempty"`
+	Epoch     int64  `json:"epoch,omitempty"`
 	Expires   int64  `json:"expires"`
+	Service   bool   `json:"service,omitempty"`
+}
+
+func (n revocationNotice) proto() *authpb.Revocation {
+	return &authpb.Revocation{Namespace: n.Namespace, Account: n.Account, Session: n.Session,
+		Epoch: n.Epoch, Expires: n.Expires, Service: n.Service}
 }
 
 // run follows the database until ctx ends, through losses of the connection.
@@ -148,9 +154,9 @@ func (c *changes) load(ctx context.Context) error {
 	if c.rules[identity.Platform] == nil {
 		c.rules[identity.Platform] = c.ruleSet(identity.Platform, nil)
 	}
-	c.revoked = map[[2]string]*authpb.Revocation{}
+	c.revoked = identity.NewRevocations()
 	for _, r := range revocations {
-		c.revoke(r)
+		c.revoked.Add(r)
 	}
 	for w := range c.watchers {
 		c.drop(w)
@@ -192,9 +198,8 @@ func (c *changes) apply(ctx context.Context, payload string) error {
 			}
 		})
 	case n.Revocation != nil:
-		r := &authpb.Revocation{Namespace: n.Revocation.Namespace, Account: n.Revocation.Account,
-			Epoch: n.Revocation.Epoch, Expires: n.Revocation.Expires}
-		c.tell(&authpb.Change{Revocation: r}, func() { c.revoke(r) })
+		r := n.Revocation.proto()
+		c.tell(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
 	case n.Keys:
 		if err := c.keysChanged(ctx); err != nil {
 			return err
@@ -202,15 +207,6 @@ func (c *changes) apply(ctx context.Context, payload string) error {
 		c.tell(&authpb.Change{Keys: true}, func() {})
 	}
 	return nil
-}
-
-// revoke notes a revocation. The caller holds mu.
-func (c *changes) revoke(r *authpb.Revocation) {
-	c.checks.Add(r.GetNamespace(), r.GetAccount(), r.GetEpoch(), time.Unix(r.GetExpires(), 0))
-	key := [2]string{r.GetNamespace(), r.GetAccount()}
-	if r.GetEpoch() > c.revoked[key].GetEpoch() {
-		c.revoked[key] = r
-	}
 }
 
 // tell changes the state and tells the watchers, in one step, so that a new
@@ -237,11 +233,11 @@ func (c *changes) watch(ctx context.Context) ([]*authpb.Change, *watcher, error)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	snapshot := make([]*authpb.Change, 0, len(c.rules)+len(c.revoked))
+	snapshot := make([]*authpb.Change, 0, len(c.rules)+c.revoked.Len())
 	for _, set := range c.rules {
 		snapshot = append(snapshot, &authpb.Change{Rules: set})
 	}
-	for _, r := range c.revoked {
+	for _, r := range c.revoked.All() {
 		snapshot = append(snapshot, &authpb.Change{Revocation: r})
 	}
 	w := &watcher{queue: make(chan *authpb.Change, watchQueue), cut: make(chan struct{})}
@@ -268,7 +264,9 @@ func (c *changes) drop(w *watcher) {
 func (c *changes) isRevoked(ctx context.Context, caller identity.Caller) (bool, error) {
 	select {
 	case <-c.loaded:
-		return c.checks.Revoked(caller), nil
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.revoked.Revoked(caller), nil
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
@@ -276,12 +274,7 @@ func (c *changes) isRevoked(ctx context.Context, caller identity.Caller) (bool, 
 
 // prune forgets revocations of tokens that have all expired.
 func (c *changes) prune(now time.Time) {
-	c.checks.Prune(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for key, r := range c.revoked {
-		if r.GetExpires() < now.Unix() {
-			delete(c.revoked, key)
-		}
-	}
+	c.revoked.Prune(now)
 }

@@ -35,7 +35,8 @@ func (s components) Token(_ context.Context, req *authpb.ComponentTokenRequest) 
 		return nil, errors.New(codes.InvalidArgument, "a component has a name of 1 to %d bytes", maxScope)
 	}
 	a := account{Namespace: identity.Platform, ID: req.GetName(), Name: req.GetName(), Type: identity.Component, Scopes: []string{}}
-	return s.signer.issue(a, "", s.now(), componentToken)
+	now := s.now()
+	return s.signer.answer(access{account: a, issued: now, expires: now.Add(componentToken)}, "")
 }
 
 // CreateOwner implements the RPC.

@@ -300,10 +300,9 @@ func TestRevocationsExpire(t *testing.T) {
 		t.Errorf("left %v, %v", left, err)
 	}
 	c := newChanges(d, nil, nil, false)
-	c.revoked = map[[2]string]*authpb.Revocation{}
-	c.revoke(&authpb.Revocation{Namespace: "a", Account: "b", Epoch: 1, Expires: time.Now().Unix() - 1})
+	c.revoked.Add(&authpb.Revocation{Namespace: "a", Account: "b", Epoch: 1, Expires: time.Now().Unix() - 1})
 	c.prune(time.Now())
-	if len(c.revoked) != 0 || c.checks.Revoked(identity.Caller{Namespace: "a", ID: "b"}) {
+	if c.revoked.Len() != 0 || c.revoked.Revoked(identity.Caller{Namespace: "a", ID: "b"}) {
 		t.Error("an expired revocation is kept")
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
-	authpb "github.com/micro/platform/proto/auth"
 )
 
 // db is every SQL statement of the service; those on sessions are in
@@ -122,25 +121,24 @@ func (d db) listAccounts(ctx context.Context, namespace string, limit int) ([]ac
 	return list, nil
 }
 
-// deleteAccount removes an account and refuses its tokens, the last of which
-// expires after longest.
-func (d db) deleteAccount(ctx context.Context, namespace, id string, longest time.Duration) error {
+// deleteAccount removes an account and refuses its tokens.
+func (d db) deleteAccount(ctx context.Context, a account, l lives) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		const q = `DELETE FROM auth.accounts WHERE namespace = $1 AND id = $2`
-		tag, err := tx.Exec(ctx, q, namespace, id)
+		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID)
 		if err != nil {
 			return fmt.Errorf("delete account: %w", err)
 		}
 		if tag.RowsAffected() == 0 {
 			return errNoAccount
 		}
-		return revoke(ctx, tx, namespace, id, longest)
+		return revoke(ctx, tx, a, l)
 	})
 }
 
 // changeSecret replaces the secret that the account had when it was read: of
 // two changes at once one fails. Sessions of the old epoch are over.
-func (d db) changeSecret(ctx context.Context, a account, hash string, longest time.Duration) error {
+func (d db) changeSecret(ctx context.Context, a account, hash string, l lives) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		const q = `UPDATE auth.accounts SET secret = $3 WHERE namespace = $1 AND id = $2 AND epoch = $4`
 		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID, hash, a.Epoch)
@@ -154,23 +152,25 @@ func (d db) changeSecret(ctx context.Context, a account, hash string, longest ti
 		if _, err := tx.Exec(ctx, sessions, a.Namespace, a.ID); err != nil {
 			return fmt.Errorf("end sessions: %w", err)
 		}
-		return revoke(ctx, tx, a.Namespace, a.ID, longest)
+		return revoke(ctx, tx, a, l)
 	})
 }
 
 // revoke moves an account's epoch on and tells everybody.
-func revoke(ctx context.Context, tx pgx.Tx, namespace, id string, longest time.Duration) error {
+func revoke(ctx context.Context, tx pgx.Tx, a account, l lives) error {
 	const q = `
 		WITH epoch AS (SELECT nextval('auth.epochs') AS next),
 		moved AS (UPDATE auth.accounts SET epoch = epoch.next FROM epoch WHERE namespace = $1 AND id = $2)
-		INSERT INTO auth.revocations (namespace, account, epoch, expires_at)
-		SELECT $1, $2, next, now() + $3::interval FROM epoch
+		INSERT INTO auth.revocations (namespace, account, epoch, expires_at, service)
+		SELECT $1, $2, next, now() + $3::interval, $4 FROM epoch
 		ON CONFLICT (namespace, account) DO UPDATE
-		SET epoch = excluded.epoch, expires_at = greatest(revocations.expires_at, excluded.expires_at)
-		RETURNING epoch, expires_at`
-	n := revocationNotice{Namespace: namespace, Account: id}
+		SET epoch = excluded.epoch, expires_at = greatest(revocations.expires_at, excluded.expires_at),
+			service = excluded.service AND revocations.service, revoked_at = now()
+		RETURNING epoch, expires_at, service`
+	n := revocationNotice{Namespace: a.Namespace, Account: a.ID}
 	var expires time.Time
-	if err := tx.QueryRow(ctx, q, namespace, id, longest).Scan(&n.Epoch, &expires); err != nil {
+	err := tx.QueryRow(ctx, q, a.Namespace, a.ID, l.of(a.Type), a.Type == identity.Service).Scan(&n.Epoch, &expires, &n.Service)
+	if err != nil {
 		return fmt.Errorf("revoke tokens: %w", err)
 	}
 	n.Expires = expires.Unix()
@@ -201,21 +201,4 @@ func (d db) listen(ctx context.Context) (*pgx.Conn, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return conn, nil
-}
-
-func (d db) revocations(ctx context.Context) ([]*authpb.Revocation, error) {
-	const q = `
-		SELECT namespace, account, epoch, extract(epoch FROM expires_at)::bigint AS expires
-		FROM auth.revocations
-		WHERE expires_at > now()
-		ORDER BY namespace, account`
-	rows, _ := d.pool.Query(ctx, q) // CollectRows reports the error
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*authpb.Revocation, error) {
-		r := &authpb.Revocation{}
-		return r, row.Scan(&r.Namespace, &r.Account, &r.Epoch, &r.Expires)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list revocations: %w", err)
-	}
-	return list, nil
 }

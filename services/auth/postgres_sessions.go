@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (d db) createSession(ctx context.Context, a account, id []byte, life time.D
 // rotate spends a refresh token, and answers whose it was and the generation of
 // the one that follows. A token that was spent before the overlap ends the
 // session: somebody else may have it.
-func (d db) rotate(ctx context.Context, id []byte, generation int32) (a account, next int32, err error) {
+func (d db) rotate(ctx context.Context, id []byte, generation int32, l lives) (a account, next int32, err error) {
 	var reused bool
 	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		s, err := lockSession(ctx, tx, id)
@@ -68,9 +69,8 @@ func (d db) rotate(ctx context.Context, id []byte, generation int32) (a account,
 		case generation == s.Generation-1 && s.Age <= overlap:
 			next = s.Generation
 		default:
-			const q = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2 AND id = $3`
 			reused = true
-			_, err = tx.Exec(ctx, q, s.Namespace, s.Account, id)
+			err = endSession(ctx, tx, s, id, l.of(a.Type))
 		}
 		if err != nil {
 			return fmt.Errorf("rotate session: %w", err)
@@ -123,11 +123,91 @@ func sessionAccount(ctx context.Context, tx pgx.Tx, s session) (account, error) 
 	return a, err
 }
 
+// endSession ends a login and refuses its access tokens.
+func endSession(ctx context.Context, tx pgx.Tx, s session, id []byte, longest time.Duration) error {
+	const q = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2 AND id = $3`
+	if _, err := tx.Exec(ctx, q, s.Namespace, s.Account, id); err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return revokeSession(ctx, tx, s.Namespace, sessionText(id), longest)
+}
+
+// endSession ends a login; errNoSession if it has ended.
+func (d db) endSession(ctx context.Context, id []byte, l lives) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		s, err := lockSession(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		a, err := sessionAccount(ctx, tx, s)
+		if err != nil {
+			return err
+		}
+		return endSession(ctx, tx, s, id, l.of(a.Type))
+	})
+}
+
+// endSessionOf is endSession for a login that must be that account's.
+func (d db) endSessionOf(ctx context.Context, namespace, id string, session []byte, l lives) error {
+	const q = `SELECT EXISTS (SELECT FROM auth.sessions WHERE namespace = $1 AND account = $2 AND id = $3)`
+	var there bool
+	if err := d.pool.QueryRow(ctx, q, namespace, id, session).Scan(&there); err != nil {
+		return fmt.Errorf("get session: %w", err)
+	}
+	if !there {
+		return errNoSession
+	}
+	return d.endSession(ctx, session, l)
+}
+
+// endOtherSessions ends all logins of an account but one.
+func (d db) endOtherSessions(ctx context.Context, namespace, id string, keep []byte, l lives) error {
+	list, err := d.listSessions(ctx, namespace, id)
+	if err != nil {
+		return err
+	}
+	for _, s := range list { // at most maxSessions
+		if bytes.Equal(s.ID, keep) {
+			continue
+		}
+		if err := d.endSession(ctx, s.ID, l); err != nil && err != errNoSession {
+			return err
+		}
+	}
+	return nil
+}
+
+// login is a session as its account sees it.
+type login struct {
+	ID        []byte
+	CreatedAt time.Time
+	RotatedAt time.Time
+	ExpiresAt time.Time
+}
+
+func (d db) listSessions(ctx context.Context, namespace, id string) ([]login, error) {
+	const q = `
+		SELECT id, created_at, rotated_at, expires_at
+		FROM auth.sessions
+		WHERE namespace = $1 AND account = $2 AND expires_at > now()
+		ORDER BY created_at DESC, id
+		LIMIT $3`
+	rows, _ := d.pool.Query(ctx, q, namespace, id, maxSessions) // CollectRows reports the error
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[login])
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return list, nil
+}
+
 // prune removes what has expired.
 func (d db) prune(ctx context.Context) error {
 	for _, q := range []string{
 		`DELETE FROM auth.sessions WHERE expires_at < now()`,
 		`DELETE FROM auth.revocations WHERE expires_at < now()`,
+		`DELETE FROM auth.session_revocations WHERE expires_at < now()`,
+		`DELETE FROM auth.gone_services WHERE expires_at < now()`,
+		`DELETE FROM auth.api_tokens WHERE expires_at < now() - interval '30 days'`, // until then the list says why it fails
 	} {
 		if _, err := d.pool.Exec(ctx, q); err != nil {
 			return fmt.Errorf("prune: %w", err)

@@ -23,8 +23,9 @@ type Options struct {
 	UserToken      time.Duration `env:"USER_TOKEN"      default:"15m"   help:"longest life of a person's access token"`
 	ServiceToken   time.Duration `env:"SERVICE_TOKEN"   default:"8760h" help:"life of a service's access token; services on Micro v4 never renew theirs"`
 	Session        time.Duration `env:"SESSION"         default:"720h"  help:"how long a login lasts, however often it is renewed"`
-	MaxAccounts    int           `env:"MAX_ACCOUNTS"    default:"1000"  help:"accounts that a namespace may make"`
-	MaxRules       int           `env:"MAX_RULES"       default:"200"   help:"rules that a namespace may have"`
+	MaxAccounts    int           `env:"MAX_ACCOUNTS"    default:"10000" help:"accounts that a namespace may make"`
+	MaxRules       int           `env:"MAX_RULES"       default:"1000"  help:"rules that a namespace may have"`
+	MaxTokens      int           `env:"MAX_TOKENS"      default:"1000"  help:"API tokens that a namespace may have"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -64,7 +65,7 @@ type Stores struct {
 	Redis    redis.UniversalClient
 }
 
-// Service is what the five APIs of the component share.
+// Service is what the APIs of the component share.
 type Service struct {
 	db        db
 	failures  failures
@@ -151,6 +152,8 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterAuthServer(r, tokens{Service: s})
 	authpb.RegisterAccountsServer(r, accounts{Service: s})
 	authpb.RegisterRulesServer(r, ruleBook{Service: s})
+	authpb.RegisterTokensServer(r, apiTokens{Service: s})
+	authpb.RegisterSessionsServer(r, sessions{Service: s})
 	authpb.RegisterKeysServer(r, keys{Service: s})
 	authpb.RegisterComponentsServer(r, components{Service: s})
 }

@@ -36,6 +36,8 @@ type platform struct {
 	accounts   authpb.AccountsClient
 	rules      authpb.RulesClient
 	keys       authpb.KeysClient
+	tokens     authpb.TokensClient
+	sessions   authpb.SessionsClient
 	components authpb.ComponentsClient
 	verifier   *identity.Verifier
 	url        string
@@ -98,6 +100,7 @@ func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 
 func (p *platform) connect(conn *grpc.ClientConn) {
 	p.auth, p.accounts, p.rules = authpb.NewAuthClient(conn), authpb.NewAccountsClient(conn), authpb.NewRulesClient(conn)
+	p.tokens, p.sessions = authpb.NewTokensClient(conn), authpb.NewSessionsClient(conn)
 	p.keys, p.components = authpb.NewKeysClient(conn), authpb.NewComponentsClient(conn)
 }
 
@@ -141,6 +144,15 @@ func (p *platform) login(t testing.TB, namespace, id, secret string) *authpb.Tok
 func (p *platform) asOwner(t testing.TB) context.Context {
 	t.Helper()
 	return bearer(t, p.login(t, "", p.owner, p.password).GetAccessToken())
+}
+
+// otherOwner is a context that calls as the owner of another namespace.
+func (p *platform) otherOwner(t testing.TB) context.Context {
+	t.Helper()
+	other := *p
+	other.namespace, other.owner = p.namespace+"-other", "other-"+p.owner
+	other.createOwner(t)
+	return other.asOwner(t)
 }
 
 func (p *platform) asOperator(t testing.TB) context.Context {

@@ -90,24 +90,41 @@ func (s *signer) load(ctx context.Context) error {
 	return nil
 }
 
-// issue makes the access token of an account.
-func (s *signer) issue(a account, refresh string, now time.Time, life time.Duration) (*authpb.TokenResponse, error) {
-	expires := now.Add(life)
+// access is an access token to be made.
+type access struct {
+	account         account
+	session         string   // what it descends from
+	grants          []string // what it is limited to, if anything
+	issued, expires time.Time
+}
+
+func (s *signer) sign(x access) (string, error) {
+	a := x.account
 	t := jwt.NewWithClaims(jwt.SigningMethodRS256, identity.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: a.Namespace, Subject: a.ID, ID: rand.Text(),
-			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires),
+			IssuedAt: jwt.NewNumericDate(x.issued), ExpiresAt: jwt.NewNumericDate(x.expires),
 		},
 		Type: a.Type, Scopes: a.Scopes, Metadata: a.Metadata, Name: a.Name, Epoch: a.Epoch,
+		Session: x.session, Grants: x.grants,
 	})
 	key := s.active.Load()
 	t.Header["kid"] = key.id
 	signed, err := t.SignedString(key.private)
 	if err != nil {
-		return nil, fmt.Errorf("sign token: %w", err)
+		return "", fmt.Errorf("sign token: %w", err)
+	}
+	return signed, nil
+}
+
+// answer makes an access token, and says it with the refresh token beside it.
+func (s *signer) answer(x access, refresh string) (*authpb.TokenResponse, error) {
+	signed, err := s.sign(x)
+	if err != nil {
+		return nil, err
 	}
 	return &authpb.TokenResponse{Token: &authpb.Token{
-		AccessToken: signed, RefreshToken: refresh, Created: now.Unix(), Expiry: expires.Unix(),
+		AccessToken: signed, RefreshToken: refresh, Created: x.issued.Unix(), Expiry: x.expires.Unix(),
 	}}, nil
 }
 

@@ -75,7 +75,7 @@ func (s tokens) renew(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	if !ok {
 		return nil, errInvalidToken()
 	}
-	a, next, err := s.db.rotate(ctx, session, generation)
+	a, next, err := s.db.rotate(ctx, session, generation, s.lives())
 	if err == errReused {
 		s.log.WarnContext(ctx, "refresh token used again: session ended", "namespace", a.Namespace, "account", a.ID)
 	}
@@ -85,7 +85,7 @@ func (s tokens) renew(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	if err != nil {
 		return nil, err
 	}
-	return s.answer(a, s.refresh.token(session, next), req.GetTokenExpiry())
+	return s.answer(a, session, next, req.GetTokenExpiry())
 }
 
 func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
@@ -111,7 +111,7 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	if err := s.db.createSession(ctx, a, session, life); err != nil {
 		return nil, err
 	}
-	return s.answer(a, s.refresh.token(session, 0), req.GetTokenExpiry())
+	return s.answer(a, session, 0, req.GetTokenExpiry())
 }
 
 // find looks up who logs in: an id or a name of the namespace. People need not
@@ -156,8 +156,8 @@ func (s *Service) prove(ctx context.Context, try attempt, a account, secret stri
 	return nil
 }
 
-// answer makes the access token. The asked life is in seconds.
-func (s tokens) answer(a account, refresh string, asked int64) (*authpb.TokenResponse, error) {
+// answer makes the tokens of a login. The asked life is in seconds.
+func (s tokens) answer(a account, session []byte, generation int32, asked int64) (*authpb.TokenResponse, error) {
 	life := s.opts.ServiceToken
 	if a.Type != identity.Service {
 		life = s.opts.UserToken
@@ -165,7 +165,9 @@ func (s tokens) answer(a account, refresh string, asked int64) (*authpb.TokenRes
 			life = min(life, max(wanted, minToken))
 		}
 	}
-	return s.signer.issue(a, refresh, s.now(), life)
+	now := s.now()
+	x := access{account: a, session: sessionText(session), issued: now, expires: now.Add(life)}
+	return s.signer.answer(x, s.refresh.token(session, generation))
 }
 
 // randomPrefix marks the hash of a secret that is random and long, so that a

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/password"
 	authpb "github.com/micro/platform/proto/auth"
@@ -23,6 +24,7 @@ const (
 	maxPairs    = 64
 	maxMetadata = 4096 // bytes of all keys and values
 	maxPart     = 256  // of a rule's resource
+	maxGrants   = 2048 // bytes of all of a token
 )
 
 func checkID(what, id string) error {
@@ -90,6 +92,41 @@ func checkScope(scope string) error {
 	bad := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == ',' }
 	if len(scope) > maxScope || strings.ContainsFunc(scope, bad) {
 		return errors.New(codes.InvalidArgument, "a scope must have at most %d bytes, no spaces and no commas", maxScope)
+	}
+	return nil
+}
+
+func checkAPIToken(req *authpb.CreateTokenRequest) error {
+	name := req.GetName()
+	if name == "" || len(name) > maxScope {
+		return errors.New(codes.InvalidArgument, "name must have 1 to %d bytes", maxScope)
+	}
+	if err := checkID("name", name); err != nil {
+		return err
+	}
+	switch longest := int64(maxAPILife.Seconds()); {
+	case req.GetNeverExpires() && req.GetExpiresIn() != 0:
+		return errors.New(codes.InvalidArgument, "expires_in must not be given with never_expires")
+	case req.GetExpiresIn() < 0 || req.GetExpiresIn() > longest:
+		return errors.New(codes.InvalidArgument, "expires_in must be 1 to %d seconds, or 0 for %d days", longest, int(apiLife.Hours()/24))
+	}
+	return checkGrants(req.GetGrants())
+}
+
+// checkGrants bounds what becomes part of each access token, too.
+func checkGrants(list []string) error {
+	if len(list) == 0 || len(list) > maxScopes {
+		return errors.New(codes.InvalidArgument, "grants must have 1 to %d entries such as notes:*:read, this has %d", maxScopes, len(list))
+	}
+	size := 0
+	for _, text := range list {
+		if _, err := grants.Parse(text); err != nil {
+			return errors.New(codes.InvalidArgument, "grants: %q: %v", errors.Clip(text), err)
+		}
+		size += len(text)
+	}
+	if size > maxGrants {
+		return errors.New(codes.InvalidArgument, "grants may have %d bytes together, these have %d", maxGrants, size)
 	}
 	return nil
 }

@@ -1,0 +1,141 @@
+package grants
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/micro/platform/internal/reserved"
+)
+
+// Grant allows calls of some endpoints.
+type Grant struct {
+	// Service is a name, or "*" for all: the platform's and the tenant's own.
+	Service string
+	// Endpoint is a name such as "Notes.List", "Notes.*", or "*".
+	Endpoint string
+	// Write allows what changes state, too.
+	Write bool
+}
+
+// maxPart bounds the name of a service or an endpoint.
+const maxPart = 256
+
+// Parse reads a grant. The error is for the person who wrote it.
+func Parse(text string) (Grant, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) != 3 {
+		return Grant{}, fmt.Errorf("a grant is service:endpoint:access, such as notes:*:read")
+	}
+	g := Grant{Service: parts[0], Endpoint: parts[1]}
+	switch parts[2] {
+	case "read":
+	case "write":
+		g.Write = true
+	default:
+		return Grant{}, fmt.Errorf("the access of a grant is read or write")
+	}
+	if !isName(g.Service) || g.Service != "*" && strings.Contains(g.Service, "*") {
+		return Grant{}, fmt.Errorf("the service of a grant is a name or *")
+	}
+	if !isName(g.Endpoint) || strings.Contains(strings.TrimSuffix(g.Endpoint, ".*"), "*") && g.Endpoint != "*" {
+		return Grant{}, fmt.Errorf("the endpoint of a grant is a name such as Notes.List, or Notes.*, or *")
+	}
+	return g, nil
+}
+
+func isName(s string) bool {
+	bad := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }
+	return len(s) > 0 && len(s) <= maxPart && utf8.ValidString(s) && !strings.ContainsFunc(s, bad)
+}
+
+// ParseAll reads the grants of a token.
+func ParseAll(texts []string) ([]Grant, error) {
+	list := make([]Grant, 0, len(texts))
+	for _, text := range texts {
+		g, err := Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, g)
+	}
+	return list, nil
+}
+
+// String writes a grant as Parse reads it.
+func (g Grant) String() string {
+	access := "read"
+	if g.Write {
+		access = "write"
+	}
+	return g.Service + ":" + g.Endpoint + ":" + access
+}
+
+// Allow says whether one of the grants allows a call. What is open to
+// everybody is allowed without any.
+func Allow(list []Grant, service, endpoint string) bool {
+	kind := kindOf(service, endpoint)
+	if kind == open {
+		return true
+	}
+	for _, g := range list {
+		if g.matches(service, endpoint) && (g.Write || kind == read) {
+			return true
+		}
+	}
+	return false
+}
+
+// Reads says whether access "read" is enough for an endpoint.
+func Reads(service, endpoint string) bool { return kindOf(service, endpoint) != write }
+
+// matches compares without regard to case, as rules do.
+func (g Grant) matches(service, endpoint string) bool {
+	if g.Service != "*" && !strings.EqualFold(g.Service, service) {
+		return false
+	}
+	if g.Endpoint == "*" || strings.EqualFold(g.Endpoint, endpoint) {
+		return true
+	}
+	handler, ok := strings.CutSuffix(g.Endpoint, "*") // "Notes."
+	return ok && len(endpoint) > len(handler) && strings.EqualFold(handler, endpoint[:len(handler)])
+}
+
+// kind is what an endpoint does.
+type kind int
+
+const (
+	write kind = iota // what is not known to be harmless
+	read
+	open // everybody may, also without an account
+)
+
+func kindOf(service, endpoint string) kind {
+	if reserved.Service(strings.ToLower(service)) {
+		return platform[strings.ToLower(service+" "+endpoint)]
+	}
+	_, method, ok := cutLast(endpoint, ".")
+	if !ok {
+		return write // a path: it does not say what it does
+	}
+	for _, verb := range verbs {
+		if rest, ok := strings.CutPrefix(method, verb); ok && !startsLower(rest) {
+			return read
+		}
+	}
+	return write
+}
+
+// startsLower tells "Listen" from "List" and "ListAll".
+func startsLower(s string) bool {
+	r, _ := utf8.DecodeRuneInString(s)
+	return unicode.IsLower(r)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
+}
