@@ -40,7 +40,8 @@ func checkProgram(name string) error {
 }
 
 // home is the home of the program's user. Micro services of all versions keep
-// files there.
+// files there. It is open to everybody, which is one user: the scheduler mounts
+// memory of root's there, and runc gives that the mode of what lies below.
 const home = "/home/micro"
 
 // Assemble makes an image of a program and answers its ID, "sha256:...".
@@ -115,7 +116,7 @@ func writeImage(out io.Writer, program *os.File) error {
 		text("etc/nsswitch.conf", "hosts: files dns\n"),
 		{tar.Header{Name: "tmp/", Mode: 0o1777}, nil},
 		{tar.Header{Name: "home/", Mode: 0o755}, nil},
-		{tar.Header{Name: strings.TrimPrefix(home, "/") + "/", Mode: 0o700, Uid: 65532, Gid: 65532}, nil},
+		{tar.Header{Name: strings.TrimPrefix(home, "/") + "/", Mode: 0o1777, Uid: 65532, Gid: 65532}, nil},
 		{tar.Header{Name: "program", Mode: 0o755, Size: info.Size()}, program},
 	} {
 		if err := t.WriteHeader(&e.header); err != nil {
