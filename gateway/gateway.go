@@ -117,6 +117,7 @@ func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/favicon.ico", func(http.ResponseWriter, *http.Request) {})
 	mux.Handle("/platform/", g.rest)
+	mux.HandleFunc("GET "+keysPath, g.keys)
 	mux.HandleFunc("/", g.call)
 	return otelhttp.NewHandler(g.observe(cors(g.limit(g.identify(mux)))), "gateway")
 }

@@ -2192,7 +2192,7 @@ func (*ListKeysRequest) Descriptor() ([]byte, []int) {
 
 type ListKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The set as JSON Web Keys; "use" is "sig", "alg" is "RS256".
+	// For RS256. /.well-known/jwks.json has the same as JSON Web Keys.
 	Keys          []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2239,7 +2239,16 @@ type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The public key, PKIX, DER.
-	Der           []byte `protobuf:"bytes,2,opt,name=der,proto3" json:"der,omitempty"`
+	Der []byte `protobuf:"bytes,2,opt,name=der,proto3" json:"der,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	// New tokens are signed with this key.
+	Signs bool `protobuf:"varint,4,opt,name=signs,proto3" json:"signs,omitempty"`
+	// Unix seconds: from then on it signs. 0 unless it is the next.
+	SignsFrom int64 `protobuf:"varint,5,opt,name=signs_from,json=signsFrom,proto3" json:"signs_from,omitempty"`
+	// Unix seconds: by then the last token signed with it has expired. 0 unless it
+	// has been replaced.
+	Expires       int64 `protobuf:"varint,6,opt,name=expires,proto3" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2288,6 +2297,204 @@ func (x *Key) GetDer() []byte {
 	return nil
 }
 
+func (x *Key) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Key) GetSigns() bool {
+	if x != nil {
+		return x.Signs
+	}
+	return false
+}
+
+func (x *Key) GetSignsFrom() int64 {
+	if x != nil {
+		return x.SignsFrom
+	}
+	return 0
+}
+
+func (x *Key) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+type RotateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sign at once: the key in use is known to others. Services that verify tokens
+	// by themselves may refuse new ones for a moment.
+	Now           bool `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_auth_auth_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RotateKeyRequest) GetNow() bool {
+	if x != nil {
+		return x.Now
+	}
+	return false
+}
+
+type RotateKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *Key                   `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyResponse) Reset() {
+	*x = RotateKeyResponse{}
+	mi := &file_auth_auth_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyResponse) ProtoMessage() {}
+
+func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RotateKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type RetireKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireKeyRequest) Reset() {
+	*x = RetireKeyRequest{}
+	mi := &file_auth_auth_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireKeyRequest) ProtoMessage() {}
+
+func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
+func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RetireKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RetireKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireKeyResponse) Reset() {
+	*x = RetireKeyResponse{}
+	mi := &file_auth_auth_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireKeyResponse) ProtoMessage() {}
+
+func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireKeyResponse.ProtoReflect.Descriptor instead.
+func (*RetireKeyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{45}
+}
+
 type ComponentTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The component's name, as in DESIGN: "runtime", "gateway".
@@ -2300,7 +2507,7 @@ type ComponentTokenRequest struct {
 
 func (x *ComponentTokenRequest) Reset() {
 	*x = ComponentTokenRequest{}
-	mi := &file_auth_auth_proto_msgTypes[42]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2312,7 +2519,7 @@ func (x *ComponentTokenRequest) String() string {
 func (*ComponentTokenRequest) ProtoMessage() {}
 
 func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[42]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2325,7 +2532,7 @@ func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentTokenRequest.ProtoReflect.Descriptor instead.
 func (*ComponentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{42}
+	return file_auth_auth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ComponentTokenRequest) GetName() string {
@@ -2358,7 +2565,7 @@ type CreateOwnerRequest struct {
 
 func (x *CreateOwnerRequest) Reset() {
 	*x = CreateOwnerRequest{}
-	mi := &file_auth_auth_proto_msgTypes[43]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2577,7 @@ func (x *CreateOwnerRequest) String() string {
 func (*CreateOwnerRequest) ProtoMessage() {}
 
 func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[43]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2590,7 @@ func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerRequest.ProtoReflect.Descriptor instead.
 func (*CreateOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{43}
+	return file_auth_auth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CreateOwnerRequest) GetNamespace() string {
@@ -2422,7 +2629,7 @@ type CreateOwnerResponse struct {
 
 func (x *CreateOwnerResponse) Reset() {
 	*x = CreateOwnerResponse{}
-	mi := &file_auth_auth_proto_msgTypes[44]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2434,7 +2641,7 @@ func (x *CreateOwnerResponse) String() string {
 func (*CreateOwnerResponse) ProtoMessage() {}
 
 func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[44]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2447,7 +2654,7 @@ func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerResponse.ProtoReflect.Descriptor instead.
 func (*CreateOwnerResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{44}
+	return file_auth_auth_proto_rawDescGZIP(), []int{48}
 }
 
 type WatchRequest struct {
@@ -2458,7 +2665,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[45]
+	mi := &file_auth_auth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2677,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[45]
+	mi := &file_auth_auth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2690,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{45}
+	return file_auth_auth_proto_rawDescGZIP(), []int{49}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -2503,7 +2710,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[46]
+	mi := &file_auth_auth_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2722,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[46]
+	mi := &file_auth_auth_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2735,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{46}
+	return file_auth_auth_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -2571,7 +2778,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[47]
+	mi := &file_auth_auth_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2790,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[47]
+	mi := &file_auth_auth_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2803,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{47}
+	return file_auth_auth_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -2640,7 +2847,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[48]
+	mi := &file_auth_auth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2859,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[48]
+	mi := &file_auth_auth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2872,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{48}
+	return file_auth_auth_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -2856,10 +3063,22 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x0eDeleteResponse\"\x11\n" +
 	"\x0fListKeysRequest\"1\n" +
 	"\x10ListKeysResponse\x12\x1d\n" +
-	"\x04keys\x18\x01 \x03(\v2\t.auth.KeyR\x04keys\"'\n" +
+	"\x04keys\x18\x01 \x03(\v2\t.auth.KeyR\x04keys\"\x90\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03der\x18\x02 \x01(\fR\x03der\"C\n" +
+	"\x03der\x18\x02 \x01(\fR\x03der\x12\x18\n" +
+	"\acreated\x18\x03 \x01(\x03R\acreated\x12\x14\n" +
+	"\x05signs\x18\x04 \x01(\bR\x05signs\x12\x1d\n" +
+	"\n" +
+	"signs_from\x18\x05 \x01(\x03R\tsignsFrom\x12\x18\n" +
+	"\aexpires\x18\x06 \x01(\x03R\aexpires\"$\n" +
+	"\x10RotateKeyRequest\x12\x10\n" +
+	"\x03now\x18\x01 \x01(\bR\x03now\"0\n" +
+	"\x11RotateKeyResponse\x12\x1b\n" +
+	"\x03key\x18\x01 \x01(\v2\t.auth.KeyR\x03key\"\"\n" +
+	"\x10RetireKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x13\n" +
+	"\x11RetireKeyResponse\"C\n" +
 	"\x15ComponentTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"{\n" +
@@ -2914,9 +3133,11 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x05Rules\x123\n" +
 	"\x06Create\x12\x13.auth.CreateRequest\x1a\x14.auth.CreateResponse\x123\n" +
 	"\x06Delete\x12\x13.auth.DeleteRequest\x1a\x14.auth.DeleteResponse\x12-\n" +
-	"\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse2=\n" +
+	"\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse2\xb3\x01\n" +
 	"\x04Keys\x125\n" +
-	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse2\xf3\x01\n" +
+	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse\x129\n" +
+	"\x06Rotate\x12\x16.auth.RotateKeyRequest\x1a\x17.auth.RotateKeyResponse\x129\n" +
+	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xf3\x01\n" +
 	"\n" +
 	"Components\x129\n" +
 	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12B\n" +
@@ -2937,7 +3158,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -2982,19 +3203,23 @@ var file_auth_auth_proto_goTypes = []any{
 	(*ListKeysRequest)(nil),       // 40: auth.ListKeysRequest
 	(*ListKeysResponse)(nil),      // 41: auth.ListKeysResponse
 	(*Key)(nil),                   // 42: auth.Key
-	(*ComponentTokenRequest)(nil), // 43: auth.ComponentTokenRequest
-	(*CreateOwnerRequest)(nil),    // 44: auth.CreateOwnerRequest
-	(*CreateOwnerResponse)(nil),   // 45: auth.CreateOwnerResponse
-	(*WatchRequest)(nil),          // 46: auth.WatchRequest
-	(*Change)(nil),                // 47: auth.Change
-	(*RuleSet)(nil),               // 48: auth.RuleSet
-	(*Revocation)(nil),            // 49: auth.Revocation
-	nil,                           // 50: auth.Account.MetadataEntry
-	nil,                           // 51: auth.GenerateRequest.MetadataEntry
+	(*RotateKeyRequest)(nil),      // 43: auth.RotateKeyRequest
+	(*RotateKeyResponse)(nil),     // 44: auth.RotateKeyResponse
+	(*RetireKeyRequest)(nil),      // 45: auth.RetireKeyRequest
+	(*RetireKeyResponse)(nil),     // 46: auth.RetireKeyResponse
+	(*ComponentTokenRequest)(nil), // 47: auth.ComponentTokenRequest
+	(*CreateOwnerRequest)(nil),    // 48: auth.CreateOwnerRequest
+	(*CreateOwnerResponse)(nil),   // 49: auth.CreateOwnerResponse
+	(*WatchRequest)(nil),          // 50: auth.WatchRequest
+	(*Change)(nil),                // 51: auth.Change
+	(*RuleSet)(nil),               // 52: auth.RuleSet
+	(*Revocation)(nil),            // 53: auth.Revocation
+	nil,                           // 54: auth.Account.MetadataEntry
+	nil,                           // 55: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	50, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	51, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	54, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	55, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
@@ -3018,54 +3243,59 @@ var file_auth_auth_proto_depIdxs = []int32{
 	1,  // 22: auth.ListRequest.options:type_name -> auth.Options
 	31, // 23: auth.ListResponse.rules:type_name -> auth.Rule
 	42, // 24: auth.ListKeysResponse.keys:type_name -> auth.Key
-	48, // 25: auth.Change.rules:type_name -> auth.RuleSet
-	49, // 26: auth.Change.revocation:type_name -> auth.Revocation
-	31, // 27: auth.RuleSet.rules:type_name -> auth.Rule
-	5,  // 28: auth.Auth.Generate:input_type -> auth.GenerateRequest
-	7,  // 29: auth.Auth.Inspect:input_type -> auth.InspectRequest
-	9,  // 30: auth.Auth.Token:input_type -> auth.TokenRequest
-	11, // 31: auth.Auth.Logout:input_type -> auth.LogoutRequest
-	14, // 32: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
-	16, // 33: auth.Tokens.List:input_type -> auth.ListTokensRequest
-	18, // 34: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
-	21, // 35: auth.Sessions.List:input_type -> auth.ListSessionsRequest
-	23, // 36: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
-	27, // 37: auth.Accounts.List:input_type -> auth.ListAccountsRequest
-	29, // 38: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
-	30, // 39: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
-	32, // 40: auth.Rules.Create:input_type -> auth.CreateRequest
-	33, // 41: auth.Rules.Delete:input_type -> auth.DeleteRequest
-	34, // 42: auth.Rules.List:input_type -> auth.ListRequest
-	40, // 43: auth.Keys.List:input_type -> auth.ListKeysRequest
-	43, // 44: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	44, // 45: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
-	25, // 46: auth.Components.Exchange:input_type -> auth.ExchangeRequest
-	46, // 47: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 48: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 49: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 50: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 51: auth.Auth.Logout:output_type -> auth.LogoutResponse
-	15, // 52: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
-	17, // 53: auth.Tokens.List:output_type -> auth.ListTokensResponse
-	19, // 54: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
-	22, // 55: auth.Sessions.List:output_type -> auth.ListSessionsResponse
-	24, // 56: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
-	28, // 57: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	36, // 58: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	37, // 59: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	38, // 60: auth.Rules.Create:output_type -> auth.CreateResponse
-	39, // 61: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	35, // 62: auth.Rules.List:output_type -> auth.ListResponse
-	41, // 63: auth.Keys.List:output_type -> auth.ListKeysResponse
-	10, // 64: auth.Components.Token:output_type -> auth.TokenResponse
-	45, // 65: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	26, // 66: auth.Components.Exchange:output_type -> auth.ExchangeResponse
-	47, // 67: auth.Components.Watch:output_type -> auth.Change
-	48, // [48:68] is the sub-list for method output_type
-	28, // [28:48] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	42, // 25: auth.RotateKeyResponse.key:type_name -> auth.Key
+	52, // 26: auth.Change.rules:type_name -> auth.RuleSet
+	53, // 27: auth.Change.revocation:type_name -> auth.Revocation
+	31, // 28: auth.RuleSet.rules:type_name -> auth.Rule
+	5,  // 29: auth.Auth.Generate:input_type -> auth.GenerateRequest
+	7,  // 30: auth.Auth.Inspect:input_type -> auth.InspectRequest
+	9,  // 31: auth.Auth.Token:input_type -> auth.TokenRequest
+	11, // 32: auth.Auth.Logout:input_type -> auth.LogoutRequest
+	14, // 33: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
+	16, // 34: auth.Tokens.List:input_type -> auth.ListTokensRequest
+	18, // 35: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
+	21, // 36: auth.Sessions.List:input_type -> auth.ListSessionsRequest
+	23, // 37: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
+	27, // 38: auth.Accounts.List:input_type -> auth.ListAccountsRequest
+	29, // 39: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
+	30, // 40: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
+	32, // 41: auth.Rules.Create:input_type -> auth.CreateRequest
+	33, // 42: auth.Rules.Delete:input_type -> auth.DeleteRequest
+	34, // 43: auth.Rules.List:input_type -> auth.ListRequest
+	40, // 44: auth.Keys.List:input_type -> auth.ListKeysRequest
+	43, // 45: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
+	45, // 46: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
+	47, // 47: auth.Components.Token:input_type -> auth.ComponentTokenRequest
+	48, // 48: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	25, // 49: auth.Components.Exchange:input_type -> auth.ExchangeRequest
+	50, // 50: auth.Components.Watch:input_type -> auth.WatchRequest
+	6,  // 51: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 52: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 53: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 54: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15, // 55: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17, // 56: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19, // 57: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	22, // 58: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	24, // 59: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	28, // 60: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	36, // 61: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	37, // 62: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	38, // 63: auth.Rules.Create:output_type -> auth.CreateResponse
+	39, // 64: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	35, // 65: auth.Rules.List:output_type -> auth.ListResponse
+	41, // 66: auth.Keys.List:output_type -> auth.ListKeysResponse
+	44, // 67: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
+	46, // 68: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
+	10, // 69: auth.Components.Token:output_type -> auth.TokenResponse
+	49, // 70: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	26, // 71: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	51, // 72: auth.Components.Watch:output_type -> auth.Change
+	51, // [51:73] is the sub-list for method output_type
+	29, // [29:51] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_auth_auth_proto_init() }
@@ -3079,7 +3309,7 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

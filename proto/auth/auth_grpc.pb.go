@@ -984,17 +984,27 @@ var Rules_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Keys_List_FullMethodName = "/auth.Keys/List"
+	Keys_List_FullMethodName   = "/auth.Keys/List"
+	Keys_Rotate_FullMethodName = "/auth.Keys/Rotate"
+	Keys_Retire_FullMethodName = "/auth.Keys/Retire"
 )
 
 // KeysClient is the client API for Keys service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Keys publishes what tokens are verified with. Open to everybody.
+// Keys publishes what tokens are verified with.
 type KeysClient interface {
-	// List answers every public key that may still verify a live token.
+	// List answers every public key that may still verify a live token, and the
+	// one that signs next. Open to everybody.
 	List(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// Rotate makes a key that signs in a few minutes, when all who verify have had
+	// time to fetch it. Keys that signed before go on verifying until the last
+	// token signed with them has expired. Callers are operators.
+	Rotate(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error)
+	// Retire ends a key that does not sign: tokens signed with it are refused at
+	// once, also those of services that run. Callers are operators.
+	Retire(ctx context.Context, in *RetireKeyRequest, opts ...grpc.CallOption) (*RetireKeyResponse, error)
 }
 
 type keysClient struct {
@@ -1015,14 +1025,42 @@ func (c *keysClient) List(ctx context.Context, in *ListKeysRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *keysClient) Rotate(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeyResponse)
+	err := c.cc.Invoke(ctx, Keys_Rotate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysClient) Retire(ctx context.Context, in *RetireKeyRequest, opts ...grpc.CallOption) (*RetireKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetireKeyResponse)
+	err := c.cc.Invoke(ctx, Keys_Retire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeysServer is the server API for Keys service.
 // All implementations must embed UnimplementedKeysServer
 // for forward compatibility.
 //
-// Keys publishes what tokens are verified with. Open to everybody.
+// Keys publishes what tokens are verified with.
 type KeysServer interface {
-	// List answers every public key that may still verify a live token.
+	// List answers every public key that may still verify a live token, and the
+	// one that signs next. Open to everybody.
 	List(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// Rotate makes a key that signs in a few minutes, when all who verify have had
+	// time to fetch it. Keys that signed before go on verifying until the last
+	// token signed with them has expired. Callers are operators.
+	Rotate(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
+	// Retire ends a key that does not sign: tokens signed with it are refused at
+	// once, also those of services that run. Callers are operators.
+	Retire(context.Context, *RetireKeyRequest) (*RetireKeyResponse, error)
 	mustEmbedUnimplementedKeysServer()
 }
 
@@ -1035,6 +1073,12 @@ type UnimplementedKeysServer struct{}
 
 func (UnimplementedKeysServer) List(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedKeysServer) Rotate(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rotate not implemented")
+}
+func (UnimplementedKeysServer) Retire(context.Context, *RetireKeyRequest) (*RetireKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Retire not implemented")
 }
 func (UnimplementedKeysServer) mustEmbedUnimplementedKeysServer() {}
 func (UnimplementedKeysServer) testEmbeddedByValue()              {}
@@ -1075,6 +1119,42 @@ func _Keys_List_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Keys_Rotate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeysServer).Rotate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Keys_Rotate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeysServer).Rotate(ctx, req.(*RotateKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Keys_Retire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetireKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeysServer).Retire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Keys_Retire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeysServer).Retire(ctx, req.(*RetireKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Keys_ServiceDesc is the grpc.ServiceDesc for Keys service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1085,6 +1165,14 @@ var Keys_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _Keys_List_Handler,
+		},
+		{
+			MethodName: "Rotate",
+			Handler:    _Keys_Rotate_Handler,
+		},
+		{
+			MethodName: "Retire",
+			Handler:    _Keys_Retire_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -35,7 +35,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Network answers about the caller's own namespace; operators may name another
-// one in query.network, or all in "*".
+// one in query.network.
 type NetworkClient interface {
 	// Connect is Unimplemented: nodes join by registering.
 	Connect(ctx context.Context, in *ConnectRequest, opts ...grpc.CallOption) (*ConnectResponse, error)
@@ -125,7 +125,7 @@ func (c *networkClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 // for forward compatibility.
 //
 // Network answers about the caller's own namespace; operators may name another
-// one in query.network, or all in "*".
+// one in query.network.
 type NetworkServer interface {
 	// Connect is Unimplemented: nodes join by registering.
 	Connect(context.Context, *ConnectRequest) (*ConnectResponse, error)

@@ -15,7 +15,7 @@ import (
 )
 
 // db is every SQL statement of the service; those on sessions are in
-// postgres_sessions.go, on rules and keys in postgres_rules.go.
+// the files postgres_*.go by noun.
 type db struct{ pool *pgxpool.Pool }
 
 // What the database decided. Callers compare with ==.

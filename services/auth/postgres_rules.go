@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -115,43 +114,4 @@ func (d db) collectRules(ctx context.Context, q string, args ...any) (map[string
 		return nil, fmt.Errorf("list rules: %w", err)
 	}
 	return sets, nil
-}
-
-var errNoKey = errors.New("no signing key")
-
-// createKey makes a key the one that signs, unless there is one.
-func (d db) createKey(ctx context.Context, id string, public, sealed []byte) error {
-	const q = `
-		INSERT INTO auth.keys (id, public, private, active)
-		VALUES ($1, $2, $3, true)
-		ON CONFLICT DO NOTHING`
-	if _, err := d.pool.Exec(ctx, q, id, public, sealed); err != nil {
-		return fmt.Errorf("create signing key: %w", err)
-	}
-	return nil
-}
-
-func (d db) activeKey(ctx context.Context) (id string, sealed []byte, err error) {
-	const q = `SELECT id, private FROM auth.keys WHERE active`
-	err = d.pool.QueryRow(ctx, q).Scan(&id, &sealed)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil, errNoKey
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("get signing key: %w", err)
-	}
-	return id, sealed, nil
-}
-
-func (d db) publicKeys(ctx context.Context) ([]*authpb.Key, error) {
-	const q = `SELECT id, public FROM auth.keys ORDER BY id LIMIT 100`
-	rows, _ := d.pool.Query(ctx, q) // CollectRows reports the error
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*authpb.Key, error) {
-		k := &authpb.Key{}
-		return k, row.Scan(&k.Id, &k.Der)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
-	}
-	return list, nil
 }

@@ -22,16 +22,18 @@ import (
 // keyBits is what RS256 needs at least, and what all clients can verify fast.
 const keyBits = 2048
 
-// signer signs access tokens with the active key.
+// signer signs access tokens with the key that is active.
 type signer struct {
-	db     db
-	box    *seal.Box
-	active atomic.Pointer[signingKey]
+	db    db
+	box   *seal.Box
+	state atomic.Pointer[keyState]
 }
 
-type signingKey struct {
-	id      string
+// keyState is what a process knows of the keys.
+type keyState struct {
+	id      string // of the one that signs
 	private *rsa.PrivateKey
+	verify  map[string]bool // ids of all that are good
 }
 
 func newSigner(d db, cluster settings.Secret) (*signer, error) {
@@ -48,28 +50,51 @@ func (s *signer) prepare(ctx context.Context) error {
 	if err != errNoKey {
 		return err
 	}
-	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	k, err := s.generate()
 	if err != nil {
-		return fmt.Errorf("make signing key: %w", err)
+		return err
 	}
-	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
-	if err != nil {
-		return fmt.Errorf("encode public key: %w", err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return fmt.Errorf("encode signing key: %w", err)
-	}
-	sum := sha256.Sum256(public)
-	id := hex.EncodeToString(sum[:8])
-	if err := s.db.createKey(ctx, id, public, s.box.Seal(secret, "key/"+id)); err != nil {
+	if err := s.db.createFirstKey(ctx, k); err != nil {
 		return err
 	}
 	return s.load(ctx) // another process may have been faster: its key signs
 }
 
-// load reads the active key; errNoKey when there is none.
+// newKey is a row of auth.keys to be.
+type newKey struct {
+	id             string
+	public, sealed []byte
+}
+
+func (s *signer) generate() (newKey, error) {
+	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return newKey{}, fmt.Errorf("make signing key: %w", err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	if err != nil {
+		return newKey{}, fmt.Errorf("encode public key: %w", err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return newKey{}, fmt.Errorf("encode signing key: %w", err)
+	}
+	sum := sha256.Sum256(public)
+	id := hex.EncodeToString(sum[:8])
+	return newKey{id, public, s.box.Seal(secret, "key/"+id)}, nil
+}
+
+// load reads the key that signs and the ids of those that verify; errNoKey when
+// there is none.
 func (s *signer) load(ctx context.Context) error {
+	list, err := s.db.keys(ctx)
+	if err != nil {
+		return err
+	}
+	verify := map[string]bool{}
+	for _, k := range list {
+		verify[k.ID] = true
+	}
 	id, sealed, err := s.db.activeKey(ctx)
 	if err != nil {
 		return err
@@ -86,9 +111,12 @@ func (s *signer) load(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("signing key %s is %T, not RSA", id, key)
 	}
-	s.active.Store(&signingKey{id, private})
+	s.state.Store(&keyState{id, private, verify})
 	return nil
 }
+
+// verifies says whether a key has not been retired, whatever verifiers remember.
+func (s *signer) verifies(id string) bool { return s.state.Load().verify[id] }
 
 // access is an access token to be made.
 type access struct {
@@ -108,7 +136,7 @@ func (s *signer) sign(x access) (string, error) {
 		Type: a.Type, Scopes: a.Scopes, Metadata: a.Metadata, Name: a.Name, Epoch: a.Epoch,
 		Session: x.session, Grants: x.grants,
 	})
-	key := s.active.Load()
+	key := s.state.Load()
 	t.Header["kid"] = key.id
 	signed, err := t.SignedString(key.private)
 	if err != nil {
@@ -126,19 +154,4 @@ func (s *signer) answer(x access, refresh string) (*authpb.TokenResponse, error)
 	return &authpb.TokenResponse{Token: &authpb.Token{
 		AccessToken: signed, RefreshToken: refresh, Created: x.issued.Unix(), Expiry: x.expires.Unix(),
 	}}, nil
-}
-
-// keys is the API auth.Keys.
-type keys struct {
-	authpb.UnsafeKeysServer
-	*Service
-}
-
-// List implements the RPC.
-func (s keys) List(ctx context.Context, _ *authpb.ListKeysRequest) (*authpb.ListKeysResponse, error) {
-	list, err := s.db.publicKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &authpb.ListKeysResponse{Keys: list}, nil
 }

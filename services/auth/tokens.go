@@ -46,16 +46,23 @@ func (s tokens) Inspect(ctx context.Context, req *authpb.InspectRequest) (*authp
 	case err != nil:
 		return nil, err
 	}
-	revoked, err := s.changes.isRevoked(ctx, c)
+	good, err := s.inForce(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if revoked {
+	if !good {
 		return nil, errInvalidToken()
 	}
 	return &authpb.InspectResponse{Account: &authpb.Account{
 		Id: c.ID, Type: c.Type, Metadata: c.Metadata, Scopes: c.Scopes, Issuer: c.Namespace, Name: c.Name,
 	}}, nil
+}
+
+// inForce says whether a token that is good by itself still counts: neither it
+// nor its key has been called back.
+func (s *Service) inForce(ctx context.Context, c identity.Caller) (bool, error) {
+	revoked, err := s.changes.isRevoked(ctx, c)
+	return err == nil && !revoked && s.signer.verifies(c.KeyID), err
 }
 
 // Token implements the RPC.
@@ -71,6 +78,13 @@ func (s tokens) Token(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 }
 
 func (s tokens) renew(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
+	if isJWT(req.GetRefreshToken()) {
+		rsp, err := s.renewJWT(ctx, req.GetRefreshToken(), "")
+		if err == nil && rsp == nil {
+			err = errInvalidToken()
+		}
+		return rsp, err
+	}
 	session, generation, ok := s.refresh.open(req.GetRefreshToken())
 	if !ok {
 		return nil, errInvalidToken()
@@ -89,6 +103,11 @@ func (s tokens) renew(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 }
 
 func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
+	if isJWT(req.GetSecret()) {
+		if rsp, err := s.renewJWT(ctx, req.GetSecret(), req.GetId()); err != nil || rsp != nil {
+			return rsp, err
+		}
+	}
 	if len(req.GetId()) > maxID || len(req.GetSecret()) > maxSecret {
 		return nil, errWrongSecret()
 	}
@@ -112,6 +131,45 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 		return nil, err
 	}
 	return s.answer(a, session, 0, req.GetTokenExpiry())
+}
+
+// isJWT tells a JWT from what people choose, cheaply. There may be false ones.
+func isJWT(s string) bool {
+	return strings.HasPrefix(s, "eyJ") && strings.Count(s, ".") == 2
+}
+
+// renewJWT answers a fresh token for a service that shows an access token of its
+// own in the place of a secret or a refresh token, as Micro's runtime had it:
+// the new access token is the refresh token, too. It descends from the same
+// login, and ends with it. Nil means that the token is not good for that. People
+// have none, since theirs is not meant to be renewed by whoever sees it, and
+// API tokens have grants.
+func (s tokens) renewJWT(ctx context.Context, token, id string) (*authpb.TokenResponse, error) {
+	c, err := s.verifier.Verify(ctx, token)
+	switch {
+	case err == identity.ErrExpired, err == identity.ErrInvalid:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case c.Type != identity.Service, c.Limited(), id != "" && id != c.ID && id != c.Name:
+		return nil, nil
+	}
+	if good, err := s.inForce(ctx, c); err != nil || !good {
+		return nil, err
+	}
+	a, err := s.db.account(ctx, c.Namespace, c.ID)
+	if err == errNoAccount || err == nil && a.Epoch != c.Epoch {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	rsp, err := s.signer.answer(access{account: a, session: c.Session, issued: now, expires: now.Add(s.opts.ServiceToken)}, "")
+	if err == nil {
+		rsp.Token.RefreshToken = rsp.Token.AccessToken
+	}
+	return rsp, err
 }
 
 // find looks up who logs in: an id or a name of the namespace. People need not
