@@ -27,27 +27,42 @@ type sources struct {
 // Upload stores a tar in the bucket as it comes. It looks at the size only:
 // what is in it is for the builder to judge, inside its sandbox.
 func (u sources) Upload(stream runtimepb.Source_UploadServer) error {
-	ctx := stream.Context()
+	more := receive(stream)
+	id, err := u.upload(stream.Context(), more)
+	if err != nil {
+		hearOut(more)
+		return err
+	}
+	return stream.SendAndClose(&runtimepb.UploadResponse{Id: id})
+}
+
+// upload answers the name by which Create finds what came.
+func (u sources) upload(ctx context.Context, more <-chan chunk) (string, error) {
 	if _, ok := identity.From(ctx); !ok {
-		return errors.New(codes.Unauthenticated, "An account is required to upload source")
+		return "", errors.New(codes.Unauthenticated, "An account is required to upload source")
 	}
 	namespace, err := identity.Admin(ctx, "")
 	if err != nil {
-		return err
+		return "", err
 	}
-	first, err := stream.Recv()
-	if err == io.EOF || err == nil && first.GetService() == nil {
-		return invalid("No service was sent")
+	var first chunk
+	select {
+	case first = <-more:
+	case <-ctx.Done():
+		return "", ctx.Err()
 	}
-	if err != nil {
-		return err
+	if first.err == io.EOF || first.err == nil && first.GetService() == nil {
+		return "", invalid("No service was sent")
+	}
+	if first.err != nil {
+		return "", first.err
 	}
 	name, version, err := checkName(first.GetService().GetName(), first.GetService().GetVersion())
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := checkFree(name); err != nil {
-		return err
+		return "", err
 	}
 	s := u.svc
 	key := key{namespace, name, version}
@@ -55,27 +70,47 @@ func (u sources) Upload(stream runtimepb.Source_UploadServer) error {
 	rand.Read(random)
 	blobKey := "sources/" + namespace + "/" + name + "/" + hex.EncodeToString(random) + ".tar"
 	if err := s.db.beginUpload(ctx, key, blobKey, s.opts.Uploads); err != nil {
-		return err
+		return "", err
 	}
-	if err := s.store(ctx, blobKey, first.GetData(), stream); err != nil {
-		return errors.Join(err, s.db.dropUpload(context.WithoutCancel(ctx), namespace, blobKey))
+	if err := s.store(ctx, blobKey, first.GetData(), more); err != nil {
+		return "", errors.Join(err, s.db.dropUpload(context.WithoutCancel(ctx), namespace, blobKey))
 	}
 	if err := s.db.finishUpload(ctx, namespace, blobKey); err != nil {
-		return err
+		return "", err
 	}
-	return stream.SendAndClose(&runtimepb.UploadResponse{Id: uploadScheme + name + ":" + version})
+	return uploadScheme + name + ":" + version, nil
+}
+
+// hearOutTimeout is how long a client whose upload was refused may go on.
+const hearOutTimeout = 5 * time.Second
+
+// hearOut lets a client finish what it says. Old command lines look at the
+// answer only then: cut off in the middle, all they have to show is "EOF".
+func hearOut(more <-chan chunk) {
+	late := time.NewTimer(hearOutTimeout)
+	defer late.Stop()
+	for {
+		select {
+		case c := <-more:
+			if c.err != nil {
+				return
+			}
+		case <-late.C:
+			return
+		}
+	}
 }
 
 // store writes a stream into the bucket. The blob appears when all of it has
 // come, or not at all.
-func (s *Service) store(ctx context.Context, blobKey string, data []byte, stream runtimepb.Source_UploadServer) error {
+func (s *Service) store(ctx context.Context, blobKey string, data []byte, more <-chan chunk) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before Close it makes the bucket throw away what it has
 	w, err := s.bucket.NewWriter(ctx, blobKey, &blob.WriterOptions{ContentType: "application/x-tar"})
 	if err != nil {
 		return fmt.Errorf("open blob: %w", err)
 	}
-	if err := s.copy(w, data, stream); err != nil {
+	if err := s.copy(w, data, more); err != nil {
 		cancel()
 		w.Close() //nolint:errcheck // it answers that ctx was canceled
 		return err
@@ -86,10 +121,9 @@ func (s *Service) store(ctx context.Context, blobKey string, data []byte, stream
 	return nil
 }
 
-func (s *Service) copy(w io.Writer, data []byte, stream runtimepb.Source_UploadServer) error {
+func (s *Service) copy(w io.Writer, data []byte, more <-chan chunk) error {
 	late := time.NewTimer(s.opts.UploadTimeout)
 	defer late.Stop()
-	more := receive(stream)
 	var size int64
 	for {
 		size += int64(len(data))
@@ -112,30 +146,30 @@ func (s *Service) copy(w io.Writer, data []byte, stream runtimepb.Source_UploadS
 			if c.err != nil {
 				return c.err
 			}
-			data = c.data
+			data = c.GetData()
 		}
 	}
 }
 
 // chunk is what a stream had next.
 type chunk struct {
-	data []byte
-	err  error
+	*runtimepb.UploadRequest
+	err error
 }
 
-// receive reads a stream until its first error, in a goroutine, so that its
-// reader can stop waiting. It ends with the stream's handler.
+// receive reads a stream in a goroutine, so that its reader can stop waiting.
+// It ends with the stream's handler; until then its last error comes again.
 func receive(stream runtimepb.Source_UploadServer) <-chan chunk {
 	out := make(chan chunk)
 	go func() {
+		var next chunk
 		for {
-			msg, err := stream.Recv()
-			select {
-			case out <- chunk{msg.GetData(), err}:
-			case <-stream.Context().Done():
-				return
+			if next.err == nil {
+				next.UploadRequest, next.err = stream.Recv()
 			}
-			if err != nil {
+			select {
+			case out <- next:
+			case <-stream.Context().Done():
 				return
 			}
 		}
