@@ -33,7 +33,8 @@ func authCommand(c *cli) *cobra.Command {
 					return c.done(x, "Rule deleted", err)
 				}),
 			}),
-		group("update", "Change an account", updateSecretCommand(c)))
+		group("update", "Change an account", updateSecretCommand(c)),
+		tokenCommand(c), sessionsCommand(c), keysCommand(c))
 }
 
 func (x *client) authOptions() *authpb.Options { return &authpb.Options{Namespace: x.Namespace} }
@@ -203,7 +204,7 @@ func createTokenCommand(c *cli) *cobra.Command {
 	var id, secret string
 	var expiry int64
 	cmd := &cobra.Command{
-		Use: "token", Short: "Create a token of an account", Args: exactly(),
+		Use: "token", Short: "Log in as an account and print its tokens; see also \"micro auth token\"", Args: exactly(),
 		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
 			if id == "" || secret == "" {
 				return usage("--id and --secret are needed")

@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/config"
+	"github.com/micro/platform/internal/cli/remote"
 )
 
 func loginCommand(c *cli) *cobra.Command {
@@ -79,9 +81,9 @@ func (c *cli) login(ctx context.Context, x *client, id, secret, namespace string
 func logoutCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout",
-		Short: "Forget the login of the current environment",
+		Short: "End the login of the current environment",
 		Args:  exactly(),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := c.place()
 			if err != nil {
 				return err
@@ -90,7 +92,18 @@ func logoutCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return tokens.Delete(p.login)
+			token, found, err := tokens.Get(p.login)
+			if err != nil {
+				return err
+			}
+			if err := tokens.Delete(p.login); err != nil || !found {
+				return err
+			}
+			if err := remote.Logout(cmd.Context(), p.login.Address, token); err != nil {
+				fmt.Fprintf(c.Err, "Logged out here. The server could not be told: the login is good until %s.\n",
+					time.Unix(token.Expiry, 0).Format(time.DateTime))
+			}
+			return nil
 		},
 	}
 }

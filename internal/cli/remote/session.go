@@ -144,6 +144,27 @@ func (s *Session) Login(ctx context.Context, id, password, namespace string) (*a
 	return whose.GetAccount(), stored(rsp.GetToken()), nil
 }
 
+// Logout ends the login that a token came from. A server that no longer knows it,
+// or never knew how, is no error.
+func Logout(ctx context.Context, address string, token config.Token) error {
+	if token.RefreshToken == "" {
+		return nil
+	}
+	conn, err := Dial(address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // the answer is there, or its error
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	_, err = authpb.NewAuthClient(conn).Logout(ctx, &authpb.LogoutRequest{RefreshToken: token.RefreshToken})
+	switch errors.Code(err) {
+	case codes.OK, codes.InvalidArgument, codes.Unimplemented:
+		return nil
+	}
+	return err
+}
+
 type anonymousKey struct{}
 
 // anonymous makes calls with this context bear no token.
