@@ -70,7 +70,7 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	case caller.IsComponent() && len(secret) >= randomSecret && len(secret) <= maxSecret:
 		a.Secret = hashRandom(secret)
 	default:
-		if err := checkSecret(secret); err != nil {
+		if err := checkSecret(a.ID, secret); err != nil {
 			return nil, err
 		}
 		if a.Secret, err = s.passwords.Hash(ctx, secret); err != nil {
@@ -93,7 +93,7 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 func (s *Service) wanted(namespace string, req *authpb.GenerateRequest) account {
 	a := account{
 		Namespace: namespace, ID: req.GetId(), Name: req.GetName(), Type: req.GetType(),
-		Scopes: req.GetScopes(), Metadata: map[string]string{},
+		Scopes: splitScopes(req.GetScopes()), Metadata: map[string]string{},
 	}
 	if a.Name == "" {
 		a.Name = a.ID
@@ -197,7 +197,7 @@ func (s accounts) ChangeSecret(ctx context.Context, req *authpb.ChangeSecretRequ
 	if _, err := identity.RequireLogin(ctx); err != nil {
 		return nil, err
 	}
-	if err := checkSecret(req.GetNewSecret()); err != nil {
+	if err := checkSecret(req.GetId(), req.GetNewSecret()); err != nil {
 		return nil, err
 	}
 	a, err := s.db.account(ctx, namespace, req.GetId())
