@@ -38,6 +38,10 @@ type Platform struct {
 	BucketURL       string          `env:"BUCKET_URL"     help:"where blobs are kept: file:///dir or s3://bucket. micro server uses its data directory when it is empty"`
 	ClusterSecret   settings.Secret `env:"CLUSTER_SECRET" help:"what the components prove themselves with, the same for all, at least 32 characters. micro server makes one up in its data directory when it is empty"`
 	AdminPassword   settings.Secret `env:"ADMIN_PASSWORD" help:"password of account admin of namespace micro, used when that account is first made"`
+	SMTPAddress     string          `env:"SMTP_ADDRESS"   default:"127.0.0.1:8025" help:"mail server, host:port; TLS unless it is on loopback, from the start on port 465"`
+	SMTPUser        string          `env:"SMTP_USER"      help:"user at the mail server; none logs in to nothing"`
+	SMTPPassword    settings.Secret `env:"SMTP_PASSWORD"  help:"password at the mail server"`
+	MailFrom        string          `env:"MAIL_FROM"      default:"Micro <micro@localhost>" help:"who mail is from"`
 	LogLevel        string          `env:"LOG_LEVEL"      default:"info" help:"debug, info, warn or error"`
 	LogFormat       string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
 }

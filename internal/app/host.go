@@ -22,6 +22,7 @@ import (
 
 	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/rpc"
 	"github.com/micro/platform/internal/settings"
@@ -105,6 +106,22 @@ func openRedis(address, name string) (redis.UniversalClient, error) {
 	}
 	o.ClientName = name
 	return redis.NewClient(o), nil
+}
+
+// Outbox makes the outbox for the component's mail, in its own schema. It sends
+// until the component stops.
+func (h *Host) Outbox(pool *pgxpool.Pool) (*mail.Outbox, error) {
+	p := h.Platform
+	sender, err := mail.NewSender(mail.Server{Address: p.SMTPAddress, User: p.SMTPUser, Password: p.SMTPPassword, From: p.MailFrom})
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_SMTP_ADDRESS, MICRO_MAIL_FROM: %w", err)
+	}
+	o, err := mail.NewOutbox(pool, h.Name, p.ClusterSecret, sender, h.Log)
+	if err != nil {
+		return nil, err
+	}
+	h.Go("mail", o.Run)
+	return o, nil
 }
 
 // Bucket opens the platform's object bucket.

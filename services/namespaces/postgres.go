@@ -63,16 +63,18 @@ func (d db) taken(ctx context.Context, names []string) ([]string, error) {
 	return found, nil
 }
 
-// putCode replaces the code of a mailbox.
-func (d db) putCode(ctx context.Context, mailbox string, digest []byte, life time.Duration) error {
+// putCode replaces the code of a mailbox, and has it sent.
+func (d db) putCode(ctx context.Context, mailbox string, digest []byte, life time.Duration, send func(pgx.Tx) error) error {
 	const q = `
 		INSERT INTO namespaces.codes (mailbox, digest, expires_at)
 		VALUES ($1, $2, now() + make_interval(secs => $3))
 		ON CONFLICT (mailbox) DO UPDATE SET digest = EXCLUDED.digest, attempts = 0, expires_at = EXCLUDED.expires_at`
-	if _, err := d.pool.Exec(ctx, q, mailbox, digest, life.Seconds()); err != nil {
-		return fmt.Errorf("put code: %w", err)
-	}
-	return nil
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, q, mailbox, digest, life.Seconds()); err != nil {
+			return fmt.Errorf("put code: %w", err)
+		}
+		return send(tx)
+	})
 }
 
 // checkCode says whether a code is good, and counts the attempt if it is not.

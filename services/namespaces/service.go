@@ -19,14 +19,9 @@ import (
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
-// Options come from MICRO_NAMESPACES_*. In development mail goes to the inbox
-// of this machine.
+// Options come from MICRO_NAMESPACES_*.
 type Options struct {
-	SMTPAddress  string          `env:"SMTP_ADDRESS"  default:"127.0.0.1:8025"          help:"mail server, host:port; TLS unless it is on loopback, from the start on port 465"`
-	SMTPUser     string          `env:"SMTP_USER"     help:"user at the mail server; none logs in to nothing"`
-	SMTPPassword settings.Secret `env:"SMTP_PASSWORD" help:"password at the mail server"`
-	MailFrom     string          `env:"MAIL_FROM"     default:"Micro <micro@localhost>" help:"who mail is from"`
-	Retry        time.Duration   `env:"RETRY"         default:"1s"                      help:"time between two looks for owners that are still to be made"`
+	Retry time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -43,11 +38,10 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
-	sender, err := mail.NewSender(mail.Server{Address: o.SMTPAddress, User: o.SMTPUser, Password: o.SMTPPassword, From: o.MailFrom})
+	mails, err := h.Outbox(pool)
 	if err != nil {
 		return err
 	}
-	mails := mail.NewQueue(sender, h.Log)
 	svc, err := New(Stores{pool, limits}, authpb.NewComponentsClient(auth), mails, h.Platform.ClusterSecret, h.Log, o)
 	if err != nil {
 		return err
@@ -58,7 +52,6 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	}
 	namespacespb.RegisterSignupServer(s, svc)
 	namespacespb.RegisterNamespacesServer(s, svc)
-	h.Go("mail", mails.Run)
 	h.Go("orders", svc.orderLoop)
 	h.Go("prune", svc.pruneLoop)
 	return h.Serve(s)
@@ -78,7 +71,7 @@ type Service struct {
 	db        db
 	limits    limits
 	owners    authpb.ComponentsClient
-	mails     *mail.Queue
+	mails     *mail.Outbox
 	passwords *password.Hasher
 	pepper    pepper
 	log       *slog.Logger
@@ -86,9 +79,9 @@ type Service struct {
 	now       func() time.Time
 }
 
-// New makes a Service. Mail needs the queue running, owners that could not be
+// New makes a Service. Mail needs the outbox running, owners that could not be
 // made at once the loop.
-func New(s Stores, owners authpb.ComponentsClient, mails *mail.Queue, cluster settings.Secret, log *slog.Logger, o Options) (*Service, error) {
+func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, cluster settings.Secret, log *slog.Logger, o Options) (*Service, error) {
 	p, err := newPepper(cluster)
 	if err != nil {
 		return nil, err

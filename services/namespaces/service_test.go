@@ -96,11 +96,14 @@ func (b *bundle) start(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := mail.NewQueue(sender, slog.New(slog.DiscardHandler))
+	q, err := mail.NewOutbox(b.pool, "namespaces", b.secret, sender, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { server.Serve(l) }) //nolint:errcheck // it ends when it is closed
-	running.Go(func() { q.Run(ctx) })      //nolint:errcheck // it only ends when told
+	running.Go(func() { q.Run(ctx) })      //nolint:errcheck // it fails where the mail does not come
 	t.Cleanup(func() {
 		cancel()
 		server.Close() //nolint:errcheck // it ends either way

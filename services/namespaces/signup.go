@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
@@ -30,19 +31,17 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 	if err := s.limits.mail(ctx, a, rpc.OriginOf(ctx).Address); err != nil {
 		return nil, err
 	}
-	code := newCode()
-	if err := s.db.putCode(ctx, a.mailbox, s.pepper.digest(a, code), codeLife); err != nil {
-		return nil, err
-	}
 	known, err := s.db.of(ctx, a.mailbox)
 	if err != nil {
 		return nil, err
 	}
+	code := newCode()
 	m := codeMail(a, code)
 	if known.Namespace != "" {
 		m = knownMail(known.Owner, known.Namespace)
 	}
-	if err := s.mails.Put(m, s.now().Add(codeLife)); err != nil {
+	send := func(tx pgx.Tx) error { return s.mails.Put(ctx, tx, m, s.now().Add(codeLife)) }
+	if err := s.db.putCode(ctx, a.mailbox, s.pepper.digest(a, code), codeLife, send); err != nil {
 		return nil, err
 	}
 	return &namespacespb.BeginResponse{ExpiresIn: int64(codeLife / time.Second)}, nil

@@ -59,7 +59,7 @@ func Start(ctx context.Context, cfg Config) (*Platform, error) {
 	}
 	p.env = append(clean(os.Environ()),
 		"MICRO_GATEWAY_ADDRESS="+p.API, "MICRO_PROXY_ADDRESS="+p.Proxy, "MICRO_CONSOLE_ADDRESS="+p.Console,
-		"MICRO_INBOX_ADDRESS="+p.Inbox, "MICRO_INBOX_SMTP_ADDRESS="+smtp, "MICRO_NAMESPACES_SMTP_ADDRESS="+smtp)
+		"MICRO_INBOX_ADDRESS="+p.Inbox, "MICRO_INBOX_SMTP_ADDRESS="+smtp, "MICRO_SMTP_ADDRESS="+smtp)
 	p.env = append(p.env, cfg.Env...)
 	return p, p.Restart(ctx)
 }
