@@ -73,7 +73,8 @@ func (r *Revocations) Revoked(c Caller) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if c.Epoch < r.accounts[scoped{c.Namespace, c.ID}].GetEpoch() {
+	moved := r.accounts[scoped{c.Namespace, c.ID}]
+	if c.Epoch < moved.GetEpoch() && (c.Session == "" || c.Session != moved.GetKeptSession()) {
 		return true
 	}
 	if _, ok := r.sessions[scoped{c.Namespace, c.Session}]; ok && c.Session != "" {

@@ -2840,7 +2840,10 @@ type Revocation struct {
 	// "epoch" is less than epoch and is not in here.
 	Living []int64 `protobuf:"varint,6,rep,packed,name=living,proto3" json:"living,omitempty"`
 	// With account: it was of type "service".
-	Service       bool `protobuf:"varint,7,opt,name=service,proto3" json:"service,omitempty"`
+	Service bool `protobuf:"varint,7,opt,name=service,proto3" json:"service,omitempty"`
+	// With account: the login by which its secret was changed. Tokens whose claim
+	// "sid" it is are not refused.
+	KeptSession   string `protobuf:"bytes,8,opt,name=kept_session,json=keptSession,proto3" json:"kept_session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2922,6 +2925,13 @@ func (x *Revocation) GetService() bool {
 		return x.Service
 	}
 	return false
+}
+
+func (x *Revocation) GetKeptSession() string {
+	if x != nil {
+		return x.KeptSession
+	}
+	return ""
 }
 
 var File_auth_auth_proto protoreflect.FileDescriptor
@@ -3099,7 +3109,7 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\aRuleSet\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12 \n" +
 	"\x05rules\x18\x02 \x03(\v2\n" +
-	".auth.RuleR\x05rules\"\xc0\x01\n" +
+	".auth.RuleR\x05rules\"\xe3\x01\n" +
 	"\n" +
 	"Revocation\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
@@ -3108,7 +3118,8 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\aexpires\x18\x04 \x01(\x03R\aexpires\x12\x18\n" +
 	"\asession\x18\x05 \x01(\tR\asession\x12\x16\n" +
 	"\x06living\x18\x06 \x03(\x03R\x06living\x12\x18\n" +
-	"\aservice\x18\a \x01(\bR\aservice*.\n" +
+	"\aservice\x18\a \x01(\bR\aservice\x12!\n" +
+	"\fkept_session\x18\b \x01(\tR\vkeptSession*.\n" +
 	"\x06Access\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aGRANTED\x10\x01\x12\n" +

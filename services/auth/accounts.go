@@ -194,7 +194,8 @@ func (s accounts) ChangeSecret(ctx context.Context, req *authpb.ChangeSecretRequ
 	if err != nil {
 		return nil, err
 	}
-	if _, err := identity.RequireLogin(ctx); err != nil {
+	caller, err := identity.RequireLogin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if err := checkSecret(req.GetId(), req.GetNewSecret()); err != nil {
@@ -211,7 +212,11 @@ func (s accounts) ChangeSecret(ctx context.Context, req *authpb.ChangeSecretRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := s.db.changeSecret(ctx, a, hash, s.lives()); err != nil {
+	kept := "" // who changes their own password stays logged in
+	if caller.Namespace == a.Namespace && caller.ID == a.ID {
+		kept = caller.Session
+	}
+	if err := s.db.changeSecret(ctx, a, hash, kept, s.lives()); err != nil {
 		return nil, existing(err)
 	}
 	return &authpb.ChangeSecretResponse{}, nil

@@ -256,7 +256,8 @@ func TestChangeSecret(t *testing.T) {
 	p := setup(t)
 	p.generate(t, &authpb.GenerateRequest{Id: "bob", Secret: "password of bob"})
 	old := p.login(t, p.namespace, "bob", "password of bob")
-	ctx := bearer(t, old.GetAccessToken())
+	own := p.login(t, p.namespace, "bob", "password of bob")
+	ctx := bearer(t, own.GetAccessToken())
 	for want, req := range map[string]*authpb.ChangeSecretRequest{
 		"New secret should not be blank":               {Id: "bob", OldSecret: "password of bob"},
 		"Missing ID":                                   {OldSecret: "password of bob", NewSecret: "another password"},
@@ -273,6 +274,7 @@ func TestChangeSecret(t *testing.T) {
 	}
 	p.wantGood(t, p.login(t, p.namespace, "bob", "another password")) // at once, within the same second
 	p.wantRevoked(t, old)
+	p.wantGood(t, own) // who changed it stays logged in
 	if _, err := p.accounts.ChangeSecret(p.asOperator(t), &authpb.ChangeSecretRequest{Id: "bob", NewSecret: "from the operator", Options: namespace(p.namespace)}); err != nil {
 		t.Errorf("an operator needs no old secret: %v", err)
 	}

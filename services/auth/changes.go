@@ -65,11 +65,12 @@ type revocationNotice struct {
 	Epoch     int64  `json:"epoch,omitempty"`
 	Expires   int64  `json:"expires"`
 	Service   bool   `json:"service,omitempty"`
+	Kept      string `json:"kept,omitempty"`
 }
 
 func (n revocationNotice) proto() *authpb.Revocation {
 	return &authpb.Revocation{Namespace: n.Namespace, Account: n.Account, Session: n.Session,
-		Epoch: n.Epoch, Expires: n.Expires, Service: n.Service}
+		Epoch: n.Epoch, Expires: n.Expires, Service: n.Service, KeptSession: n.Kept}
 }
 
 // run follows the database until ctx ends, through losses of the connection.

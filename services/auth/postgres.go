@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -132,13 +133,18 @@ func (d db) deleteAccount(ctx context.Context, a account, l lives) error {
 		if tag.RowsAffected() == 0 {
 			return errNoAccount
 		}
-		return revoke(ctx, tx, a, l)
+		return revoke(ctx, tx, a, "", l)
 	})
 }
 
 // changeSecret replaces the secret that the account had when it was read: of
-// two changes at once one fails. Sessions of the old epoch are over.
-func (d db) changeSecret(ctx context.Context, a account, hash string, l lives) error {
+// two changes at once one fails. All logins of the account are over but kept,
+// if that is one.
+func (d db) changeSecret(ctx context.Context, a account, hash, kept string, l lives) error {
+	id, err := hex.DecodeString(kept)
+	if err != nil { // an API token's, which are no logins
+		kept = ""
+	}
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		const q = `UPDATE auth.accounts SET secret = $3 WHERE namespace = $1 AND id = $2 AND epoch = $4`
 		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID, hash, a.Epoch)
@@ -148,28 +154,39 @@ func (d db) changeSecret(ctx context.Context, a account, hash string, l lives) e
 		if tag.RowsAffected() == 0 {
 			return errNoAccount
 		}
-		const sessions = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2`
-		if _, err := tx.Exec(ctx, sessions, a.Namespace, a.ID); err != nil {
+		const others = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2 AND id <> $3`
+		if _, err := tx.Exec(ctx, others, a.Namespace, a.ID, id); err != nil {
 			return fmt.Errorf("end sessions: %w", err)
 		}
-		return revoke(ctx, tx, a, l)
+		if err := revoke(ctx, tx, a, kept, l); err != nil {
+			return err
+		}
+		const own = `
+			UPDATE auth.sessions AS s SET epoch = a.epoch
+			FROM auth.accounts AS a
+			WHERE s.namespace = $1 AND s.account = $2 AND s.id = $3 AND a.namespace = $1 AND a.id = $2`
+		if _, err := tx.Exec(ctx, own, a.Namespace, a.ID, id); err != nil {
+			return fmt.Errorf("keep session: %w", err)
+		}
+		return nil
 	})
 }
 
-// revoke moves an account's epoch on and tells everybody.
-func revoke(ctx context.Context, tx pgx.Tx, a account, l lives) error {
+// revoke moves an account's epoch on and tells everybody. The tokens of the login
+// kept stay good.
+func revoke(ctx context.Context, tx pgx.Tx, a account, kept string, l lives) error {
 	const q = `
 		WITH epoch AS (SELECT nextval('auth.epochs') AS next),
 		moved AS (UPDATE auth.accounts SET epoch = epoch.next FROM epoch WHERE namespace = $1 AND id = $2)
-		INSERT INTO auth.revocations (namespace, account, epoch, expires_at, service)
-		SELECT $1, $2, next, now() + $3::interval, $4 FROM epoch
+		INSERT INTO auth.revocations (namespace, account, epoch, expires_at, service, kept_session)
+		SELECT $1, $2, next, now() + $3::interval, $4, $5 FROM epoch
 		ON CONFLICT (namespace, account) DO UPDATE
 		SET epoch = excluded.epoch, expires_at = greatest(revocations.expires_at, excluded.expires_at),
-			service = excluded.service AND revocations.service, revoked_at = now()
+			service = excluded.service AND revocations.service, revoked_at = now(), kept_session = excluded.kept_session
 		RETURNING epoch, expires_at, service`
-	n := revocationNotice{Namespace: a.Namespace, Account: a.ID}
+	n := revocationNotice{Namespace: a.Namespace, Account: a.ID, Kept: kept}
 	var expires time.Time
-	err := tx.QueryRow(ctx, q, a.Namespace, a.ID, l.of(a.Type), a.Type == identity.Service).Scan(&n.Epoch, &expires, &n.Service)
+	err := tx.QueryRow(ctx, q, a.Namespace, a.ID, l.of(a.Type), a.Type == identity.Service, kept).Scan(&n.Epoch, &expires, &n.Service)
 	if err != nil {
 		return fmt.Errorf("revoke tokens: %w", err)
 	}
