@@ -139,12 +139,22 @@ func (v *Verifier) remember(sum [sha256.Size]byte, c Caller) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.known) >= maxKnown {
-		now := v.now()
-		for k, old := range v.known { // in random order: the expired, and one more if there are none
-			if !now.Before(old.Expires) || len(v.known) >= maxKnown {
-				delete(v.known, k)
-			}
-		}
+		v.forget(v.now())
 	}
 	v.known[sum] = c
+}
+
+// forget makes room: of a few, in random order, the expired, and at least one.
+// Looking at all would cost each new token a walk over the whole memory.
+func (v *Verifier) forget(now time.Time) {
+	const few = 32
+	seen := 0
+	for k, old := range v.known {
+		if seen == 0 || !now.Before(old.Expires) {
+			delete(v.known, k)
+		}
+		if seen++; seen == few {
+			return
+		}
+	}
 }

@@ -290,6 +290,7 @@ func TestAuthAway(t *testing.T) {
 		t.Errorf("Verify = %v, want another error", err)
 	}
 	i.err = nil
+	clock.forward(retry)
 	if _, err := v.Verify(t.Context(), token); err != nil {
 		t.Errorf("when auth is back: %v", err)
 	}
