@@ -25,6 +25,11 @@ const MaxMessage = 16 << 20
 // wait as long.
 const unaryTimeout = time.Minute
 
+// maxStreams bounds the calls and streams of a connection. An edge brings those
+// of all its namespaces over one, silent streams of subscribers among them, and
+// has bounded each namespace already: this is only what memory can bear.
+const maxStreams = 100_000
+
 // NewServer makes a component's server. Callers are whom v verifies.
 func NewServer(log *slog.Logger, v *identity.Verifier, more ...grpc.ServerOption) *grpc.Server {
 	registerJSON()
@@ -32,7 +37,7 @@ func NewServer(log *slog.Logger, v *identity.Verifier, more ...grpc.ServerOption
 	return grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
-		grpc.MaxConcurrentStreams(1000),
+		grpc.MaxConcurrentStreams(maxStreams),
 		// Micro clients never ping and keep silent streams for hours.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
