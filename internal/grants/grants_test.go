@@ -12,6 +12,7 @@ import (
 	_ "github.com/micro/platform/proto/config"
 	_ "github.com/micro/platform/proto/events"
 	_ "github.com/micro/platform/proto/namespaces"
+	_ "github.com/micro/platform/proto/network"
 	_ "github.com/micro/platform/proto/registry"
 	_ "github.com/micro/platform/proto/runtime"
 	_ "github.com/micro/platform/proto/store"
