@@ -27,6 +27,7 @@ var components = map[string]string{
 	authpb.Keys_ServiceDesc.ServiceName:             "auth",
 	authpb.Tokens_ServiceDesc.ServiceName:           "auth",
 	authpb.Sessions_ServiceDesc.ServiceName:         "auth",
+	authpb.Passwords_ServiceDesc.ServiceName:        "auth",
 	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
 	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
 	networkpb.Network_ServiceDesc.ServiceName:       "network",

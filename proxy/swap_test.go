@@ -134,7 +134,7 @@ func startCatching(t *testing.T) *catching {
 	p.Seen = catch
 	p.Also = map[string]func(grpc.ServiceRegistrar){
 		"auth": func(s grpc.ServiceRegistrar) {
-			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Sessions")
+			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Passwords", "auth.Sessions")
 		},
 		"registry": func(s grpc.ServiceRegistrar) { serve(s, catch, "registry.Nodes") },
 	}

@@ -11,6 +11,8 @@ var platform = map[string]kind{
 	"auth auth.logout":               open,
 	"auth auth.token":                open,
 	"auth keys.list":                 open,
+	"auth passwords.beginreset":      open,
+	"auth passwords.reset":           open,
 	"auth accounts.list":             read,
 	"auth rules.list":                read,
 	"auth sessions.list":             read,

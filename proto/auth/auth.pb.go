@@ -1177,6 +1177,210 @@ func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
 	return file_auth_auth_proto_rawDescGZIP(), []int{18}
 }
 
+type BeginResetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account, an email address.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As for logging in: none is needed for the owner of a namespace.
+	Options       *Options `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginResetRequest) Reset() {
+	*x = BeginResetRequest{}
+	mi := &file_auth_auth_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginResetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginResetRequest) ProtoMessage() {}
+
+func (x *BeginResetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginResetRequest.ProtoReflect.Descriptor instead.
+func (*BeginResetRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BeginResetRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BeginResetRequest) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type BeginResetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seconds for which the code is good.
+	ExpiresIn     int64 `protobuf:"varint,1,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginResetResponse) Reset() {
+	*x = BeginResetResponse{}
+	mi := &file_auth_auth_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginResetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginResetResponse) ProtoMessage() {}
+
+func (x *BeginResetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginResetResponse.ProtoReflect.Descriptor instead.
+func (*BeginResetResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BeginResetResponse) GetExpiresIn() int64 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+type ResetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in BeginReset.
+	Id            string   `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Options       *Options `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
+	Code          string   `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	NewSecret     string   `protobuf:"bytes,4,opt,name=new_secret,json=newSecret,proto3" json:"new_secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetRequest) Reset() {
+	*x = ResetRequest{}
+	mi := &file_auth_auth_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetRequest) ProtoMessage() {}
+
+func (x *ResetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
+func (*ResetRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ResetRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ResetRequest) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *ResetRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ResetRequest) GetNewSecret() string {
+	if x != nil {
+		return x.NewSecret
+	}
+	return ""
+}
+
+type ResetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetResponse) Reset() {
+	*x = ResetResponse{}
+	mi := &file_auth_auth_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetResponse) ProtoMessage() {}
+
+func (x *ResetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
+func (*ResetResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{22}
+}
+
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1194,7 +1398,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_auth_auth_proto_msgTypes[19]
+	mi := &file_auth_auth_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1410,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[19]
+	mi := &file_auth_auth_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1423,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{19}
+	return file_auth_auth_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Session) GetId() string {
@@ -1265,7 +1469,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_auth_auth_proto_msgTypes[20]
+	mi := &file_auth_auth_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1481,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[20]
+	mi := &file_auth_auth_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1494,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{20}
+	return file_auth_auth_proto_rawDescGZIP(), []int{24}
 }
 
 type ListSessionsResponse struct {
@@ -1302,7 +1506,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_auth_auth_proto_msgTypes[21]
+	mi := &file_auth_auth_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1518,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[21]
+	mi := &file_auth_auth_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1531,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{21}
+	return file_auth_auth_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -1348,7 +1552,7 @@ type RevokeSessionRequest struct {
 
 func (x *RevokeSessionRequest) Reset() {
 	*x = RevokeSessionRequest{}
-	mi := &file_auth_auth_proto_msgTypes[22]
+	mi := &file_auth_auth_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1564,7 @@ func (x *RevokeSessionRequest) String() string {
 func (*RevokeSessionRequest) ProtoMessage() {}
 
 func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[22]
+	mi := &file_auth_auth_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1577,7 @@ func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
 func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{22}
+	return file_auth_auth_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RevokeSessionRequest) GetId() string {
@@ -1398,7 +1602,7 @@ type RevokeSessionResponse struct {
 
 func (x *RevokeSessionResponse) Reset() {
 	*x = RevokeSessionResponse{}
-	mi := &file_auth_auth_proto_msgTypes[23]
+	mi := &file_auth_auth_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1614,7 @@ func (x *RevokeSessionResponse) String() string {
 func (*RevokeSessionResponse) ProtoMessage() {}
 
 func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[23]
+	mi := &file_auth_auth_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1627,7 @@ func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionResponse.ProtoReflect.Descriptor instead.
 func (*RevokeSessionResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{23}
+	return file_auth_auth_proto_rawDescGZIP(), []int{27}
 }
 
 type ExchangeRequest struct {
@@ -1436,7 +1640,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_auth_auth_proto_msgTypes[24]
+	mi := &file_auth_auth_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1652,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[24]
+	mi := &file_auth_auth_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1665,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{24}
+	return file_auth_auth_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExchangeRequest) GetToken() string {
@@ -1485,7 +1689,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_auth_auth_proto_msgTypes[25]
+	mi := &file_auth_auth_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1701,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[25]
+	mi := &file_auth_auth_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1714,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{25}
+	return file_auth_auth_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExchangeResponse) GetAccessToken() string {
@@ -1543,7 +1747,7 @@ type ListAccountsRequest struct {
 
 func (x *ListAccountsRequest) Reset() {
 	*x = ListAccountsRequest{}
-	mi := &file_auth_auth_proto_msgTypes[26]
+	mi := &file_auth_auth_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1759,7 @@ func (x *ListAccountsRequest) String() string {
 func (*ListAccountsRequest) ProtoMessage() {}
 
 func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[26]
+	mi := &file_auth_auth_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1772,7 @@ func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{26}
+	return file_auth_auth_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAccountsRequest) GetOptions() *Options {
@@ -1587,7 +1791,7 @@ type ListAccountsResponse struct {
 
 func (x *ListAccountsResponse) Reset() {
 	*x = ListAccountsResponse{}
-	mi := &file_auth_auth_proto_msgTypes[27]
+	mi := &file_auth_auth_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1803,7 @@ func (x *ListAccountsResponse) String() string {
 func (*ListAccountsResponse) ProtoMessage() {}
 
 func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[27]
+	mi := &file_auth_auth_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1816,7 @@ func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{27}
+	return file_auth_auth_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAccountsResponse) GetAccounts() []*Account {
@@ -1632,7 +1836,7 @@ type DeleteAccountRequest struct {
 
 func (x *DeleteAccountRequest) Reset() {
 	*x = DeleteAccountRequest{}
-	mi := &file_auth_auth_proto_msgTypes[28]
+	mi := &file_auth_auth_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1848,7 @@ func (x *DeleteAccountRequest) String() string {
 func (*DeleteAccountRequest) ProtoMessage() {}
 
 func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[28]
+	mi := &file_auth_auth_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1861,7 @@ func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{28}
+	return file_auth_auth_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteAccountRequest) GetId() string {
@@ -1686,7 +1890,7 @@ type ChangeSecretRequest struct {
 
 func (x *ChangeSecretRequest) Reset() {
 	*x = ChangeSecretRequest{}
-	mi := &file_auth_auth_proto_msgTypes[29]
+	mi := &file_auth_auth_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1902,7 @@ func (x *ChangeSecretRequest) String() string {
 func (*ChangeSecretRequest) ProtoMessage() {}
 
 func (x *ChangeSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[29]
+	mi := &file_auth_auth_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1915,7 @@ func (x *ChangeSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSecretRequest.ProtoReflect.Descriptor instead.
 func (*ChangeSecretRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{29}
+	return file_auth_auth_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ChangeSecretRequest) GetId() string {
@@ -1755,7 +1959,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_auth_auth_proto_msgTypes[30]
+	mi := &file_auth_auth_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1971,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[30]
+	mi := &file_auth_auth_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1984,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{30}
+	return file_auth_auth_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Rule) GetId() string {
@@ -1828,7 +2032,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_auth_auth_proto_msgTypes[31]
+	mi := &file_auth_auth_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +2044,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[31]
+	mi := &file_auth_auth_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +2057,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{31}
+	return file_auth_auth_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CreateRequest) GetRule() *Rule {
@@ -1880,7 +2084,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_auth_auth_proto_msgTypes[32]
+	mi := &file_auth_auth_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2096,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[32]
+	mi := &file_auth_auth_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2109,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{32}
+	return file_auth_auth_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -1931,7 +2135,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_auth_auth_proto_msgTypes[33]
+	mi := &file_auth_auth_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2147,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[33]
+	mi := &file_auth_auth_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2160,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{33}
+	return file_auth_auth_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListRequest) GetOptions() *Options {
@@ -1975,7 +2179,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_auth_auth_proto_msgTypes[34]
+	mi := &file_auth_auth_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2191,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[34]
+	mi := &file_auth_auth_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2204,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{34}
+	return file_auth_auth_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListResponse) GetRules() []*Rule {
@@ -2018,7 +2222,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_auth_auth_proto_msgTypes[35]
+	mi := &file_auth_auth_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2234,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[35]
+	mi := &file_auth_auth_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2247,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{35}
+	return file_auth_auth_proto_rawDescGZIP(), []int{39}
 }
 
 type ChangeSecretResponse struct {
@@ -2054,7 +2258,7 @@ type ChangeSecretResponse struct {
 
 func (x *ChangeSecretResponse) Reset() {
 	*x = ChangeSecretResponse{}
-	mi := &file_auth_auth_proto_msgTypes[36]
+	mi := &file_auth_auth_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2270,7 @@ func (x *ChangeSecretResponse) String() string {
 func (*ChangeSecretResponse) ProtoMessage() {}
 
 func (x *ChangeSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[36]
+	mi := &file_auth_auth_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2283,7 @@ func (x *ChangeSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSecretResponse.ProtoReflect.Descriptor instead.
 func (*ChangeSecretResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{36}
+	return file_auth_auth_proto_rawDescGZIP(), []int{40}
 }
 
 type CreateResponse struct {
@@ -2090,7 +2294,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_auth_auth_proto_msgTypes[37]
+	mi := &file_auth_auth_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2306,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[37]
+	mi := &file_auth_auth_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2319,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{37}
+	return file_auth_auth_proto_rawDescGZIP(), []int{41}
 }
 
 type DeleteResponse struct {
@@ -2126,7 +2330,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_auth_auth_proto_msgTypes[38]
+	mi := &file_auth_auth_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2342,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[38]
+	mi := &file_auth_auth_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2355,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{38}
+	return file_auth_auth_proto_rawDescGZIP(), []int{42}
 }
 
 type ListKeysRequest struct {
@@ -2162,7 +2366,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_auth_auth_proto_msgTypes[39]
+	mi := &file_auth_auth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2378,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[39]
+	mi := &file_auth_auth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2391,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{39}
+	return file_auth_auth_proto_rawDescGZIP(), []int{43}
 }
 
 type ListKeysResponse struct {
@@ -2200,7 +2404,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_auth_auth_proto_msgTypes[40]
+	mi := &file_auth_auth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2416,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[40]
+	mi := &file_auth_auth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2429,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{40}
+	return file_auth_auth_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2255,7 +2459,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_auth_auth_proto_msgTypes[41]
+	mi := &file_auth_auth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2471,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[41]
+	mi := &file_auth_auth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2484,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{41}
+	return file_auth_auth_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Key) GetId() string {
@@ -2336,7 +2540,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_auth_auth_proto_msgTypes[42]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2552,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[42]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2565,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{42}
+	return file_auth_auth_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RotateKeyRequest) GetNow() bool {
@@ -2380,7 +2584,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_auth_auth_proto_msgTypes[43]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2596,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[43]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2609,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{43}
+	return file_auth_auth_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RotateKeyResponse) GetKey() *Key {
@@ -2424,7 +2628,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_auth_auth_proto_msgTypes[44]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2640,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[44]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2653,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{44}
+	return file_auth_auth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -2467,7 +2671,7 @@ type RetireKeyResponse struct {
 
 func (x *RetireKeyResponse) Reset() {
 	*x = RetireKeyResponse{}
-	mi := &file_auth_auth_proto_msgTypes[45]
+	mi := &file_auth_auth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +2683,7 @@ func (x *RetireKeyResponse) String() string {
 func (*RetireKeyResponse) ProtoMessage() {}
 
 func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[45]
+	mi := &file_auth_auth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +2696,7 @@ func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyResponse.ProtoReflect.Descriptor instead.
 func (*RetireKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{45}
+	return file_auth_auth_proto_rawDescGZIP(), []int{49}
 }
 
 type ComponentTokenRequest struct {
@@ -2507,7 +2711,7 @@ type ComponentTokenRequest struct {
 
 func (x *ComponentTokenRequest) Reset() {
 	*x = ComponentTokenRequest{}
-	mi := &file_auth_auth_proto_msgTypes[46]
+	mi := &file_auth_auth_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2723,7 @@ func (x *ComponentTokenRequest) String() string {
 func (*ComponentTokenRequest) ProtoMessage() {}
 
 func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[46]
+	mi := &file_auth_auth_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2736,7 @@ func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentTokenRequest.ProtoReflect.Descriptor instead.
 func (*ComponentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{46}
+	return file_auth_auth_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ComponentTokenRequest) GetName() string {
@@ -2565,7 +2769,7 @@ type CreateOwnerRequest struct {
 
 func (x *CreateOwnerRequest) Reset() {
 	*x = CreateOwnerRequest{}
-	mi := &file_auth_auth_proto_msgTypes[47]
+	mi := &file_auth_auth_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2781,7 @@ func (x *CreateOwnerRequest) String() string {
 func (*CreateOwnerRequest) ProtoMessage() {}
 
 func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[47]
+	mi := &file_auth_auth_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2794,7 @@ func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerRequest.ProtoReflect.Descriptor instead.
 func (*CreateOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{47}
+	return file_auth_auth_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CreateOwnerRequest) GetNamespace() string {
@@ -2629,7 +2833,7 @@ type CreateOwnerResponse struct {
 
 func (x *CreateOwnerResponse) Reset() {
 	*x = CreateOwnerResponse{}
-	mi := &file_auth_auth_proto_msgTypes[48]
+	mi := &file_auth_auth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2845,7 @@ func (x *CreateOwnerResponse) String() string {
 func (*CreateOwnerResponse) ProtoMessage() {}
 
 func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[48]
+	mi := &file_auth_auth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2858,7 @@ func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerResponse.ProtoReflect.Descriptor instead.
 func (*CreateOwnerResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{48}
+	return file_auth_auth_proto_rawDescGZIP(), []int{52}
 }
 
 type WatchRequest struct {
@@ -2665,7 +2869,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[49]
+	mi := &file_auth_auth_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2881,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[49]
+	mi := &file_auth_auth_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2894,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{49}
+	return file_auth_auth_proto_rawDescGZIP(), []int{53}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -2710,7 +2914,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[50]
+	mi := &file_auth_auth_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2926,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[50]
+	mi := &file_auth_auth_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2939,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{50}
+	return file_auth_auth_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -2778,7 +2982,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[51]
+	mi := &file_auth_auth_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +2994,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[51]
+	mi := &file_auth_auth_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +3007,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{51}
+	return file_auth_auth_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -2850,7 +3054,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[52]
+	mi := &file_auth_auth_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +3066,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[52]
+	mi := &file_auth_auth_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3079,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{52}
+	return file_auth_auth_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -3015,7 +3219,20 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x12RevokeTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
 	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\"\x15\n" +
-	"\x13RevokeTokenResponse\"\x81\x01\n" +
+	"\x13RevokeTokenResponse\"L\n" +
+	"\x11BeginResetRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\"3\n" +
+	"\x12BeginResetResponse\x12\x1d\n" +
+	"\n" +
+	"expires_in\x18\x01 \x01(\x03R\texpiresIn\"z\n" +
+	"\fResetRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x1d\n" +
+	"\n" +
+	"new_secret\x18\x04 \x01(\tR\tnewSecret\"\x0f\n" +
+	"\rResetResponse\"\x81\x01\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x18\n" +
@@ -3133,7 +3350,11 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x06Tokens\x12=\n" +
 	"\x06Create\x12\x18.auth.CreateTokenRequest\x1a\x19.auth.CreateTokenResponse\x129\n" +
 	"\x04List\x12\x17.auth.ListTokensRequest\x1a\x18.auth.ListTokensResponse\x12=\n" +
-	"\x06Revoke\x12\x18.auth.RevokeTokenRequest\x1a\x19.auth.RevokeTokenResponse2\x8c\x01\n" +
+	"\x06Revoke\x12\x18.auth.RevokeTokenRequest\x1a\x19.auth.RevokeTokenResponse2~\n" +
+	"\tPasswords\x12?\n" +
+	"\n" +
+	"BeginReset\x12\x17.auth.BeginResetRequest\x1a\x18.auth.BeginResetResponse\x120\n" +
+	"\x05Reset\x12\x12.auth.ResetRequest\x1a\x13.auth.ResetResponse2\x8c\x01\n" +
 	"\bSessions\x12=\n" +
 	"\x04List\x12\x19.auth.ListSessionsRequest\x1a\x1a.auth.ListSessionsResponse\x12A\n" +
 	"\x06Revoke\x12\x1a.auth.RevokeSessionRequest\x1a\x1b.auth.RevokeSessionResponse2\xd3\x01\n" +
@@ -3169,7 +3390,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -3191,46 +3412,50 @@ var file_auth_auth_proto_goTypes = []any{
 	(*ListTokensResponse)(nil),    // 17: auth.ListTokensResponse
 	(*RevokeTokenRequest)(nil),    // 18: auth.RevokeTokenRequest
 	(*RevokeTokenResponse)(nil),   // 19: auth.RevokeTokenResponse
-	(*Session)(nil),               // 20: auth.Session
-	(*ListSessionsRequest)(nil),   // 21: auth.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 22: auth.ListSessionsResponse
-	(*RevokeSessionRequest)(nil),  // 23: auth.RevokeSessionRequest
-	(*RevokeSessionResponse)(nil), // 24: auth.RevokeSessionResponse
-	(*ExchangeRequest)(nil),       // 25: auth.ExchangeRequest
-	(*ExchangeResponse)(nil),      // 26: auth.ExchangeResponse
-	(*ListAccountsRequest)(nil),   // 27: auth.ListAccountsRequest
-	(*ListAccountsResponse)(nil),  // 28: auth.ListAccountsResponse
-	(*DeleteAccountRequest)(nil),  // 29: auth.DeleteAccountRequest
-	(*ChangeSecretRequest)(nil),   // 30: auth.ChangeSecretRequest
-	(*Rule)(nil),                  // 31: auth.Rule
-	(*CreateRequest)(nil),         // 32: auth.CreateRequest
-	(*DeleteRequest)(nil),         // 33: auth.DeleteRequest
-	(*ListRequest)(nil),           // 34: auth.ListRequest
-	(*ListResponse)(nil),          // 35: auth.ListResponse
-	(*DeleteAccountResponse)(nil), // 36: auth.DeleteAccountResponse
-	(*ChangeSecretResponse)(nil),  // 37: auth.ChangeSecretResponse
-	(*CreateResponse)(nil),        // 38: auth.CreateResponse
-	(*DeleteResponse)(nil),        // 39: auth.DeleteResponse
-	(*ListKeysRequest)(nil),       // 40: auth.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 41: auth.ListKeysResponse
-	(*Key)(nil),                   // 42: auth.Key
-	(*RotateKeyRequest)(nil),      // 43: auth.RotateKeyRequest
-	(*RotateKeyResponse)(nil),     // 44: auth.RotateKeyResponse
-	(*RetireKeyRequest)(nil),      // 45: auth.RetireKeyRequest
-	(*RetireKeyResponse)(nil),     // 46: auth.RetireKeyResponse
-	(*ComponentTokenRequest)(nil), // 47: auth.ComponentTokenRequest
-	(*CreateOwnerRequest)(nil),    // 48: auth.CreateOwnerRequest
-	(*CreateOwnerResponse)(nil),   // 49: auth.CreateOwnerResponse
-	(*WatchRequest)(nil),          // 50: auth.WatchRequest
-	(*Change)(nil),                // 51: auth.Change
-	(*RuleSet)(nil),               // 52: auth.RuleSet
-	(*Revocation)(nil),            // 53: auth.Revocation
-	nil,                           // 54: auth.Account.MetadataEntry
-	nil,                           // 55: auth.GenerateRequest.MetadataEntry
+	(*BeginResetRequest)(nil),     // 20: auth.BeginResetRequest
+	(*BeginResetResponse)(nil),    // 21: auth.BeginResetResponse
+	(*ResetRequest)(nil),          // 22: auth.ResetRequest
+	(*ResetResponse)(nil),         // 23: auth.ResetResponse
+	(*Session)(nil),               // 24: auth.Session
+	(*ListSessionsRequest)(nil),   // 25: auth.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 26: auth.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),  // 27: auth.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil), // 28: auth.RevokeSessionResponse
+	(*ExchangeRequest)(nil),       // 29: auth.ExchangeRequest
+	(*ExchangeResponse)(nil),      // 30: auth.ExchangeResponse
+	(*ListAccountsRequest)(nil),   // 31: auth.ListAccountsRequest
+	(*ListAccountsResponse)(nil),  // 32: auth.ListAccountsResponse
+	(*DeleteAccountRequest)(nil),  // 33: auth.DeleteAccountRequest
+	(*ChangeSecretRequest)(nil),   // 34: auth.ChangeSecretRequest
+	(*Rule)(nil),                  // 35: auth.Rule
+	(*CreateRequest)(nil),         // 36: auth.CreateRequest
+	(*DeleteRequest)(nil),         // 37: auth.DeleteRequest
+	(*ListRequest)(nil),           // 38: auth.ListRequest
+	(*ListResponse)(nil),          // 39: auth.ListResponse
+	(*DeleteAccountResponse)(nil), // 40: auth.DeleteAccountResponse
+	(*ChangeSecretResponse)(nil),  // 41: auth.ChangeSecretResponse
+	(*CreateResponse)(nil),        // 42: auth.CreateResponse
+	(*DeleteResponse)(nil),        // 43: auth.DeleteResponse
+	(*ListKeysRequest)(nil),       // 44: auth.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 45: auth.ListKeysResponse
+	(*Key)(nil),                   // 46: auth.Key
+	(*RotateKeyRequest)(nil),      // 47: auth.RotateKeyRequest
+	(*RotateKeyResponse)(nil),     // 48: auth.RotateKeyResponse
+	(*RetireKeyRequest)(nil),      // 49: auth.RetireKeyRequest
+	(*RetireKeyResponse)(nil),     // 50: auth.RetireKeyResponse
+	(*ComponentTokenRequest)(nil), // 51: auth.ComponentTokenRequest
+	(*CreateOwnerRequest)(nil),    // 52: auth.CreateOwnerRequest
+	(*CreateOwnerResponse)(nil),   // 53: auth.CreateOwnerResponse
+	(*WatchRequest)(nil),          // 54: auth.WatchRequest
+	(*Change)(nil),                // 55: auth.Change
+	(*RuleSet)(nil),               // 56: auth.RuleSet
+	(*Revocation)(nil),            // 57: auth.Revocation
+	nil,                           // 58: auth.Account.MetadataEntry
+	nil,                           // 59: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	54, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	55, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	58, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	59, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
@@ -3241,72 +3466,78 @@ var file_auth_auth_proto_depIdxs = []int32{
 	1,  // 9: auth.ListTokensRequest.options:type_name -> auth.Options
 	13, // 10: auth.ListTokensResponse.tokens:type_name -> auth.ApiToken
 	1,  // 11: auth.RevokeTokenRequest.options:type_name -> auth.Options
-	20, // 12: auth.ListSessionsResponse.sessions:type_name -> auth.Session
-	1,  // 13: auth.ListAccountsRequest.options:type_name -> auth.Options
-	2,  // 14: auth.ListAccountsResponse.accounts:type_name -> auth.Account
-	1,  // 15: auth.DeleteAccountRequest.options:type_name -> auth.Options
-	1,  // 16: auth.ChangeSecretRequest.options:type_name -> auth.Options
-	4,  // 17: auth.Rule.resource:type_name -> auth.Resource
-	0,  // 18: auth.Rule.access:type_name -> auth.Access
-	31, // 19: auth.CreateRequest.rule:type_name -> auth.Rule
-	1,  // 20: auth.CreateRequest.options:type_name -> auth.Options
-	1,  // 21: auth.DeleteRequest.options:type_name -> auth.Options
-	1,  // 22: auth.ListRequest.options:type_name -> auth.Options
-	31, // 23: auth.ListResponse.rules:type_name -> auth.Rule
-	42, // 24: auth.ListKeysResponse.keys:type_name -> auth.Key
-	42, // 25: auth.RotateKeyResponse.key:type_name -> auth.Key
-	52, // 26: auth.Change.rules:type_name -> auth.RuleSet
-	53, // 27: auth.Change.revocation:type_name -> auth.Revocation
-	31, // 28: auth.RuleSet.rules:type_name -> auth.Rule
-	5,  // 29: auth.Auth.Generate:input_type -> auth.GenerateRequest
-	7,  // 30: auth.Auth.Inspect:input_type -> auth.InspectRequest
-	9,  // 31: auth.Auth.Token:input_type -> auth.TokenRequest
-	11, // 32: auth.Auth.Logout:input_type -> auth.LogoutRequest
-	14, // 33: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
-	16, // 34: auth.Tokens.List:input_type -> auth.ListTokensRequest
-	18, // 35: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
-	21, // 36: auth.Sessions.List:input_type -> auth.ListSessionsRequest
-	23, // 37: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
-	27, // 38: auth.Accounts.List:input_type -> auth.ListAccountsRequest
-	29, // 39: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
-	30, // 40: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
-	32, // 41: auth.Rules.Create:input_type -> auth.CreateRequest
-	33, // 42: auth.Rules.Delete:input_type -> auth.DeleteRequest
-	34, // 43: auth.Rules.List:input_type -> auth.ListRequest
-	40, // 44: auth.Keys.List:input_type -> auth.ListKeysRequest
-	43, // 45: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
-	45, // 46: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
-	47, // 47: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	48, // 48: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
-	25, // 49: auth.Components.Exchange:input_type -> auth.ExchangeRequest
-	50, // 50: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 51: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 52: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 53: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 54: auth.Auth.Logout:output_type -> auth.LogoutResponse
-	15, // 55: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
-	17, // 56: auth.Tokens.List:output_type -> auth.ListTokensResponse
-	19, // 57: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
-	22, // 58: auth.Sessions.List:output_type -> auth.ListSessionsResponse
-	24, // 59: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
-	28, // 60: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	36, // 61: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	37, // 62: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	38, // 63: auth.Rules.Create:output_type -> auth.CreateResponse
-	39, // 64: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	35, // 65: auth.Rules.List:output_type -> auth.ListResponse
-	41, // 66: auth.Keys.List:output_type -> auth.ListKeysResponse
-	44, // 67: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
-	46, // 68: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
-	10, // 69: auth.Components.Token:output_type -> auth.TokenResponse
-	49, // 70: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	26, // 71: auth.Components.Exchange:output_type -> auth.ExchangeResponse
-	51, // 72: auth.Components.Watch:output_type -> auth.Change
-	51, // [51:73] is the sub-list for method output_type
-	29, // [29:51] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	1,  // 12: auth.BeginResetRequest.options:type_name -> auth.Options
+	1,  // 13: auth.ResetRequest.options:type_name -> auth.Options
+	24, // 14: auth.ListSessionsResponse.sessions:type_name -> auth.Session
+	1,  // 15: auth.ListAccountsRequest.options:type_name -> auth.Options
+	2,  // 16: auth.ListAccountsResponse.accounts:type_name -> auth.Account
+	1,  // 17: auth.DeleteAccountRequest.options:type_name -> auth.Options
+	1,  // 18: auth.ChangeSecretRequest.options:type_name -> auth.Options
+	4,  // 19: auth.Rule.resource:type_name -> auth.Resource
+	0,  // 20: auth.Rule.access:type_name -> auth.Access
+	35, // 21: auth.CreateRequest.rule:type_name -> auth.Rule
+	1,  // 22: auth.CreateRequest.options:type_name -> auth.Options
+	1,  // 23: auth.DeleteRequest.options:type_name -> auth.Options
+	1,  // 24: auth.ListRequest.options:type_name -> auth.Options
+	35, // 25: auth.ListResponse.rules:type_name -> auth.Rule
+	46, // 26: auth.ListKeysResponse.keys:type_name -> auth.Key
+	46, // 27: auth.RotateKeyResponse.key:type_name -> auth.Key
+	56, // 28: auth.Change.rules:type_name -> auth.RuleSet
+	57, // 29: auth.Change.revocation:type_name -> auth.Revocation
+	35, // 30: auth.RuleSet.rules:type_name -> auth.Rule
+	5,  // 31: auth.Auth.Generate:input_type -> auth.GenerateRequest
+	7,  // 32: auth.Auth.Inspect:input_type -> auth.InspectRequest
+	9,  // 33: auth.Auth.Token:input_type -> auth.TokenRequest
+	11, // 34: auth.Auth.Logout:input_type -> auth.LogoutRequest
+	14, // 35: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
+	16, // 36: auth.Tokens.List:input_type -> auth.ListTokensRequest
+	18, // 37: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
+	20, // 38: auth.Passwords.BeginReset:input_type -> auth.BeginResetRequest
+	22, // 39: auth.Passwords.Reset:input_type -> auth.ResetRequest
+	25, // 40: auth.Sessions.List:input_type -> auth.ListSessionsRequest
+	27, // 41: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
+	31, // 42: auth.Accounts.List:input_type -> auth.ListAccountsRequest
+	33, // 43: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
+	34, // 44: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
+	36, // 45: auth.Rules.Create:input_type -> auth.CreateRequest
+	37, // 46: auth.Rules.Delete:input_type -> auth.DeleteRequest
+	38, // 47: auth.Rules.List:input_type -> auth.ListRequest
+	44, // 48: auth.Keys.List:input_type -> auth.ListKeysRequest
+	47, // 49: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
+	49, // 50: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
+	51, // 51: auth.Components.Token:input_type -> auth.ComponentTokenRequest
+	52, // 52: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	29, // 53: auth.Components.Exchange:input_type -> auth.ExchangeRequest
+	54, // 54: auth.Components.Watch:input_type -> auth.WatchRequest
+	6,  // 55: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 56: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 57: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 58: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15, // 59: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17, // 60: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19, // 61: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	21, // 62: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
+	23, // 63: auth.Passwords.Reset:output_type -> auth.ResetResponse
+	26, // 64: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	28, // 65: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	32, // 66: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	40, // 67: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	41, // 68: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	42, // 69: auth.Rules.Create:output_type -> auth.CreateResponse
+	43, // 70: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	39, // 71: auth.Rules.List:output_type -> auth.ListResponse
+	45, // 72: auth.Keys.List:output_type -> auth.ListKeysResponse
+	48, // 73: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
+	50, // 74: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
+	10, // 75: auth.Components.Token:output_type -> auth.TokenResponse
+	53, // 76: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	30, // 77: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	55, // 78: auth.Components.Watch:output_type -> auth.Change
+	55, // [55:79] is the sub-list for method output_type
+	31, // [31:55] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_auth_auth_proto_init() }
@@ -3320,9 +3551,9 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   55,
+			NumMessages:   59,
 			NumExtensions: 0,
-			NumServices:   7,
+			NumServices:   8,
 		},
 		GoTypes:           file_auth_auth_proto_goTypes,
 		DependencyIndexes: file_auth_auth_proto_depIdxs,

@@ -456,6 +456,160 @@ var Tokens_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Passwords_BeginReset_FullMethodName = "/auth.Passwords/BeginReset"
+	Passwords_Reset_FullMethodName      = "/auth.Passwords/Reset"
+)
+
+// PasswordsClient is the client API for Passwords service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Passwords is for people who have forgotten theirs. Open to everybody; what is
+// answered, and when, does not depend on whether there is such an account.
+type PasswordsClient interface {
+	// BeginReset sends a code to the email address that an account is called by.
+	// It replaces the one before and is good for fifteen minutes.
+	BeginReset(ctx context.Context, in *BeginResetRequest, opts ...grpc.CallOption) (*BeginResetResponse, error)
+	// Reset sets a new password for a code, once. All logins of the account end.
+	// After five wrong codes the right one is worth nothing.
+	Reset(ctx context.Context, in *ResetRequest, opts ...grpc.CallOption) (*ResetResponse, error)
+}
+
+type passwordsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewPasswordsClient(cc grpc.ClientConnInterface) PasswordsClient {
+	return &passwordsClient{cc}
+}
+
+func (c *passwordsClient) BeginReset(ctx context.Context, in *BeginResetRequest, opts ...grpc.CallOption) (*BeginResetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginResetResponse)
+	err := c.cc.Invoke(ctx, Passwords_BeginReset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *passwordsClient) Reset(ctx context.Context, in *ResetRequest, opts ...grpc.CallOption) (*ResetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResetResponse)
+	err := c.cc.Invoke(ctx, Passwords_Reset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PasswordsServer is the server API for Passwords service.
+// All implementations must embed UnimplementedPasswordsServer
+// for forward compatibility.
+//
+// Passwords is for people who have forgotten theirs. Open to everybody; what is
+// answered, and when, does not depend on whether there is such an account.
+type PasswordsServer interface {
+	// BeginReset sends a code to the email address that an account is called by.
+	// It replaces the one before and is good for fifteen minutes.
+	BeginReset(context.Context, *BeginResetRequest) (*BeginResetResponse, error)
+	// Reset sets a new password for a code, once. All logins of the account end.
+	// After five wrong codes the right one is worth nothing.
+	Reset(context.Context, *ResetRequest) (*ResetResponse, error)
+	mustEmbedUnimplementedPasswordsServer()
+}
+
+// UnimplementedPasswordsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedPasswordsServer struct{}
+
+func (UnimplementedPasswordsServer) BeginReset(context.Context, *BeginResetRequest) (*BeginResetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginReset not implemented")
+}
+func (UnimplementedPasswordsServer) Reset(context.Context, *ResetRequest) (*ResetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reset not implemented")
+}
+func (UnimplementedPasswordsServer) mustEmbedUnimplementedPasswordsServer() {}
+func (UnimplementedPasswordsServer) testEmbeddedByValue()                   {}
+
+// UnsafePasswordsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to PasswordsServer will
+// result in compilation errors.
+type UnsafePasswordsServer interface {
+	mustEmbedUnimplementedPasswordsServer()
+}
+
+func RegisterPasswordsServer(s grpc.ServiceRegistrar, srv PasswordsServer) {
+	// If the following call panics, it indicates UnimplementedPasswordsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Passwords_ServiceDesc, srv)
+}
+
+func _Passwords_BeginReset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginResetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasswordsServer).BeginReset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passwords_BeginReset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasswordsServer).BeginReset(ctx, req.(*BeginResetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Passwords_Reset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasswordsServer).Reset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passwords_Reset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasswordsServer).Reset(ctx, req.(*ResetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Passwords_ServiceDesc is the grpc.ServiceDesc for Passwords service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Passwords_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Passwords",
+	HandlerType: (*PasswordsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "BeginReset",
+			Handler:    _Passwords_BeginReset_Handler,
+		},
+		{
+			MethodName: "Reset",
+			Handler:    _Passwords_Reset_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
 	Sessions_List_FullMethodName   = "/auth.Sessions/List"
 	Sessions_Revoke_FullMethodName = "/auth.Sessions/Revoke"
 )

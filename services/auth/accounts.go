@@ -216,7 +216,7 @@ func (s accounts) ChangeSecret(ctx context.Context, req *authpb.ChangeSecretRequ
 	if caller.Namespace == a.Namespace && caller.ID == a.ID {
 		kept = caller.Session
 	}
-	if err := s.db.changeSecret(ctx, a, hash, kept, s.lives()); err != nil {
+	if err := s.db.changeSecret(ctx, a, hash, kept, s.lives(), nil); err != nil {
 		return nil, existing(err)
 	}
 	return &authpb.ChangeSecretResponse{}, nil

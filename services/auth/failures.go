@@ -14,11 +14,13 @@ import (
 	"github.com/micro/platform/framework/errors"
 )
 
-// failures slows down who guesses passwords. An account that has failed often
-// waits, longer each time; an address that fails often waits for any account.
-// Accounts are counted as they were typed, whether they exist or not. An address
-// from which an account has logged in has a count of its own, so that nobody can
-// lock its owner out by failing from elsewhere.
+// failures slows down who guesses passwords. A network that has failed often
+// with an account waits before it tries that account again, longer each time; a
+// network that fails often waits for any account. Nobody else waits: who fails
+// from elsewhere cannot lock an account's owner out, and where the owner has
+// logged in before, others of the same network who guess at other accounts
+// cannot either. Accounts are counted as they were typed, whether they exist or
+// not.
 //
 // Without Redis there is no count: the cost of the hash remains.
 type failures struct {
@@ -31,50 +33,37 @@ type attempt struct {
 }
 
 const (
-	freeFailures    = 10               // of an account before it waits
-	maxWait         = 15 * time.Minute // of an account
-	remember        = 24 * time.Hour   // failures of an account
+	freeFailures    = 10               // with an account, before the network waits
+	maxWait         = 15 * time.Minute // with an account
+	remember        = 24 * time.Hour   // failures
 	known           = 30 * 24 * time.Hour
-	addressFailures = 20 // of an address within a minute
+	addressFailures = 20  // of a network within a minute
+	alarm           = 100 // failures with an account that operators hear of, and each time as many again
 )
 
-// keys of one attempt. The braces keep a unit in one slot of a cluster.
-func (f failures) keys(ctx context.Context, try attempt) (account, address string, err error) {
-	account = "auth:{" + digest(try.namespace, try.id) + "}"
-	if try.address == "" {
-		return account + ":failures", "", nil
+// counters of one attempt. The braces keep a unit in one slot of a cluster.
+type counters struct {
+	failures string // of the network with the account; with a wait beside it
+	known    string // the account has logged in there
+	network  string // failures of the network; none if it is not known
+	total    string // failures with the account
+}
+
+func (try attempt) counters() counters {
+	unit := "auth:{" + digest(try.namespace, try.id, network(try.address)) + "}"
+	c := counters{failures: unit + ":failures", known: unit + ":known", total: "auth:{" + digest(try.namespace, try.id) + "}:total"}
+	if try.address != "" {
+		c.network = "auth:{" + digest(network(try.address)) + "}:address"
 	}
-	address = "auth:{" + digest(network(try.address)) + "}:address"
-	trusted := account + ":known:" + digest(try.address)
-	n, err := f.redis.Exists(ctx, trusted).Result()
-	if n > 0 {
-		return trusted + ":failures", address, err
-	}
-	return account + ":failures", address, err
+	return c
 }
 
 // check refuses an attempt that comes too early.
 func (f failures) check(ctx context.Context, try attempt, log *slog.Logger) error {
-	account, address, err := f.keys(ctx, try)
+	wait, err := f.wait(ctx, try.counters())
 	if err != nil {
-		return uncounted(ctx, log, err)
-	}
-	wait, err := f.redis.PTTL(ctx, account+":wait").Result()
-	if err != nil {
-		return uncounted(ctx, log, err)
-	}
-	if address != "" {
-		n, err := f.redis.Get(ctx, address).Int()
-		if err != nil && err != redis.Nil {
-			return uncounted(ctx, log, err)
-		}
-		if n >= addressFailures {
-			left, err := f.redis.PTTL(ctx, address).Result()
-			if err != nil {
-				return uncounted(ctx, log, err)
-			}
-			wait = max(wait, left)
-		}
+		log.WarnContext(ctx, uncounted, "error", err)
+		return nil
 	}
 	if wait > 0 {
 		return errors.New(codes.ResourceExhausted, "too many failed logins: try again in %v", wait.Round(time.Second)+time.Second)
@@ -82,58 +71,70 @@ func (f failures) check(ctx context.Context, try attempt, log *slog.Logger) erro
 	return nil
 }
 
-// count notes a failure.
-func (f failures) count(ctx context.Context, try attempt, log *slog.Logger) {
-	account, address, err := f.keys(ctx, try)
-	if err == nil {
-		err = f.countAccount(ctx, account)
+func (f failures) wait(ctx context.Context, c counters) (time.Duration, error) {
+	var account *redis.DurationCmd
+	var known *redis.IntCmd
+	_, err := f.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		account, known = p.PTTL(ctx, c.failures+":wait"), p.Exists(ctx, c.known)
+		return nil
+	})
+	if err != nil || c.network == "" || known.Val() > 0 {
+		return account.Val(), err
 	}
-	if err == nil && address != "" {
-		_, err = f.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			p.Incr(ctx, address)
-			p.ExpireNX(ctx, address, time.Minute)
-			return nil
-		})
+	n, err := f.redis.Get(ctx, c.network).Int()
+	if err == redis.Nil || err == nil && n < addressFailures {
+		return account.Val(), nil
 	}
 	if err != nil {
-		uncounted(ctx, log, err) //nolint:errcheck // it answers nil
+		return 0, err
 	}
+	left, err := f.redis.PTTL(ctx, c.network).Result()
+	return max(account.Val(), left), err
 }
 
-func (f failures) countAccount(ctx context.Context, account string) error {
-	n, err := f.redis.Incr(ctx, account).Result()
-	if err != nil {
-		return err
-	}
-	_, err = f.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Expire(ctx, account, remember)
-		if over := n - freeFailures; over >= 0 {
-			p.Set(ctx, account+":wait", 1, min(maxWait, time.Second<<min(over, 20)))
+// count notes a failure.
+func (f failures) count(ctx context.Context, try attempt, a account, log *slog.Logger) {
+	c := try.counters()
+	var failed, total *redis.IntCmd
+	_, err := f.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		failed, total = p.Incr(ctx, c.failures), p.Incr(ctx, c.total)
+		p.Expire(ctx, c.failures, remember)
+		p.ExpireNX(ctx, c.total, remember)
+		if c.network != "" {
+			p.Incr(ctx, c.network)
+			p.ExpireNX(ctx, c.network, time.Minute)
 		}
 		return nil
 	})
-	return err
-}
-
-// forget starts the count anew after a good login, and remembers from where.
-func (f failures) forget(ctx context.Context, try attempt, log *slog.Logger) {
-	account, _, err := f.keys(ctx, try)
-	if err == nil {
-		err = f.redis.Del(ctx, account).Err()
-	}
-	if err == nil && try.address != "" {
-		key := "auth:{" + digest(try.namespace, try.id) + "}:known:" + digest(try.address)
-		err = f.redis.Set(ctx, key, 1, known).Err()
+	if over := failed.Val() - freeFailures; err == nil && over >= 0 {
+		err = f.redis.Set(ctx, c.failures+":wait", 1, min(maxWait, time.Second<<min(over, 20))).Err()
 	}
 	if err != nil {
-		uncounted(ctx, log, err) //nolint:errcheck // it answers nil
+		log.WarnContext(ctx, uncounted, "error", err)
+		return
+	}
+	if n := total.Val(); n%alarm == 0 && a.ID != "" {
+		log.WarnContext(ctx, "an account's password is guessed at", "namespace", a.Namespace, "account", a.ID, "failures", n)
 	}
 }
 
-func uncounted(ctx context.Context, log *slog.Logger, err error) error {
-	log.WarnContext(ctx, "failed logins are not counted", "error", err)
-	return nil
+// forget starts the counts anew after a good login, and remembers from where.
+func (f failures) forget(ctx context.Context, try attempt, log *slog.Logger) {
+	c := try.counters()
+	_, err := f.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, c.failures, c.failures+":wait")
+		if try.address != "" {
+			p.Set(ctx, c.known, 1, known)
+		}
+		return nil
+	})
+	if err != nil {
+		log.WarnContext(ctx, uncounted, "error", err)
+	}
 }
+
+// uncounted is what operators hear when Redis is away.
+const uncounted = "failed logins are not counted"
 
 // network is what one person has: an IPv4 address, or an IPv6 network of 64 bits.
 func network(address string) string {

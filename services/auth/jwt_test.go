@@ -82,9 +82,11 @@ func TestForgedTokens(t *testing.T) {
 		if code := errors.Code(bySecret); code != codes.InvalidArgument && code != codes.ResourceExhausted {
 			t.Errorf("%s: as a secret: %v", name, bySecret)
 		}
-		_, asCaller := p.accounts.List(bearer(t, strings.ReplaceAll(token, "\n", "")+"A"), &authpb.ListAccountsRequest{})
-		if e := errors.FromError(asCaller); e == nil {
-			t.Errorf("%s: with it as a caller", name)
+		if strings.Contains(token, "\n") {
+			continue // no header has that
+		}
+		if _, err := p.accounts.List(bearer(t, token), &authpb.ListAccountsRequest{}); err == nil {
+			t.Errorf("%s: taken for a caller", name)
 		}
 	}
 }

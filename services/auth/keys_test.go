@@ -100,7 +100,7 @@ func TestOldKeysAreReplacedAndPruned(t *testing.T) {
 	t.Parallel()
 	p := setup(t)
 	first := p.signingKey(t)
-	svc, err := New(Stores{p.db, nil}, p.verifier, pgtest.Secret, slog.New(slog.DiscardHandler), Options{KeyAge: 24 * time.Hour, ServiceToken: time.Hour})
+	svc, err := New(Stores{p.db, nil, nil}, p.verifier, pgtest.Secret, slog.New(slog.DiscardHandler), Options{KeyAge: 24 * time.Hour, ServiceToken: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func TestWellKnownPasswordStaysOnLoopback(t *testing.T) {
 		return app.Run(ctx, app.Config{
 			Components: []app.Component{Component}, Log: slog.New(slog.DiscardHandler), Ready: cancel,
 			Environ: map[string]string{"MICRO_AUTH_PUBLIC_PLATFORM": loopback},
-			Platform: app.Platform{PostgresURL: settings.Secret(url), RedisURL: settings.Secret(redistest.URL(t)),
+			Platform: app.Platform{SMTPAddress: "127.0.0.1:1", MailFrom: "micro@localhost", PostgresURL: settings.Secret(url), RedisURL: settings.Secret(redistest.URL(t)),
 				ClusterSecret: pgtest.Secret, AdminPassword: settings.Secret(password)},
 		})
 	}

@@ -139,13 +139,19 @@ func (d db) deleteAccount(ctx context.Context, a account, l lives) error {
 
 // changeSecret replaces the secret that the account had when it was read: of
 // two changes at once one fails. All logins of the account are over but kept,
-// if that is one.
-func (d db) changeSecret(ctx context.Context, a account, hash, kept string, l lives) error {
+// if that is one. first comes before all that in the same transaction; it may be
+// nil.
+func (d db) changeSecret(ctx context.Context, a account, hash, kept string, l lives, first func(pgx.Tx) error) error {
 	id, err := hex.DecodeString(kept)
 	if err != nil { // an API token's, which are no logins
 		kept = ""
 	}
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if first != nil {
+			if err := first(tx); err != nil {
+				return err
+			}
+		}
 		const q = `UPDATE auth.accounts SET secret = $3 WHERE namespace = $1 AND id = $2 AND epoch = $4`
 		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID, hash, a.Epoch)
 		if err != nil {

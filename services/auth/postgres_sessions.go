@@ -206,6 +206,7 @@ func (d db) prune(ctx context.Context) error {
 		`DELETE FROM auth.sessions WHERE expires_at < now()`,
 		`DELETE FROM auth.revocations WHERE expires_at < now()`,
 		`DELETE FROM auth.session_revocations WHERE expires_at < now()`,
+		`DELETE FROM auth.password_resets WHERE expires_at < now()`,
 		`DELETE FROM auth.gone_services WHERE expires_at < now()`,
 		`DELETE FROM auth.api_tokens WHERE expires_at < now() - interval '30 days'`, // until then the list says why it fails
 	} {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
@@ -43,7 +44,11 @@ var Component = app.New("auth", func(ctx context.Context, h *app.Host, o Options
 	if err != nil {
 		return err
 	}
-	svc, err := New(Stores{pool, limits}, verifier, h.Platform.ClusterSecret, h.Log, o)
+	mails, err := h.Outbox(pool)
+	if err != nil {
+		return err
+	}
+	svc, err := New(Stores{pool, limits, mails}, verifier, h.Platform.ClusterSecret, h.Log, o)
 	if err != nil {
 		return err
 	}
@@ -65,12 +70,15 @@ var Component = app.New("auth", func(ctx context.Context, h *app.Host, o Options
 type Stores struct {
 	Postgres *pgxpool.Pool
 	Redis    redis.UniversalClient
+	Mails    *mail.Outbox
 }
 
 // Service is what the APIs of the component share.
 type Service struct {
 	db        db
 	failures  failures
+	mails     *mail.Outbox
+	resets    resets
 	passwords *password.Hasher
 	verifier  *identity.Verifier
 	signer    *signer
@@ -88,13 +96,17 @@ func New(stores Stores, verifier *identity.Verifier, cluster settings.Secret, lo
 	if err != nil {
 		return nil, err
 	}
+	resets, err := newResets(stores.Redis, cluster)
+	if err != nil {
+		return nil, err
+	}
 	d := db{stores.Postgres}
 	signer, err := newSigner(d, cluster)
 	if err != nil {
 		return nil, err
 	}
 	return &Service{
-		db: d, failures: failures{stores.Redis}, passwords: password.NewHasher(), verifier: verifier, signer: signer,
+		db: d, failures: failures{stores.Redis}, mails: stores.Mails, resets: resets, passwords: password.NewHasher(), verifier: verifier, signer: signer,
 		changes: newChanges(d, signer.load, log, o.PublicPlatform), cluster: cluster, refresh: refresh,
 		log: log, opts: o, now: time.Now,
 	}, nil
@@ -155,6 +167,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterAccountsServer(r, accounts{Service: s})
 	authpb.RegisterRulesServer(r, ruleBook{Service: s})
 	authpb.RegisterTokensServer(r, apiTokens{Service: s})
+	authpb.RegisterPasswordsServer(r, passwords{Service: s})
 	authpb.RegisterSessionsServer(r, sessions{Service: s})
 	authpb.RegisterKeysServer(r, keys{Service: s})
 	authpb.RegisterComponentsServer(r, components{Service: s})

@@ -5,17 +5,20 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/inbox"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/pgtest"
@@ -37,9 +40,12 @@ type platform struct {
 	rules      authpb.RulesClient
 	keys       authpb.KeysClient
 	tokens     authpb.TokensClient
+	passwords  authpb.PasswordsClient
 	sessions   authpb.SessionsClient
 	components authpb.ComponentsClient
 	verifier   *identity.Verifier
+	inbox      *inbox.Inbox
+	redis      redis.UniversalClient
 	url        string
 	db         *pgxpool.Pool
 	namespace  string // with an owner, made by setup
@@ -55,7 +61,7 @@ func setup(t testing.TB) *platform {
 // setupAt starts a process on a database, which others may use too.
 func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 	t.Helper()
-	p := &platform{url: url, namespace: redistest.Namespace(t), password: "correct horse battery"}
+	p := &platform{url: url, namespace: redistest.Namespace(t), password: "correct horse battery", redis: redistest.New(t)}
 	p.owner = "owner@" + p.namespace + ".example.com"
 	started := make(chan struct{})
 	tester := app.New("tester", func(ctx context.Context, h *app.Host, _ struct{}) error {
@@ -68,12 +74,14 @@ func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 		return err
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	mails := p.startInbox(t)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- app.Run(ctx, app.Config{
 			Components: []app.Component{Component, tester}, Environ: environ, Log: slog.New(slog.DiscardHandler),
 			Platform: app.Platform{PostgresURL: settings.Secret(url), RedisURL: settings.Secret(redistest.URL(t)),
-				ClusterSecret: pgtest.Secret, AdminPassword: adminPassword},
+				ClusterSecret: pgtest.Secret, AdminPassword: adminPassword,
+				SMTPAddress: mails, MailFrom: "Micro <micro@localhost>"},
 			Ready: func() { close(started) },
 		})
 	}()
@@ -98,8 +106,28 @@ func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 	return p
 }
 
+// startInbox takes in the mail of the platform, and answers where.
+func (p *platform) startInbox(t testing.TB) string {
+	t.Helper()
+	p.inbox = inbox.New(time.Now)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := p.inbox.SMTP(slog.New(slog.DiscardHandler))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Close() //nolint:errcheck // it ends either way
+		l.Close() // the server may not have seen it yet
+		<-ended
+	})
+	return l.Addr().String()
+}
+
 func (p *platform) connect(conn *grpc.ClientConn) {
 	p.auth, p.accounts, p.rules = authpb.NewAuthClient(conn), authpb.NewAccountsClient(conn), authpb.NewRulesClient(conn)
+	p.passwords = authpb.NewPasswordsClient(conn)
 	p.tokens, p.sessions = authpb.NewTokensClient(conn), authpb.NewSessionsClient(conn)
 	p.keys, p.components = authpb.NewKeysClient(conn), authpb.NewComponentsClient(conn)
 }

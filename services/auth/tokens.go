@@ -174,7 +174,7 @@ func (s tokens) renewJWT(ctx context.Context, token, id string) (*authpb.TokenRe
 
 // find looks up who logs in: an id or a name of the namespace. People need not
 // know their namespace, existing clients send "micro" for it.
-func (s tokens) find(ctx context.Context, namespace, id string) (account, error) {
+func (s *Service) find(ctx context.Context, namespace, id string) (account, error) {
 	a, err := s.db.accountOrName(ctx, namespace, id)
 	if err == errNoAccount && namespace == identity.Platform {
 		return s.db.person(ctx, id)
@@ -203,7 +203,7 @@ func (s *Service) prove(ctx context.Context, try attempt, a account, secret stri
 		return err
 	}
 	if !matches || a.operator() && rpc.OriginOf(ctx).Containers {
-		s.failures.count(ctx, try, s.log)
+		s.failures.count(ctx, try, a, s.log)
 		return errWrongSecret()
 	}
 	// Guesses that were sent all at once passed the first check together.

@@ -70,18 +70,6 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
-func TestSourceOf(t *testing.T) {
-	t.Parallel()
-	for source, want := range map[string]string{
-		"203.0.113.7": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7", "2001:db8:1:2:3::4": "2001:db8:1:2::/64",
-		"": "", "127.0.0.1": "", "::1": "", "nonsense": "",
-	} {
-		if got, ok := sourceOf(source); got != want || ok != (want != "") {
-			t.Errorf("sourceOf(%q) = %q, %v; want %q", source, got, ok, want)
-		}
-	}
-}
-
 func FuzzCandidates(f *testing.F) {
 	f.Add("jane.doe")
 	f.Add("micro-admin")

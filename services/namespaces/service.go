@@ -12,6 +12,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/settings"
@@ -69,7 +70,7 @@ type Service struct {
 	namespacespb.UnsafeNamespacesServer
 
 	db        db
-	limits    limits
+	limits    bounds
 	owners    authpb.ComponentsClient
 	mails     *mail.Outbox
 	passwords *password.Hasher
@@ -87,7 +88,7 @@ func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, cluster s
 		return nil, err
 	}
 	return &Service{
-		db: db{s.Postgres}, limits: limits{s.Redis, p}, owners: owners, mails: mails,
+		db: db{s.Postgres}, limits: bounds{limits.New(s.Redis, "namespaces", p)}, owners: owners, mails: mails,
 		passwords: password.NewHasher(), pepper: p, log: log, opts: o, now: time.Now,
 	}, nil
 }
