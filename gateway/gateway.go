@@ -14,11 +14,13 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
 	authrest "github.com/micro/platform/gateway/rest/auth"
+	configrest "github.com/micro/platform/gateway/rest/config"
 	namespacesrest "github.com/micro/platform/gateway/rest/namespaces"
 	registryrest "github.com/micro/platform/gateway/rest/registry"
 	runtimerest "github.com/micro/platform/gateway/rest/runtime"
 	"github.com/micro/platform/internal/app"
 	authpb "github.com/micro/platform/proto/auth"
+	configpb "github.com/micro/platform/proto/config"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
@@ -48,6 +50,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 		authrest.RegisterAuthHandlerClient(ctx, mux, authpb.NewAuthClient(c)),
 		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),
 		authrest.RegisterRulesHandlerClient(ctx, mux, authpb.NewRulesClient(c)),
+		configrest.RegisterConfigHandlerClient(ctx, mux, configpb.NewConfigClient(c)),
 		namespacesrest.RegisterSignupHandlerClient(ctx, mux, namespacespb.NewSignupClient(c)),
 		namespacesrest.RegisterNamespacesHandlerClient(ctx, mux, namespacespb.NewNamespacesClient(c)),
 		registryrest.RegisterRegistryHandlerClient(ctx, mux, registrypb.NewRegistryClient(c)),

@@ -11,6 +11,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/endpoints"
 	authpb "github.com/micro/platform/proto/auth"
+	configpb "github.com/micro/platform/proto/config"
 	debugpb "github.com/micro/platform/proto/debug"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	networkpb "github.com/micro/platform/proto/network"
@@ -28,6 +29,7 @@ var components = map[string]string{
 	authpb.Tokens_ServiceDesc.ServiceName:           "auth",
 	authpb.Sessions_ServiceDesc.ServiceName:         "auth",
 	authpb.Passwords_ServiceDesc.ServiceName:        "auth",
+	configpb.Config_ServiceDesc.ServiceName:         "config",
 	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
 	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
 	networkpb.Network_ServiceDesc.ServiceName:       "network",

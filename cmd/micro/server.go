@@ -23,6 +23,7 @@ import (
 	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/scheduler"
 	"github.com/micro/platform/services/auth"
+	"github.com/micro/platform/services/config"
 	"github.com/micro/platform/services/console"
 	"github.com/micro/platform/services/namespaces"
 	"github.com/micro/platform/services/network"
@@ -36,6 +37,7 @@ func components() []app.Component {
 	return []app.Component{
 		auth.Component,
 		registry.Component,
+		config.Component,
 		inbox.Component,
 		namespaces.Component,
 		builder.Component,

@@ -29,9 +29,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Broker hands messages to whoever listens now.
+// Broker hands messages to whoever listens now, at most once, in the namespace
+// of the caller's account. Both methods: anybody with an account.
 type BrokerClient interface {
+	// Publish answers when the message is handed over. A topic is levels joined
+	// by dots, without wildcards. A body is at most 1 MiB.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*Empty, error)
+	// Subscribe streams messages until the caller goes. In a topic, "*" stands
+	// for one level and ">" at the end for one or more. Of the subscribers with
+	// the same topic and queue one gets each message. Headers are sent when
+	// messages begin to be heard. A subscriber that reads too slowly is ended
+	// with ResourceExhausted.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Message], error)
 }
 
@@ -76,9 +84,17 @@ type Broker_SubscribeClient = grpc.ServerStreamingClient[Message]
 // All implementations must embed UnimplementedBrokerServer
 // for forward compatibility.
 //
-// Broker hands messages to whoever listens now.
+// Broker hands messages to whoever listens now, at most once, in the namespace
+// of the caller's account. Both methods: anybody with an account.
 type BrokerServer interface {
+	// Publish answers when the message is handed over. A topic is levels joined
+	// by dots, without wildcards. A body is at most 1 MiB.
 	Publish(context.Context, *PublishRequest) (*Empty, error)
+	// Subscribe streams messages until the caller goes. In a topic, "*" stands
+	// for one level and ">" at the end for one or more. Of the subscribers with
+	// the same topic and queue one gets each message. Headers are sent when
+	// messages begin to be heard. A subscriber that reads too slowly is ended
+	// with ResourceExhausted.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[Message]) error
 	mustEmbedUnimplementedBrokerServer()
 }

@@ -180,8 +180,10 @@ func (x *GetRequest) GetOptions() *Options {
 }
 
 type GetResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         *Value                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Value *Value                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Of the whole document; each change adds one.
+	Version       int64 `protobuf:"varint,100,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,14 +225,24 @@ func (x *GetResponse) GetValue() *Value {
 	return nil
 }
 
+func (x *GetResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type SetRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Value         *Value                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	Options       *Options               `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Path      string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Value     *Value                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Options   *Options               `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
+	// The version that the change was made for. If the document has another one
+	// by now, nothing is changed and the answer is Aborted. 0 is any.
+	ExpectedVersion int64 `protobuf:"varint,100,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SetRequest) Reset() {
@@ -291,12 +303,21 @@ func (x *SetRequest) GetOptions() *Options {
 	return nil
 }
 
+func (x *SetRequest) GetExpectedVersion() int64 {
+	if x != nil {
+		return x.ExpectedVersion
+	}
+	return 0
+}
+
 type DeleteRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Path      string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// As in SetRequest.
+	ExpectedVersion int64 `protobuf:"varint,100,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DeleteRequest) Reset() {
@@ -341,6 +362,13 @@ func (x *DeleteRequest) GetPath() string {
 		return x.Path
 	}
 	return ""
+}
+
+func (x *DeleteRequest) GetExpectedVersion() int64 {
+	if x != nil {
+		return x.ExpectedVersion
+	}
+	return 0
 }
 
 type ReadRequest struct {
@@ -577,6 +605,7 @@ func (x *ChangeSet) GetTimestamp() int64 {
 
 type SetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       int64                  `protobuf:"varint,100,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -611,8 +640,16 @@ func (*SetResponse) Descriptor() ([]byte, []int) {
 	return file_config_config_proto_rawDescGZIP(), []int{10}
 }
 
+func (x *SetResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type DeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       int64                  `protobuf:"varint,100,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +684,516 @@ func (*DeleteResponse) Descriptor() ([]byte, []int) {
 	return file_config_config_proto_rawDescGZIP(), []int{11}
 }
 
+func (x *DeleteResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Options       *Options               `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_config_config_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "null" as long as there is none.
+	Value *Value `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// 0 as long as nothing was ever set.
+	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_config_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WatchResponse) GetValue() *Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type HistoryRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Versions before this one; 0 is from the newest.
+	Before int64 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
+	// At most 100, which 0 means.
+	Limit         int64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_config_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HistoryRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type HistoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Versions      []*Version             `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_config_config_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HistoryResponse) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// Version is a change of the document.
+type Version struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version int64                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// set, delete or rollback
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	Path   string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// The account that made it, and its name where that is another.
+	Account     string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
+	AccountName string `protobuf:"bytes,5,opt,name=account_name,json=accountName,proto3" json:"account_name,omitempty"`
+	// Unix time in seconds.
+	Created int64 `protobuf:"varint,6,opt,name=created,proto3" json:"created,omitempty"`
+	// Of a rollback: the version that was gone back to.
+	Restored      int64 `protobuf:"varint,7,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Version) Reset() {
+	*x = Version{}
+	mi := &file_config_config_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Version) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Version) ProtoMessage() {}
+
+func (x *Version) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Version.ProtoReflect.Descriptor instead.
+func (*Version) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Version) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Version) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Version) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Version) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Version) GetAccountName() string {
+	if x != nil {
+		return x.AccountName
+	}
+	return ""
+}
+
+func (x *Version) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Version) GetRestored() int64 {
+	if x != nil {
+		return x.Restored
+	}
+	return 0
+}
+
+type RollbackRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Version   int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// As in SetRequest.
+	ExpectedVersion int64 `protobuf:"varint,3,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RollbackRequest) Reset() {
+	*x = RollbackRequest{}
+	mi := &file_config_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRequest) ProtoMessage() {}
+
+func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRequest) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RollbackRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RollbackRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RollbackRequest) GetExpectedVersion() int64 {
+	if x != nil {
+		return x.ExpectedVersion
+	}
+	return 0
+}
+
+type RollbackResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       int64                  `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackResponse) Reset() {
+	*x = RollbackResponse{}
+	mi := &file_config_config_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackResponse) ProtoMessage() {}
+
+func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackResponse.ProtoReflect.Descriptor instead.
+func (*RollbackResponse) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RollbackResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type RekeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyRequest) Reset() {
+	*x = RekeyRequest{}
+	mi := &file_config_config_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyRequest) ProtoMessage() {}
+
+func (x *RekeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyRequest.ProtoReflect.Descriptor instead.
+func (*RekeyRequest) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{19}
+}
+
+type RekeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of all namespaces, the old versions of their documents among them.
+	Secrets       int64 `protobuf:"varint,1,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeyResponse) Reset() {
+	*x = RekeyResponse{}
+	mi := &file_config_config_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeyResponse) ProtoMessage() {}
+
+func (x *RekeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeyResponse.ProtoReflect.Descriptor instead.
+func (*RekeyResponse) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RekeyResponse) GetSecrets() int64 {
+	if x != nil {
+		return x.Secrets
+	}
+	return 0
+}
+
 var File_config_config_proto protoreflect.FileDescriptor
 
 const file_config_config_proto_rawDesc = "" +
@@ -661,18 +1208,21 @@ const file_config_config_proto_rawDesc = "" +
 	"GetRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12)\n" +
-	"\aoptions\x18\x03 \x01(\v2\x0f.config.OptionsR\aoptions\"2\n" +
+	"\aoptions\x18\x03 \x01(\v2\x0f.config.OptionsR\aoptions\"L\n" +
 	"\vGetResponse\x12#\n" +
-	"\x05value\x18\x01 \x01(\v2\r.config.ValueR\x05value\"\x8e\x01\n" +
+	"\x05value\x18\x01 \x01(\v2\r.config.ValueR\x05value\x12\x18\n" +
+	"\aversion\x18d \x01(\x03R\aversion\"\xb9\x01\n" +
 	"\n" +
 	"SetRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12#\n" +
 	"\x05value\x18\x03 \x01(\v2\r.config.ValueR\x05value\x12)\n" +
-	"\aoptions\x18\x04 \x01(\v2\x0f.config.OptionsR\aoptions\"A\n" +
+	"\aoptions\x18\x04 \x01(\v2\x0f.config.OptionsR\aoptions\x12)\n" +
+	"\x10expected_version\x18d \x01(\x03R\x0fexpectedVersion\"l\n" +
 	"\rDeleteRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"?\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12)\n" +
+	"\x10expected_version\x18d \x01(\x03R\x0fexpectedVersion\"?\n" +
 	"\vReadRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\"6\n" +
@@ -687,14 +1237,50 @@ const file_config_config_proto_rawDesc = "" +
 	"\bchecksum\x18\x02 \x01(\tR\bchecksum\x12\x16\n" +
 	"\x06format\x18\x03 \x01(\tR\x06format\x12\x16\n" +
 	"\x06source\x18\x04 \x01(\tR\x06source\x12\x1c\n" +
-	"\ttimestamp\x18\x05 \x01(\x03R\ttimestamp\"\r\n" +
-	"\vSetResponse\"\x10\n" +
-	"\x0eDeleteResponse2\xd4\x01\n" +
+	"\ttimestamp\x18\x05 \x01(\x03R\ttimestamp\"'\n" +
+	"\vSetResponse\x12\x18\n" +
+	"\aversion\x18d \x01(\x03R\aversion\"*\n" +
+	"\x0eDeleteResponse\x12\x18\n" +
+	"\aversion\x18d \x01(\x03R\aversion\"k\n" +
+	"\fWatchRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12)\n" +
+	"\aoptions\x18\x03 \x01(\v2\x0f.config.OptionsR\aoptions\"N\n" +
+	"\rWatchResponse\x12#\n" +
+	"\x05value\x18\x01 \x01(\v2\r.config.ValueR\x05value\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\\\n" +
+	"\x0eHistoryRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x03R\x05limit\">\n" +
+	"\x0fHistoryResponse\x12+\n" +
+	"\bversions\x18\x01 \x03(\v2\x0f.config.VersionR\bversions\"\xc2\x01\n" +
+	"\aVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\x12!\n" +
+	"\faccount_name\x18\x05 \x01(\tR\vaccountName\x12\x18\n" +
+	"\acreated\x18\x06 \x01(\x03R\acreated\x12\x1a\n" +
+	"\brestored\x18\a \x01(\x03R\brestored\"t\n" +
+	"\x0fRollbackRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12)\n" +
+	"\x10expected_version\x18\x03 \x01(\x03R\x0fexpectedVersion\",\n" +
+	"\x10RollbackResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\"\x0e\n" +
+	"\fRekeyRequest\")\n" +
+	"\rRekeyResponse\x12\x18\n" +
+	"\asecrets\x18\x01 \x01(\x03R\asecrets2\xbd\x03\n" +
 	"\x06Config\x12.\n" +
 	"\x03Get\x12\x12.config.GetRequest\x1a\x13.config.GetResponse\x12.\n" +
 	"\x03Set\x12\x12.config.SetRequest\x1a\x13.config.SetResponse\x127\n" +
 	"\x06Delete\x12\x15.config.DeleteRequest\x1a\x16.config.DeleteResponse\x121\n" +
-	"\x04Read\x12\x13.config.ReadRequest\x1a\x14.config.ReadResponseB1Z/github.com/micro/platform/proto/config;configpbb\x06proto3"
+	"\x04Read\x12\x13.config.ReadRequest\x1a\x14.config.ReadResponse\x126\n" +
+	"\x05Watch\x12\x14.config.WatchRequest\x1a\x15.config.WatchResponse0\x01\x12:\n" +
+	"\aHistory\x12\x16.config.HistoryRequest\x1a\x17.config.HistoryResponse\x12=\n" +
+	"\bRollback\x12\x17.config.RollbackRequest\x1a\x18.config.RollbackResponse\x124\n" +
+	"\x05Rekey\x12\x14.config.RekeyRequest\x1a\x15.config.RekeyResponseB1Z/github.com/micro/platform/proto/config;configpbb\x06proto3"
 
 var (
 	file_config_config_proto_rawDescOnce sync.Once
@@ -708,20 +1294,29 @@ func file_config_config_proto_rawDescGZIP() []byte {
 	return file_config_config_proto_rawDescData
 }
 
-var file_config_config_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_config_config_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_config_config_proto_goTypes = []any{
-	(*Options)(nil),        // 0: config.Options
-	(*Value)(nil),          // 1: config.Value
-	(*GetRequest)(nil),     // 2: config.GetRequest
-	(*GetResponse)(nil),    // 3: config.GetResponse
-	(*SetRequest)(nil),     // 4: config.SetRequest
-	(*DeleteRequest)(nil),  // 5: config.DeleteRequest
-	(*ReadRequest)(nil),    // 6: config.ReadRequest
-	(*ReadResponse)(nil),   // 7: config.ReadResponse
-	(*Change)(nil),         // 8: config.Change
-	(*ChangeSet)(nil),      // 9: config.ChangeSet
-	(*SetResponse)(nil),    // 10: config.SetResponse
-	(*DeleteResponse)(nil), // 11: config.DeleteResponse
+	(*Options)(nil),          // 0: config.Options
+	(*Value)(nil),            // 1: config.Value
+	(*GetRequest)(nil),       // 2: config.GetRequest
+	(*GetResponse)(nil),      // 3: config.GetResponse
+	(*SetRequest)(nil),       // 4: config.SetRequest
+	(*DeleteRequest)(nil),    // 5: config.DeleteRequest
+	(*ReadRequest)(nil),      // 6: config.ReadRequest
+	(*ReadResponse)(nil),     // 7: config.ReadResponse
+	(*Change)(nil),           // 8: config.Change
+	(*ChangeSet)(nil),        // 9: config.ChangeSet
+	(*SetResponse)(nil),      // 10: config.SetResponse
+	(*DeleteResponse)(nil),   // 11: config.DeleteResponse
+	(*WatchRequest)(nil),     // 12: config.WatchRequest
+	(*WatchResponse)(nil),    // 13: config.WatchResponse
+	(*HistoryRequest)(nil),   // 14: config.HistoryRequest
+	(*HistoryResponse)(nil),  // 15: config.HistoryResponse
+	(*Version)(nil),          // 16: config.Version
+	(*RollbackRequest)(nil),  // 17: config.RollbackRequest
+	(*RollbackResponse)(nil), // 18: config.RollbackResponse
+	(*RekeyRequest)(nil),     // 19: config.RekeyRequest
+	(*RekeyResponse)(nil),    // 20: config.RekeyResponse
 }
 var file_config_config_proto_depIdxs = []int32{
 	0,  // 0: config.GetRequest.options:type_name -> config.Options
@@ -730,19 +1325,30 @@ var file_config_config_proto_depIdxs = []int32{
 	0,  // 3: config.SetRequest.options:type_name -> config.Options
 	8,  // 4: config.ReadResponse.change:type_name -> config.Change
 	9,  // 5: config.Change.changeSet:type_name -> config.ChangeSet
-	2,  // 6: config.Config.Get:input_type -> config.GetRequest
-	4,  // 7: config.Config.Set:input_type -> config.SetRequest
-	5,  // 8: config.Config.Delete:input_type -> config.DeleteRequest
-	6,  // 9: config.Config.Read:input_type -> config.ReadRequest
-	3,  // 10: config.Config.Get:output_type -> config.GetResponse
-	10, // 11: config.Config.Set:output_type -> config.SetResponse
-	11, // 12: config.Config.Delete:output_type -> config.DeleteResponse
-	7,  // 13: config.Config.Read:output_type -> config.ReadResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	0,  // 6: config.WatchRequest.options:type_name -> config.Options
+	1,  // 7: config.WatchResponse.value:type_name -> config.Value
+	16, // 8: config.HistoryResponse.versions:type_name -> config.Version
+	2,  // 9: config.Config.Get:input_type -> config.GetRequest
+	4,  // 10: config.Config.Set:input_type -> config.SetRequest
+	5,  // 11: config.Config.Delete:input_type -> config.DeleteRequest
+	6,  // 12: config.Config.Read:input_type -> config.ReadRequest
+	12, // 13: config.Config.Watch:input_type -> config.WatchRequest
+	14, // 14: config.Config.History:input_type -> config.HistoryRequest
+	17, // 15: config.Config.Rollback:input_type -> config.RollbackRequest
+	19, // 16: config.Config.Rekey:input_type -> config.RekeyRequest
+	3,  // 17: config.Config.Get:output_type -> config.GetResponse
+	10, // 18: config.Config.Set:output_type -> config.SetResponse
+	11, // 19: config.Config.Delete:output_type -> config.DeleteResponse
+	7,  // 20: config.Config.Read:output_type -> config.ReadResponse
+	13, // 21: config.Config.Watch:output_type -> config.WatchResponse
+	15, // 22: config.Config.History:output_type -> config.HistoryResponse
+	18, // 23: config.Config.Rollback:output_type -> config.RollbackResponse
+	20, // 24: config.Config.Rekey:output_type -> config.RekeyResponse
+	17, // [17:25] is the sub-list for method output_type
+	9,  // [9:17] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_config_config_proto_init() }
@@ -756,7 +1362,7 @@ func file_config_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_config_config_proto_rawDesc), len(file_config_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

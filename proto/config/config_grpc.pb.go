@@ -21,24 +21,49 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Config_Get_FullMethodName    = "/config.Config/Get"
-	Config_Set_FullMethodName    = "/config.Config/Set"
-	Config_Delete_FullMethodName = "/config.Config/Delete"
-	Config_Read_FullMethodName   = "/config.Config/Read"
+	Config_Get_FullMethodName      = "/config.Config/Get"
+	Config_Set_FullMethodName      = "/config.Config/Set"
+	Config_Delete_FullMethodName   = "/config.Config/Delete"
+	Config_Read_FullMethodName     = "/config.Config/Read"
+	Config_Watch_FullMethodName    = "/config.Config/Watch"
+	Config_History_FullMethodName  = "/config.Config/History"
+	Config_Rollback_FullMethodName = "/config.Config/Rollback"
+	Config_Rekey_FullMethodName    = "/config.Config/Rekey"
 )
 
 // ConfigClient is the client API for Config service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Config reads and changes parts of the document; secrets are hidden unless
-// asked for.
+// Config reads and changes parts of the document. Secrets are shown as
+// "[secret]" unless options.secret asks for them, which takes scope admin,
+// developer or config.secrets, or a service's account: others get
+// PermissionDenied. "namespace" in a request is the caller's own when it is
+// empty or "micro"; operators may name any.
 type ConfigClient interface {
+	// Get answers the value at a path as JSON, "null" if there is none, and
+	// NotFound when nothing was ever set. Anybody with an account.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Set merges an object into what is there, leaf by leaf, and replaces what is
+	// at the path by anything else. Admins and services.
 	Set(ctx context.Context, in *SetRequest, opts ...grpc.CallOption) (*SetResponse, error)
+	// Delete removes what is at a path; nothing there is no error. Admins and
+	// services.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Read is the older form of Get; secrets are always hidden.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
+	// Watch answers the value at a path now, and again whenever it has changed.
+	// What changes faster than it is read is skipped, but for the newest. Anybody
+	// with an account.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// History lists the versions that are kept, the newest first. Anybody with an
+	// account.
+	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error)
+	// Rollback makes a new version that equals an old one. Admins who are people.
+	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
+	// Rekey makes a new key for secrets, encrypts those of all namespaces with
+	// it and forgets the old keys. Operators.
+	Rekey(ctx context.Context, in *RekeyRequest, opts ...grpc.CallOption) (*RekeyResponse, error)
 }
 
 type configClient struct {
@@ -89,18 +114,88 @@ func (c *configClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *configClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Config_ServiceDesc.Streams[0], Config_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Config_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
+func (c *configClient) History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HistoryResponse)
+	err := c.cc.Invoke(ctx, Config_History_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configClient) Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackResponse)
+	err := c.cc.Invoke(ctx, Config_Rollback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configClient) Rekey(ctx context.Context, in *RekeyRequest, opts ...grpc.CallOption) (*RekeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RekeyResponse)
+	err := c.cc.Invoke(ctx, Config_Rekey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfigServer is the server API for Config service.
 // All implementations must embed UnimplementedConfigServer
 // for forward compatibility.
 //
-// Config reads and changes parts of the document; secrets are hidden unless
-// asked for.
+// Config reads and changes parts of the document. Secrets are shown as
+// "[secret]" unless options.secret asks for them, which takes scope admin,
+// developer or config.secrets, or a service's account: others get
+// PermissionDenied. "namespace" in a request is the caller's own when it is
+// empty or "micro"; operators may name any.
 type ConfigServer interface {
+	// Get answers the value at a path as JSON, "null" if there is none, and
+	// NotFound when nothing was ever set. Anybody with an account.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Set merges an object into what is there, leaf by leaf, and replaces what is
+	// at the path by anything else. Admins and services.
 	Set(context.Context, *SetRequest) (*SetResponse, error)
+	// Delete removes what is at a path; nothing there is no error. Admins and
+	// services.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Read is the older form of Get; secrets are always hidden.
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
+	// Watch answers the value at a path now, and again whenever it has changed.
+	// What changes faster than it is read is skipped, but for the newest. Anybody
+	// with an account.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// History lists the versions that are kept, the newest first. Anybody with an
+	// account.
+	History(context.Context, *HistoryRequest) (*HistoryResponse, error)
+	// Rollback makes a new version that equals an old one. Admins who are people.
+	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
+	// Rekey makes a new key for secrets, encrypts those of all namespaces with
+	// it and forgets the old keys. Operators.
+	Rekey(context.Context, *RekeyRequest) (*RekeyResponse, error)
 	mustEmbedUnimplementedConfigServer()
 }
 
@@ -122,6 +217,18 @@ func (UnimplementedConfigServer) Delete(context.Context, *DeleteRequest) (*Delet
 }
 func (UnimplementedConfigServer) Read(context.Context, *ReadRequest) (*ReadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedConfigServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedConfigServer) History(context.Context, *HistoryRequest) (*HistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method History not implemented")
+}
+func (UnimplementedConfigServer) Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
+}
+func (UnimplementedConfigServer) Rekey(context.Context, *RekeyRequest) (*RekeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rekey not implemented")
 }
 func (UnimplementedConfigServer) mustEmbedUnimplementedConfigServer() {}
 func (UnimplementedConfigServer) testEmbeddedByValue()                {}
@@ -216,6 +323,71 @@ func _Config_Read_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Config_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConfigServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Config_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
+func _Config_History_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServer).History(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Config_History_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServer).History(ctx, req.(*HistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Config_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServer).Rollback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Config_Rollback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServer).Rollback(ctx, req.(*RollbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Config_Rekey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RekeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServer).Rekey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Config_Rekey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServer).Rekey(ctx, req.(*RekeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Config_ServiceDesc is the grpc.ServiceDesc for Config service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -239,7 +411,25 @@ var Config_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Read",
 			Handler:    _Config_Read_Handler,
 		},
+		{
+			MethodName: "History",
+			Handler:    _Config_History_Handler,
+		},
+		{
+			MethodName: "Rollback",
+			Handler:    _Config_Rollback_Handler,
+		},
+		{
+			MethodName: "Rekey",
+			Handler:    _Config_Rekey_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _Config_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "config/config.proto",
 }
