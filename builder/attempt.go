@@ -107,7 +107,7 @@ func (t *try) perform(ctx context.Context, dir string) error {
 	if err := t.align(filepath.Join(tree, plan.Module)); err != nil {
 		return err
 	}
-	if err := t.images.Compile(ctx, t.id, tree, program, plan, t.log); err != nil {
+	if err := t.compile(ctx, tree, program, plan); err != nil {
 		return err
 	}
 	if err := t.step(ctx, "making the image"); err != nil {
@@ -133,6 +133,30 @@ func (t *try) align(module string) error {
 		t.log.printf("the framework is %s, the source names %s\n", t.framework.Version, from)
 	}
 	return nil
+}
+
+// mends is how often a source is mended before its build fails.
+const mends = 3
+
+// compile compiles a source, and tries again when it failed for its age alone.
+func (t *try) compile(ctx context.Context, tree, program string, plan detect.Plan) error {
+	for range mends {
+		err := t.images.Compile(ctx, t.id, tree, program, plan, t.log)
+		var reason *errors.Error
+		if !errors.As(err, &reason) {
+			return err
+		}
+		mended, note, mending := detect.Mend(tree, plan, reason.Detail)
+		if mending != nil {
+			return mending
+		}
+		if note == "" {
+			return err
+		}
+		t.log.printf("%s\n", note)
+		plan = mended
+	}
+	return t.images.Compile(ctx, t.id, tree, program, plan, t.log)
 }
 
 func (t *try) step(ctx context.Context, step string) error {

@@ -12,11 +12,13 @@ import (
 func TestMicroFramework(t *testing.T) {
 	t.Parallel()
 	p := start(t, false)
-	x := person(t, p, "alice")
-	t.Run("v5", func(t *testing.T) {
-		runModule(t, x, "v5", "numbers", "relay")
-		calls(t, p, x)
-	})
+	for _, module := range []string{"v3", "v5"} {
+		t.Run(module, func(t *testing.T) {
+			x := person(t, p, "user-"+module)
+			runModule(t, x, module, "numbers", "relay")
+			calls(t, p, x)
+		})
+	}
 }
 
 // runModule deploys services of a module below framework/.
@@ -42,7 +44,7 @@ func calls(t *testing.T, p *platform.Platform, x *platform.Person) {
 		{"server stream", "3", "micro stream numbers Numbers.Count '{\"to\":3}' | grep -c number"},
 		{"stream by HTTP", `{"number":"1"}{"number":"2"}`, curl(p, "/numbers/Count", `-d '{"to":2}' | tr -d '\n'`)},
 		{"bidirectional stream", `"sum": "4"`, `micro stream numbers Numbers.Sum '{"term":4}'`},
-		{"caller's account", `"id":"alice@example.com","issuer":"alice-space"`, curl(p, "/numbers/Whoami", "")},
+		{"caller's account", `"id":"` + x.Email + `","issuer":"` + x.Name + `-space"`, curl(p, "/numbers/Whoami", "")},
 		{"error", `"code":404,"detail":"no such thing","status":"Not Found"`, curl(p, "/numbers/Fail", `-d '{"code":404,"detail":"no such thing"}'`)},
 		{"handlers are described", "terms []int64", "micro get service numbers"},
 		{"log", "adding 2 terms", "micro logs numbers"},
@@ -50,7 +52,7 @@ func calls(t *testing.T, p *platform.Platform, x *platform.Person) {
 		{"service to service", `"sum":"11"`, curl(p, "/relay/Add", `-d '{"terms":[5,6]}'`)},
 		{"service reads a stream", `"numbers":["1","2","3"]`, curl(p, "/relay/Count", `-d '{"to":3}'`)},
 		{"service sends and reads", `"sums":["1","3","6"]`, curl(p, "/relay/Sum", `-d '{"terms":[1,2,3]}'`)},
-		{"on behalf of the caller", `"id":"alice@example.com","type":"user"`, curl(p, "/relay/Whoami", "")},
+		{"on behalf of the caller", `"id":"` + x.Email + `","type":"user"`, curl(p, "/relay/Whoami", "")},
 		{"as itself", `"type":"service"`, curl(p, "/relay/Whoami", `-d '{"own":true}'`)},
 		{"error through a service", `"code":404,"detail":"gone"`, curl(p, "/relay/Fail", `-d '{"code":404,"detail":"gone"}'`)},
 	} {

@@ -23,6 +23,11 @@ type Plan struct {
 	Module  string // folder of go.mod, below the root of the source; "." is the root
 	Package string // folder of the main package, below Module; "." is Module itself
 	Vendor  bool   // the source brings its dependencies along
+	// Resolve lets the build complete go.mod and go.sum, in a copy.
+	Resolve bool
+	// OldLinks lets modules reach into the standard library, as they could
+	// before Go 1.23.
+	OldLinks bool
 }
 
 // maxModFile bounds the go.mod that is read. Real ones are below 100 KiB.

@@ -31,14 +31,14 @@ func TestDetect(t *testing.T) {
 		files        map[string]string
 		want         Plan
 	}{
-		{"root", ".", map[string]string{"go.mod": "module a\n", "main.go": main}, Plan{".", ".", false}},
-		{"folder", "cmd/a", map[string]string{"go.mod": "module a\n", "cmd/a/main.go": main}, Plan{".", "cmd/a", false}},
-		{"nested module", "a/cmd", map[string]string{"go.mod": "module a\n", "a/go.mod": "module b\n", "a/cmd/main.go": main}, Plan{"a", "cmd", false}},
-		{"vendored", ".", map[string]string{"go.mod": "module a\n", "main.go": main, "vendor/modules.txt": ""}, Plan{".", ".", true}},
-		{"Go of the same line", ".", map[string]string{"go.mod": "module a\n\ngo 1.26\n\ntoolchain go1.26.9\n", "main.go": main}, Plan{".", ".", false}},
-		{"tests of another package", ".", map[string]string{"go.mod": "module a\n", "main.go": main, "x_test.go": "package main_test\n"}, Plan{".", ".", false}},
-		{"ignored files", ".", map[string]string{"go.mod": "module a\n", "main.go": main, "gen.go": "//go:build ignore\n\npackage gen\n"}, Plan{".", ".", false}},
-		{"replace inside", "a", map[string]string{"a/go.mod": "module a\n\nreplace x.y/b => ../b\n", "a/main.go": main}, Plan{"a", ".", false}},
+		{"root", ".", map[string]string{"go.mod": "module a\n", "main.go": main}, Plan{Module: ".", Package: "."}},
+		{"folder", "cmd/a", map[string]string{"go.mod": "module a\n", "cmd/a/main.go": main}, Plan{Module: ".", Package: "cmd/a"}},
+		{"nested module", "a/cmd", map[string]string{"go.mod": "module a\n", "a/go.mod": "module b\n", "a/cmd/main.go": main}, Plan{Module: "a", Package: "cmd"}},
+		{"vendored", ".", map[string]string{"go.mod": "module a\n", "main.go": main, "vendor/modules.txt": ""}, Plan{Module: ".", Package: ".", Vendor: true}},
+		{"Go of the same line", ".", map[string]string{"go.mod": "module a\n\ngo 1.26\n\ntoolchain go1.26.9\n", "main.go": main}, Plan{Module: ".", Package: "."}},
+		{"tests of another package", ".", map[string]string{"go.mod": "module a\n", "main.go": main, "x_test.go": "package main_test\n"}, Plan{Module: ".", Package: "."}},
+		{"ignored files", ".", map[string]string{"go.mod": "module a\n", "main.go": main, "gen.go": "//go:build ignore\n\npackage gen\n"}, Plan{Module: ".", Package: "."}},
+		{"replace inside", "a", map[string]string{"a/go.mod": "module a\n\nreplace x.y/b => ../b\n", "a/main.go": main}, Plan{Module: "a", Package: "."}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -128,18 +128,18 @@ func (b *Builder) serveModules(dir string) (stop func(), err error) {
 
 // container is the one template of all build containers.
 func (b *Builder) container(id ID, image base, source, sockets string, plan detect.Plan) (*container.Config, *container.HostConfig) {
-	mod := "-mod=readonly"
-	if plan.Vendor {
-		mod = "-mod=vendor"
-	}
+	dir := path.Join("/src", plan.Module)
 	config := &container.Config{
 		Image: image.id, User: "65532:65532", Labels: b.labels(id), NetworkDisabled: true,
-		WorkingDir: path.Join("/src", plan.Module),
+		WorkingDir: dir,
 		Entrypoint: []string{"/bin/relay"},
-		Cmd:        []string{"go", "build", mod, "-ldflags=-s -w", "-o", "/tmp/program", "./" + plan.Package},
+		Cmd:        command(plan),
 		Env: append(baseimage.Environ(), "GOPROXY=http://127.0.0.1:3000", "GOCACHE=/cache/go", "GOMODCACHE=/cache/mod", "HOME=/tmp", "TMPDIR=/tmp",
 			"RELAY_TIMEOUT="+b.opts.Timeout.String(), "RELAY_CACHE_LIMIT="+strconv.FormatInt(b.opts.Cache, 10)),
 		AttachStdout: true, AttachStderr: true,
+	}
+	if plan.Resolve {
+		config.Env = append(config.Env, "RELAY_MODULE="+dir)
 	}
 	labels := b.labels(ID{Namespace: id.Namespace})
 	labels[labelBase] = image.id
@@ -159,6 +159,24 @@ func (b *Builder) container(id ID, image base, source, sockets string, plan dete
 		},
 	}
 	return config, host
+}
+
+// command is what compiles a plan.
+func command(plan detect.Plan) []string {
+	cmd := []string{"go", "build"}
+	switch {
+	case plan.Resolve: // in the copies that relay makes of go.mod and go.sum
+		cmd = append(cmd, "-mod=mod", "-modfile=/tmp/module/go.mod")
+	case plan.Vendor:
+		cmd = append(cmd, "-mod=vendor")
+	default:
+		cmd = append(cmd, "-mod=readonly")
+	}
+	flags := "-ldflags=-s -w"
+	if plan.OldLinks {
+		flags += " -checklinkname=0"
+	}
+	return append(cmd, flags, "-o", "/tmp/program", "./"+plan.Package)
 }
 
 // cacheName is the name of a namespace's cache. A new base image begins a new

@@ -28,6 +28,7 @@ const (
 	socket  = "/run/micro/modules.sock"
 	program = "/tmp/program" // what the command makes
 	caches  = "/cache"
+	copies  = "/tmp/module" // go.mod and go.sum for a command that changes them
 )
 
 func main() {
@@ -58,6 +59,11 @@ func run(command []string) (int, error) {
 		return 0, err
 	}
 	go serve(l)
+	if module := os.Getenv("RELAY_MODULE"); module != "" {
+		if err := copyModule(module); err != nil {
+			return 0, err
+		}
+	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr // standard output is the program's
 	if err := cmd.Run(); err != nil {
@@ -74,6 +80,26 @@ func run(command []string) (int, error) {
 	defer f.Close()
 	_, err = io.Copy(os.Stdout, f)
 	return 0, err
+}
+
+// copyModule copies go.mod, and go.sum if there is one.
+func copyModule(dir string) error {
+	if err := os.Mkdir(copies, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(copies, name), b, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // trim empties the caches when they are larger than limit, in bytes.
