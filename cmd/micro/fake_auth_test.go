@@ -80,3 +80,18 @@ func (fakeKeys) Rotate(_ context.Context, req *authpb.RotateKeyRequest) (*authpb
 func (fakeKeys) Retire(_ context.Context, req *authpb.RetireKeyRequest) (*authpb.RetireKeyResponse, error) {
 	return nil, errors.New(codes.FailedPrecondition, "key %q signs", req.GetId()).From("auth.Keys.Retire")
 }
+
+type fakePasswords struct {
+	authpb.UnimplementedPasswordsServer
+}
+
+func (fakePasswords) BeginReset(context.Context, *authpb.BeginResetRequest) (*authpb.BeginResetResponse, error) {
+	return &authpb.BeginResetResponse{ExpiresIn: 900}, nil
+}
+
+func (fakePasswords) Reset(_ context.Context, req *authpb.ResetRequest) (*authpb.ResetResponse, error) {
+	if req.GetCode() != "ABCD2345" {
+		return nil, errors.New(codes.InvalidArgument, "the code is not valid or has expired").From("auth.Passwords.Reset")
+	}
+	return &authpb.ResetResponse{}, nil
+}
