@@ -59,7 +59,7 @@ func (r *Revocations) addServices(x *authpb.Revocation) {
 	}
 	r.services[x.GetNamespace()] = x
 	for key, old := range r.accounts {
-		if key.namespace == x.GetNamespace() && old.GetEpoch() <= x.GetEpoch() && old.GetService() {
+		if key.namespace == x.GetNamespace() && old.GetEpoch() <= x.GetEpoch() && old.GetService() && old.GetKeptSession() == "" {
 			delete(r.accounts, key)
 		}
 	}
@@ -74,14 +74,19 @@ func (r *Revocations) Revoked(c Caller) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	moved := r.accounts[scoped{c.Namespace, c.ID}]
-	if c.Epoch < moved.GetEpoch() && (c.Session == "" || c.Session != moved.GetKeptSession()) {
+	kept := c.Session != "" && c.Session == moved.GetKeptSession()
+	if c.Epoch < moved.GetEpoch() && !kept {
 		return true
 	}
 	if _, ok := r.sessions[scoped{c.Namespace, c.Session}]; ok && c.Session != "" {
 		return true
 	}
 	gone := r.services[c.Namespace]
-	return c.Type == Service && c.Epoch < gone.GetEpoch() && !slices.Contains(gone.GetLiving(), c.Epoch)
+	if c.Type != Service || c.Epoch >= gone.GetEpoch() || kept {
+		return false
+	}
+	_, lives := slices.BinarySearch(gone.GetLiving(), c.Epoch)
+	return !lives
 }
 
 // All answers every revocation.

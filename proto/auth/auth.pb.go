@@ -3041,7 +3041,7 @@ type Revocation struct {
 	// A login or an API token: tokens whose claim "sid" it is are refused.
 	Session string `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`
 	// Without account and session: tokens of services are refused whose claim
-	// "epoch" is less than epoch and is not in here.
+	// "epoch" is less than epoch and is not in here. Ascending.
 	Living []int64 `protobuf:"varint,6,rep,packed,name=living,proto3" json:"living,omitempty"`
 	// With account: it was of type "service".
 	Service bool `protobuf:"varint,7,opt,name=service,proto3" json:"service,omitempty"`

@@ -55,6 +55,7 @@ func newChanges(d db, keysChanged func(context.Context) error, log *slog.Logger,
 type notice struct {
 	Rules      string            `json:"rules,omitempty"` // a namespace
 	Revocation *revocationNotice `json:"revocation,omitempty"`
+	Services   string            `json:"services,omitempty"` // a namespace whose revocations of services have become one
 	Keys       bool              `json:"keys,omitempty"`
 }
 
@@ -200,6 +201,12 @@ func (c *changes) apply(ctx context.Context, payload string) error {
 		})
 	case n.Revocation != nil:
 		r := n.Revocation.proto()
+		c.tell(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
+	case n.Services != "":
+		r, err := c.db.goneServices(ctx, n.Services)
+		if err != nil || r == nil {
+			return err
+		}
 		c.tell(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
 	case n.Keys:
 		if err := c.keysChanged(ctx); err != nil {

@@ -189,5 +189,25 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 		if err := s.db.prune(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "expired rows not removed", "error", err)
 		}
+		if err := s.mergeGone(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "revocations not merged", "error", err)
+		}
 	}
+}
+
+// manyGone is how many services of a namespace must be gone before their
+// revocations, which would be kept for a year, become one.
+const manyGone = 20
+
+func (s *Service) mergeGone(ctx context.Context) error {
+	namespaces, err := s.db.crowded(ctx, manyGone)
+	if err != nil {
+		return err
+	}
+	for _, namespace := range namespaces {
+		if err := s.db.mergeGone(ctx, namespace); err != nil {
+			return err
+		}
+	}
+	return nil
 }
