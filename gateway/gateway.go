@@ -18,12 +18,14 @@ import (
 	namespacesrest "github.com/micro/platform/gateway/rest/namespaces"
 	registryrest "github.com/micro/platform/gateway/rest/registry"
 	runtimerest "github.com/micro/platform/gateway/rest/runtime"
+	storerest "github.com/micro/platform/gateway/rest/store"
 	"github.com/micro/platform/internal/app"
 	authpb "github.com/micro/platform/proto/auth"
 	configpb "github.com/micro/platform/proto/config"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
+	storepb "github.com/micro/platform/proto/store"
 	"github.com/micro/platform/proxy"
 )
 
@@ -55,6 +57,8 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 		namespacesrest.RegisterNamespacesHandlerClient(ctx, mux, namespacespb.NewNamespacesClient(c)),
 		registryrest.RegisterRegistryHandlerClient(ctx, mux, registrypb.NewRegistryClient(c)),
 		runtimerest.RegisterRuntimeHandlerClient(ctx, mux, runtimepb.NewRuntimeClient(c)),
+		storerest.RegisterStoreHandlerClient(ctx, mux, storepb.NewStoreClient(c)),
+		storerest.RegisterBlobStoreHandlerClient(ctx, mux, storepb.NewBlobStoreClient(c)),
 	)
 }
 

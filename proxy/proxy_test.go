@@ -169,7 +169,6 @@ func TestRefusals(t *testing.T) {
 		{"dead service", "/dead.Echo/Call", bearer(user), codes.Unavailable, 503, "service dead: no instance is reachable"},
 		{"what components call", "/auth.Components/Token", bearer(user), codes.Unimplemented, 501, "unknown service auth.Components"},
 		{"the builder", "/builder.Builder/Build", bearer(user), codes.Unimplemented, 501, "unknown service builder.Builder"},
-		{"not served yet", "/store.Store/Read", bearer(user), codes.Unimplemented, 501, "unknown service store.Store"},
 		{"core, no account", "/auth.Auth/Inspect", nil, codes.Unauthenticated, 401, "an account is required"},
 		{"core, expired", "/auth.Auth/Inspect", bearer(old), codes.Unauthenticated, 401, "an account is required: token expired, log in again"},
 	} {

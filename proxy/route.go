@@ -17,6 +17,7 @@ import (
 	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
+	storepb "github.com/micro/platform/proto/store"
 )
 
 // components says which component serves an API of the platform. What is not
@@ -37,6 +38,8 @@ var components = map[string]string{
 	runtimepb.Runtime_ServiceDesc.ServiceName:       "runtime",
 	runtimepb.Source_ServiceDesc.ServiceName:        "runtime",
 	runtimepb.Build_ServiceDesc.ServiceName:         "runtime",
+	storepb.Store_ServiceDesc.ServiceName:           "store",
+	storepb.BlobStore_ServiceDesc.ServiceName:       "store",
 }
 
 // kind is how a method answers.

@@ -29,6 +29,7 @@ import (
 	"github.com/micro/platform/services/network"
 	"github.com/micro/platform/services/registry"
 	"github.com/micro/platform/services/runtime"
+	"github.com/micro/platform/services/store"
 )
 
 // components lists every component, in the order in which they start. They
@@ -44,6 +45,7 @@ func components() []app.Component {
 		scheduler.Component,
 		runtime.Component,
 		network.Component,
+		store.Component,
 		proxy.Component,
 		gateway.Component,
 		console.Component,

@@ -45,4 +45,5 @@ var platform = map[string]kind{
 	"store store.list":               read,
 	"store store.read":               read,
 	"store store.tables":             read,
+	"store store.usage":              read,
 }

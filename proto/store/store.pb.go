@@ -24,11 +24,17 @@ const (
 )
 
 type Record struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	Expiry        int64                  `protobuf:"varint,3,opt,name=expiry,proto3" json:"expiry,omitempty"`
-	Metadata      map[string]*Field      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Seconds to live when written, 0 for ever; when read, what is left of them,
+	// rounded down.
+	Expiry   int64             `protobuf:"varint,3,opt,name=expiry,proto3" json:"expiry,omitempty"`
+	Metadata map[string]*Field `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Milliseconds to live, in place of expiry when it is not 0.
+	ExpiryMs int64 `protobuf:"varint,100,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	// Another one with every write of the record; never twice the same in a table.
+	Version       int64 `protobuf:"varint,101,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -91,6 +97,20 @@ func (x *Record) GetMetadata() map[string]*Field {
 	return nil
 }
 
+func (x *Record) GetExpiryMs() int64 {
+	if x != nil {
+		return x.ExpiryMs
+	}
+	return 0
+}
+
+func (x *Record) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type Field struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -144,14 +164,16 @@ func (x *Field) GetValue() string {
 }
 
 type ReadOptions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
-	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
-	Prefix        bool                   `protobuf:"varint,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Suffix        bool                   `protobuf:"varint,4,opt,name=suffix,proto3" json:"suffix,omitempty"`
-	Limit         uint64                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
-	Offset        uint64                 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
-	Order         string                 `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Database string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Table    string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	Prefix   bool                   `protobuf:"varint,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Suffix   bool                   `protobuf:"varint,4,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	Limit    uint64                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Offset   uint64                 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	Order    string                 `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
+	// The key to go on behind, instead of an offset: the last of the page before.
+	After         string `protobuf:"bytes,100,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +253,13 @@ func (x *ReadOptions) GetOffset() uint64 {
 func (x *ReadOptions) GetOrder() string {
 	if x != nil {
 		return x.Order
+	}
+	return ""
+}
+
+func (x *ReadOptions) GetAfter() string {
+	if x != nil {
+		return x.After
 	}
 	return ""
 }
@@ -332,9 +361,13 @@ func (x *ReadResponse) GetRecords() []*Record {
 }
 
 type WriteOptions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
-	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Database string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Table    string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	// Only if there is no such key; AlreadyExists if there is.
+	IfAbsent bool `protobuf:"varint,100,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`
+	// Only if the record has this version; Aborted if not. 0 asks for none.
+	IfVersion     int64 `protobuf:"varint,101,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -381,6 +414,20 @@ func (x *WriteOptions) GetTable() string {
 		return x.Table
 	}
 	return ""
+}
+
+func (x *WriteOptions) GetIfAbsent() bool {
+	if x != nil {
+		return x.IfAbsent
+	}
+	return false
+}
+
+func (x *WriteOptions) GetIfVersion() int64 {
+	if x != nil {
+		return x.IfVersion
+	}
+	return 0
 }
 
 type WriteRequest struct {
@@ -436,9 +483,11 @@ func (x *WriteRequest) GetOptions() *WriteOptions {
 }
 
 type DeleteOptions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
-	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Database string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Table    string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	// Only if the record has this version; Aborted if not. 0 asks for none.
+	IfVersion     int64 `protobuf:"varint,100,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -485,6 +534,13 @@ func (x *DeleteOptions) GetTable() string {
 		return x.Table
 	}
 	return ""
+}
+
+func (x *DeleteOptions) GetIfVersion() int64 {
+	if x != nil {
+		return x.IfVersion
+	}
+	return 0
 }
 
 type DeleteRequest struct {
@@ -540,14 +596,16 @@ func (x *DeleteRequest) GetOptions() *DeleteOptions {
 }
 
 type ListOptions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
-	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
-	Prefix        string                 `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Suffix        string                 `protobuf:"bytes,4,opt,name=suffix,proto3" json:"suffix,omitempty"`
-	Limit         uint64                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
-	Offset        uint64                 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
-	Order         string                 `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Database string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Table    string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	Prefix   string                 `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Suffix   string                 `protobuf:"bytes,4,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	Limit    uint64                 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Offset   uint64                 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	Order    string                 `protobuf:"bytes,7,opt,name=order,proto3" json:"order,omitempty"`
+	// The key to go on behind, instead of an offset: the last of the page before.
+	After         string `protobuf:"bytes,100,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -627,6 +685,13 @@ func (x *ListOptions) GetOffset() uint64 {
 func (x *ListOptions) GetOrder() string {
 	if x != nil {
 		return x.Order
+	}
+	return ""
+}
+
+func (x *ListOptions) GetAfter() string {
+	if x != nil {
+		return x.After
 	}
 	return ""
 }
@@ -808,8 +873,10 @@ func (x *TablesRequest) GetDatabase() string {
 }
 
 type TablesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tables        []string               `protobuf:"bytes,1,rep,name=tables,proto3" json:"tables,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tables []string               `protobuf:"bytes,1,rep,name=tables,proto3" json:"tables,omitempty"`
+	// The tables with what they hold, in the same order.
+	Details       []*Table `protobuf:"bytes,100,rep,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -847,6 +914,13 @@ func (*TablesResponse) Descriptor() ([]byte, []int) {
 func (x *TablesResponse) GetTables() []string {
 	if x != nil {
 		return x.Tables
+	}
+	return nil
+}
+
+func (x *TablesResponse) GetDetails() []*Table {
+	if x != nil {
+		return x.Details
 	}
 	return nil
 }
@@ -1216,8 +1290,10 @@ func (x *BlobListRequest) GetOptions() *BlobListOptions {
 }
 
 type BlobListResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Keys          []string               `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Keys  []string               `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// The blobs, in the same order.
+	Blobs         []*Blob `protobuf:"bytes,100,rep,name=blobs,proto3" json:"blobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1259,8 +1335,17 @@ func (x *BlobListResponse) GetKeys() []string {
 	return nil
 }
 
+func (x *BlobListResponse) GetBlobs() []*Blob {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
 type WriteResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the record as it is now.
+	Version       int64 `protobuf:"varint,100,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1295,8 +1380,17 @@ func (*WriteResponse) Descriptor() ([]byte, []int) {
 	return file_store_store_proto_rawDescGZIP(), []int{23}
 }
 
+func (x *WriteResponse) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type DeleteResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether there was such a record.
+	Deleted       bool `protobuf:"varint,100,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1329,6 +1423,13 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
 	return file_store_store_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeleteResponse) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 type DatabasesRequest struct {
@@ -1439,22 +1540,639 @@ func (*BlobDeleteResponse) Descriptor() ([]byte, []int) {
 	return file_store_store_proto_rawDescGZIP(), []int{27}
 }
 
+type Table struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Keys  int64                  `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	// Of keys, values and metadata.
+	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Table) Reset() {
+	*x = Table{}
+	mi := &file_store_store_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Table) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Table) ProtoMessage() {}
+
+func (x *Table) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Table.ProtoReflect.Descriptor instead.
+func (*Table) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Table) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Table) GetKeys() int64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *Table) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type Blob struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Key         string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Bytes       int64                  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	ContentType string                 `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	Public      bool                   `protobuf:"varint,4,opt,name=public,proto3" json:"public,omitempty"`
+	// Unix seconds.
+	Written       int64 `protobuf:"varint,5,opt,name=written,proto3" json:"written,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blob) Reset() {
+	*x = Blob{}
+	mi := &file_store_store_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blob) ProtoMessage() {}
+
+func (x *Blob) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blob.ProtoReflect.Descriptor instead.
+func (*Blob) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Blob) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Blob) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Blob) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *Blob) GetPublic() bool {
+	if x != nil {
+		return x.Public
+	}
+	return false
+}
+
+func (x *Blob) GetWritten() int64 {
+	if x != nil {
+		return x.Written
+	}
+	return 0
+}
+
+type BatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	Changes       []*Change              `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchRequest) Reset() {
+	*x = BatchRequest{}
+	mi := &file_store_store_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchRequest) ProtoMessage() {}
+
+func (x *BatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
+func (*BatchRequest) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *BatchRequest) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *BatchRequest) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *BatchRequest) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// Change is one write or deletion of a batch.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record to write; of one to delete only the key counts.
+	Record        *Record `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	Delete        bool    `protobuf:"varint,2,opt,name=delete,proto3" json:"delete,omitempty"`
+	IfAbsent      bool    `protobuf:"varint,3,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`
+	IfVersion     int64   `protobuf:"varint,4,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_store_store_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Change) GetRecord() *Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Change) GetDelete() bool {
+	if x != nil {
+		return x.Delete
+	}
+	return false
+}
+
+func (x *Change) GetIfAbsent() bool {
+	if x != nil {
+		return x.IfAbsent
+	}
+	return false
+}
+
+func (x *Change) GetIfVersion() int64 {
+	if x != nil {
+		return x.IfVersion
+	}
+	return 0
+}
+
+type BatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the changes.
+	Results       []*ChangeResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchResponse) Reset() {
+	*x = BatchResponse{}
+	mi := &file_store_store_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchResponse) ProtoMessage() {}
+
+func (x *BatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
+func (*BatchResponse) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *BatchResponse) GetResults() []*ChangeResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type ChangeResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The code of the HTTP status: 200, 409 for a condition that does not hold,
+	// 429 for a limit.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// What is wrong, for a person.
+	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Of the record as it is now; 0 when there is none.
+	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeResult) Reset() {
+	*x = ChangeResult{}
+	mi := &file_store_store_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeResult) ProtoMessage() {}
+
+func (x *ChangeResult) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeResult.ProtoReflect.Descriptor instead.
+func (*ChangeResult) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ChangeResult) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ChangeResult) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *ChangeResult) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type DropTableRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropTableRequest) Reset() {
+	*x = DropTableRequest{}
+	mi := &file_store_store_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropTableRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropTableRequest) ProtoMessage() {}
+
+func (x *DropTableRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropTableRequest.ProtoReflect.Descriptor instead.
+func (*DropTableRequest) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DropTableRequest) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *DropTableRequest) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+type DropTableResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropTableResponse) Reset() {
+	*x = DropTableResponse{}
+	mi := &file_store_store_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropTableResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropTableResponse) ProtoMessage() {}
+
+func (x *DropTableResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropTableResponse.ProtoReflect.Descriptor instead.
+func (*DropTableResponse) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{35}
+}
+
+type UsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRequest) Reset() {
+	*x = UsageRequest{}
+	mi := &file_store_store_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRequest) ProtoMessage() {}
+
+func (x *UsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
+func (*UsageRequest) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *UsageRequest) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+type UsageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limits        []*Limit               `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageResponse) Reset() {
+	*x = UsageResponse{}
+	mi := &file_store_store_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageResponse) ProtoMessage() {}
+
+func (x *UsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageResponse.ProtoReflect.Descriptor instead.
+func (*UsageResponse) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UsageResponse) GetLimits() []*Limit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limit is one of what a plan bounds.
+type Limit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// keys, bytes, tables, blobs or blob_bytes.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Used          int64  `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	Allowed       int64  `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limit) Reset() {
+	*x = Limit{}
+	mi := &file_store_store_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limit) ProtoMessage() {}
+
+func (x *Limit) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limit.ProtoReflect.Descriptor instead.
+func (*Limit) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Limit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Limit) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Limit) GetAllowed() int64 {
+	if x != nil {
+		return x.Allowed
+	}
+	return 0
+}
+
 var File_store_store_proto protoreflect.FileDescriptor
 
 const file_store_store_proto_rawDesc = "" +
 	"\n" +
-	"\x11store/store.proto\x12\x05store\"\xcc\x01\n" +
+	"\x11store/store.proto\x12\x05store\"\x83\x02\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x16\n" +
 	"\x06expiry\x18\x03 \x01(\x03R\x06expiry\x127\n" +
-	"\bmetadata\x18\x04 \x03(\v2\x1b.store.Record.MetadataEntryR\bmetadata\x1aI\n" +
+	"\bmetadata\x18\x04 \x03(\v2\x1b.store.Record.MetadataEntryR\bmetadata\x12\x1b\n" +
+	"\texpiry_ms\x18d \x01(\x03R\bexpiryMs\x12\x18\n" +
+	"\aversion\x18e \x01(\x03R\aversion\x1aI\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\"\n" +
 	"\x05value\x18\x02 \x01(\v2\f.store.FieldR\x05value:\x028\x01\"1\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xb3\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xc9\x01\n" +
 	"\vReadOptions\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x16\n" +
@@ -1462,24 +2180,30 @@ const file_store_store_proto_rawDesc = "" +
 	"\x06suffix\x18\x04 \x01(\bR\x06suffix\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x04R\x05limit\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12\x14\n" +
-	"\x05order\x18\a \x01(\tR\x05order\"M\n" +
+	"\x05order\x18\a \x01(\tR\x05order\x12\x14\n" +
+	"\x05after\x18d \x01(\tR\x05after\"M\n" +
 	"\vReadRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\aoptions\x18\x02 \x01(\v2\x12.store.ReadOptionsR\aoptions\"7\n" +
 	"\fReadResponse\x12'\n" +
-	"\arecords\x18\x01 \x03(\v2\r.store.RecordR\arecords\"@\n" +
+	"\arecords\x18\x01 \x03(\v2\r.store.RecordR\arecords\"|\n" +
 	"\fWriteOptions\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
-	"\x05table\x18\x02 \x01(\tR\x05table\"d\n" +
+	"\x05table\x18\x02 \x01(\tR\x05table\x12\x1b\n" +
+	"\tif_absent\x18d \x01(\bR\bifAbsent\x12\x1d\n" +
+	"\n" +
+	"if_version\x18e \x01(\x03R\tifVersion\"d\n" +
 	"\fWriteRequest\x12%\n" +
 	"\x06record\x18\x01 \x01(\v2\r.store.RecordR\x06record\x12-\n" +
-	"\aoptions\x18\x02 \x01(\v2\x13.store.WriteOptionsR\aoptions\"A\n" +
+	"\aoptions\x18\x02 \x01(\v2\x13.store.WriteOptionsR\aoptions\"`\n" +
 	"\rDeleteOptions\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
-	"\x05table\x18\x02 \x01(\tR\x05table\"Q\n" +
+	"\x05table\x18\x02 \x01(\tR\x05table\x12\x1d\n" +
+	"\n" +
+	"if_version\x18d \x01(\x03R\tifVersion\"Q\n" +
 	"\rDeleteRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
-	"\aoptions\x18\x02 \x01(\v2\x14.store.DeleteOptionsR\aoptions\"\xb3\x01\n" +
+	"\aoptions\x18\x02 \x01(\v2\x14.store.DeleteOptionsR\aoptions\"\xc9\x01\n" +
 	"\vListOptions\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x16\n" +
@@ -1487,7 +2211,8 @@ const file_store_store_proto_rawDesc = "" +
 	"\x06suffix\x18\x04 \x01(\tR\x06suffix\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x04R\x05limit\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12\x14\n" +
-	"\x05order\x18\a \x01(\tR\x05order\";\n" +
+	"\x05order\x18\a \x01(\tR\x05order\x12\x14\n" +
+	"\x05after\x18d \x01(\tR\x05after\";\n" +
 	"\vListRequest\x12,\n" +
 	"\aoptions\x18\x01 \x01(\v2\x12.store.ListOptionsR\aoptions\"\"\n" +
 	"\fListResponse\x12\x12\n" +
@@ -1495,9 +2220,10 @@ const file_store_store_proto_rawDesc = "" +
 	"\x11DatabasesResponse\x12\x1c\n" +
 	"\tdatabases\x18\x01 \x03(\tR\tdatabases\"+\n" +
 	"\rTablesRequest\x12\x1a\n" +
-	"\bdatabase\x18\x01 \x01(\tR\bdatabase\"(\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\"P\n" +
 	"\x0eTablesResponse\x12\x16\n" +
-	"\x06tables\x18\x01 \x03(\tR\x06tables\"e\n" +
+	"\x06tables\x18\x01 \x03(\tR\x06tables\x12&\n" +
+	"\adetails\x18d \x03(\v2\f.store.TableR\adetails\"e\n" +
 	"\vBlobOptions\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
 	"\x06public\x18\x02 \x01(\bR\x06public\x12 \n" +
@@ -1518,21 +2244,65 @@ const file_store_store_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"C\n" +
 	"\x0fBlobListRequest\x120\n" +
-	"\aoptions\x18\x01 \x01(\v2\x16.store.BlobListOptionsR\aoptions\"&\n" +
+	"\aoptions\x18\x01 \x01(\v2\x16.store.BlobListOptionsR\aoptions\"I\n" +
 	"\x10BlobListResponse\x12\x12\n" +
-	"\x04keys\x18\x01 \x03(\tR\x04keys\"\x0f\n" +
-	"\rWriteResponse\"\x10\n" +
-	"\x0eDeleteResponse\"\x12\n" +
+	"\x04keys\x18\x01 \x03(\tR\x04keys\x12!\n" +
+	"\x05blobs\x18d \x03(\v2\v.store.BlobR\x05blobs\")\n" +
+	"\rWriteResponse\x12\x18\n" +
+	"\aversion\x18d \x01(\x03R\aversion\"*\n" +
+	"\x0eDeleteResponse\x12\x18\n" +
+	"\adeleted\x18d \x01(\bR\adeleted\"\x12\n" +
 	"\x10DatabasesRequest\"\x13\n" +
 	"\x11BlobWriteResponse\"\x14\n" +
-	"\x12BlobDeleteResponse2\xcd\x02\n" +
+	"\x12BlobDeleteResponse\"E\n" +
+	"\x05Table\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\x03R\x04keys\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"\x83\x01\n" +
+	"\x04Blob\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12!\n" +
+	"\fcontent_type\x18\x03 \x01(\tR\vcontentType\x12\x16\n" +
+	"\x06public\x18\x04 \x01(\bR\x06public\x12\x18\n" +
+	"\awritten\x18\x05 \x01(\x03R\awritten\"i\n" +
+	"\fBatchRequest\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
+	"\x05table\x18\x02 \x01(\tR\x05table\x12'\n" +
+	"\achanges\x18\x03 \x03(\v2\r.store.ChangeR\achanges\"\x83\x01\n" +
+	"\x06Change\x12%\n" +
+	"\x06record\x18\x01 \x01(\v2\r.store.RecordR\x06record\x12\x16\n" +
+	"\x06delete\x18\x02 \x01(\bR\x06delete\x12\x1b\n" +
+	"\tif_absent\x18\x03 \x01(\bR\bifAbsent\x12\x1d\n" +
+	"\n" +
+	"if_version\x18\x04 \x01(\x03R\tifVersion\">\n" +
+	"\rBatchResponse\x12-\n" +
+	"\aresults\x18\x01 \x03(\v2\x13.store.ChangeResultR\aresults\"T\n" +
+	"\fChangeResult\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"D\n" +
+	"\x10DropTableRequest\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x14\n" +
+	"\x05table\x18\x02 \x01(\tR\x05table\"\x13\n" +
+	"\x11DropTableResponse\"*\n" +
+	"\fUsageRequest\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\"5\n" +
+	"\rUsageResponse\x12$\n" +
+	"\x06limits\x18\x01 \x03(\v2\f.store.LimitR\x06limits\"I\n" +
+	"\x05Limit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x18\n" +
+	"\aallowed\x18\x03 \x01(\x03R\aallowed2\xf5\x03\n" +
 	"\x05Store\x12/\n" +
 	"\x04Read\x12\x12.store.ReadRequest\x1a\x13.store.ReadResponse\x122\n" +
 	"\x05Write\x12\x13.store.WriteRequest\x1a\x14.store.WriteResponse\x125\n" +
 	"\x06Delete\x12\x14.store.DeleteRequest\x1a\x15.store.DeleteResponse\x121\n" +
 	"\x04List\x12\x12.store.ListRequest\x1a\x13.store.ListResponse0\x01\x12>\n" +
 	"\tDatabases\x12\x17.store.DatabasesRequest\x1a\x18.store.DatabasesResponse\x125\n" +
-	"\x06Tables\x12\x14.store.TablesRequest\x1a\x15.store.TablesResponse2\xfc\x01\n" +
+	"\x06Tables\x12\x14.store.TablesRequest\x1a\x15.store.TablesResponse\x122\n" +
+	"\x05Batch\x12\x13.store.BatchRequest\x1a\x14.store.BatchResponse\x12>\n" +
+	"\tDropTable\x12\x17.store.DropTableRequest\x1a\x18.store.DropTableResponse\x122\n" +
+	"\x05Usage\x12\x13.store.UsageRequest\x1a\x14.store.UsageResponse2\xfc\x01\n" +
 	"\tBlobStore\x129\n" +
 	"\x04Read\x12\x16.store.BlobReadRequest\x1a\x17.store.BlobReadResponse0\x01\x12<\n" +
 	"\x05Write\x12\x17.store.BlobWriteRequest\x1a\x18.store.BlobWriteResponse(\x01\x12=\n" +
@@ -1551,7 +2321,7 @@ func file_store_store_proto_rawDescGZIP() []byte {
 	return file_store_store_proto_rawDescData
 }
 
-var file_store_store_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_store_store_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_store_store_proto_goTypes = []any{
 	(*Record)(nil),             // 0: store.Record
 	(*Field)(nil),              // 1: store.Field
@@ -1581,46 +2351,69 @@ var file_store_store_proto_goTypes = []any{
 	(*DatabasesRequest)(nil),   // 25: store.DatabasesRequest
 	(*BlobWriteResponse)(nil),  // 26: store.BlobWriteResponse
 	(*BlobDeleteResponse)(nil), // 27: store.BlobDeleteResponse
-	nil,                        // 28: store.Record.MetadataEntry
+	(*Table)(nil),              // 28: store.Table
+	(*Blob)(nil),               // 29: store.Blob
+	(*BatchRequest)(nil),       // 30: store.BatchRequest
+	(*Change)(nil),             // 31: store.Change
+	(*BatchResponse)(nil),      // 32: store.BatchResponse
+	(*ChangeResult)(nil),       // 33: store.ChangeResult
+	(*DropTableRequest)(nil),   // 34: store.DropTableRequest
+	(*DropTableResponse)(nil),  // 35: store.DropTableResponse
+	(*UsageRequest)(nil),       // 36: store.UsageRequest
+	(*UsageResponse)(nil),      // 37: store.UsageResponse
+	(*Limit)(nil),              // 38: store.Limit
+	nil,                        // 39: store.Record.MetadataEntry
 }
 var file_store_store_proto_depIdxs = []int32{
-	28, // 0: store.Record.metadata:type_name -> store.Record.MetadataEntry
+	39, // 0: store.Record.metadata:type_name -> store.Record.MetadataEntry
 	2,  // 1: store.ReadRequest.options:type_name -> store.ReadOptions
 	0,  // 2: store.ReadResponse.records:type_name -> store.Record
 	0,  // 3: store.WriteRequest.record:type_name -> store.Record
 	5,  // 4: store.WriteRequest.options:type_name -> store.WriteOptions
 	7,  // 5: store.DeleteRequest.options:type_name -> store.DeleteOptions
 	9,  // 6: store.ListRequest.options:type_name -> store.ListOptions
-	15, // 7: store.BlobReadRequest.options:type_name -> store.BlobOptions
-	15, // 8: store.BlobWriteRequest.options:type_name -> store.BlobOptions
-	15, // 9: store.BlobDeleteRequest.options:type_name -> store.BlobOptions
-	20, // 10: store.BlobListRequest.options:type_name -> store.BlobListOptions
-	1,  // 11: store.Record.MetadataEntry.value:type_name -> store.Field
-	3,  // 12: store.Store.Read:input_type -> store.ReadRequest
-	6,  // 13: store.Store.Write:input_type -> store.WriteRequest
-	8,  // 14: store.Store.Delete:input_type -> store.DeleteRequest
-	10, // 15: store.Store.List:input_type -> store.ListRequest
-	25, // 16: store.Store.Databases:input_type -> store.DatabasesRequest
-	13, // 17: store.Store.Tables:input_type -> store.TablesRequest
-	16, // 18: store.BlobStore.Read:input_type -> store.BlobReadRequest
-	18, // 19: store.BlobStore.Write:input_type -> store.BlobWriteRequest
-	19, // 20: store.BlobStore.Delete:input_type -> store.BlobDeleteRequest
-	21, // 21: store.BlobStore.List:input_type -> store.BlobListRequest
-	4,  // 22: store.Store.Read:output_type -> store.ReadResponse
-	23, // 23: store.Store.Write:output_type -> store.WriteResponse
-	24, // 24: store.Store.Delete:output_type -> store.DeleteResponse
-	11, // 25: store.Store.List:output_type -> store.ListResponse
-	12, // 26: store.Store.Databases:output_type -> store.DatabasesResponse
-	14, // 27: store.Store.Tables:output_type -> store.TablesResponse
-	17, // 28: store.BlobStore.Read:output_type -> store.BlobReadResponse
-	26, // 29: store.BlobStore.Write:output_type -> store.BlobWriteResponse
-	27, // 30: store.BlobStore.Delete:output_type -> store.BlobDeleteResponse
-	22, // 31: store.BlobStore.List:output_type -> store.BlobListResponse
-	22, // [22:32] is the sub-list for method output_type
-	12, // [12:22] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	28, // 7: store.TablesResponse.details:type_name -> store.Table
+	15, // 8: store.BlobReadRequest.options:type_name -> store.BlobOptions
+	15, // 9: store.BlobWriteRequest.options:type_name -> store.BlobOptions
+	15, // 10: store.BlobDeleteRequest.options:type_name -> store.BlobOptions
+	20, // 11: store.BlobListRequest.options:type_name -> store.BlobListOptions
+	29, // 12: store.BlobListResponse.blobs:type_name -> store.Blob
+	31, // 13: store.BatchRequest.changes:type_name -> store.Change
+	0,  // 14: store.Change.record:type_name -> store.Record
+	33, // 15: store.BatchResponse.results:type_name -> store.ChangeResult
+	38, // 16: store.UsageResponse.limits:type_name -> store.Limit
+	1,  // 17: store.Record.MetadataEntry.value:type_name -> store.Field
+	3,  // 18: store.Store.Read:input_type -> store.ReadRequest
+	6,  // 19: store.Store.Write:input_type -> store.WriteRequest
+	8,  // 20: store.Store.Delete:input_type -> store.DeleteRequest
+	10, // 21: store.Store.List:input_type -> store.ListRequest
+	25, // 22: store.Store.Databases:input_type -> store.DatabasesRequest
+	13, // 23: store.Store.Tables:input_type -> store.TablesRequest
+	30, // 24: store.Store.Batch:input_type -> store.BatchRequest
+	34, // 25: store.Store.DropTable:input_type -> store.DropTableRequest
+	36, // 26: store.Store.Usage:input_type -> store.UsageRequest
+	16, // 27: store.BlobStore.Read:input_type -> store.BlobReadRequest
+	18, // 28: store.BlobStore.Write:input_type -> store.BlobWriteRequest
+	19, // 29: store.BlobStore.Delete:input_type -> store.BlobDeleteRequest
+	21, // 30: store.BlobStore.List:input_type -> store.BlobListRequest
+	4,  // 31: store.Store.Read:output_type -> store.ReadResponse
+	23, // 32: store.Store.Write:output_type -> store.WriteResponse
+	24, // 33: store.Store.Delete:output_type -> store.DeleteResponse
+	11, // 34: store.Store.List:output_type -> store.ListResponse
+	12, // 35: store.Store.Databases:output_type -> store.DatabasesResponse
+	14, // 36: store.Store.Tables:output_type -> store.TablesResponse
+	32, // 37: store.Store.Batch:output_type -> store.BatchResponse
+	35, // 38: store.Store.DropTable:output_type -> store.DropTableResponse
+	37, // 39: store.Store.Usage:output_type -> store.UsageResponse
+	17, // 40: store.BlobStore.Read:output_type -> store.BlobReadResponse
+	26, // 41: store.BlobStore.Write:output_type -> store.BlobWriteResponse
+	27, // 42: store.BlobStore.Delete:output_type -> store.BlobDeleteResponse
+	22, // 43: store.BlobStore.List:output_type -> store.BlobListResponse
+	31, // [31:44] is the sub-list for method output_type
+	18, // [18:31] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_store_store_proto_init() }
@@ -1634,7 +2427,7 @@ func file_store_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_store_store_proto_rawDesc), len(file_store_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -27,20 +27,41 @@ const (
 	Store_List_FullMethodName      = "/store.Store/List"
 	Store_Databases_FullMethodName = "/store.Store/Databases"
 	Store_Tables_FullMethodName    = "/store.Store/Tables"
+	Store_Batch_FullMethodName     = "/store.Store/Batch"
+	Store_DropTable_FullMethodName = "/store.Store/DropTable"
+	Store_Usage_FullMethodName     = "/store.Store/Usage"
 )
 
 // StoreClient is the client API for Store service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Store keeps records. Expiries are in seconds.
+// Store keeps records, sorted by key in tables. A table belongs to a namespace
+// and comes to exist with its first record. The database of every request is the
+// namespace: "" and "micro" mean the caller's own. Every RPC is for admins and
+// services of that namespace, and for operators and components.
 type StoreClient interface {
+	// Read answers the record of a key, or all whose keys begin or end with it.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
+	// Write adds a record or replaces it.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
+	// Delete deletes a record. One that is missing is no error.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
+	// List answers keys in messages of at most a thousand.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListResponse], error)
+	// Databases answers the caller's own namespace; to operators all that have
+	// records.
 	Databases(ctx context.Context, in *DatabasesRequest, opts ...grpc.CallOption) (*DatabasesResponse, error)
+	// Tables answers the names of a namespace's tables, sorted.
 	Tables(ctx context.Context, in *TablesRequest, opts ...grpc.CallOption) (*TablesResponse, error)
+	// Batch writes and deletes records of one table, in the order given and with
+	// nothing in between. Each change succeeds or fails for itself. Guarded as the
+	// rest.
+	Batch(ctx context.Context, in *BatchRequest, opts ...grpc.CallOption) (*BatchResponse, error)
+	// DropTable deletes a table with all its records. Guarded as the rest.
+	DropTable(ctx context.Context, in *DropTableRequest, opts ...grpc.CallOption) (*DropTableResponse, error)
+	// Usage answers what a namespace keeps and may keep. Guarded as the rest.
+	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageResponse, error)
 }
 
 type storeClient struct {
@@ -120,18 +141,66 @@ func (c *storeClient) Tables(ctx context.Context, in *TablesRequest, opts ...grp
 	return out, nil
 }
 
+func (c *storeClient) Batch(ctx context.Context, in *BatchRequest, opts ...grpc.CallOption) (*BatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchResponse)
+	err := c.cc.Invoke(ctx, Store_Batch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeClient) DropTable(ctx context.Context, in *DropTableRequest, opts ...grpc.CallOption) (*DropTableResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropTableResponse)
+	err := c.cc.Invoke(ctx, Store_DropTable_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeClient) Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UsageResponse)
+	err := c.cc.Invoke(ctx, Store_Usage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StoreServer is the server API for Store service.
 // All implementations must embed UnimplementedStoreServer
 // for forward compatibility.
 //
-// Store keeps records. Expiries are in seconds.
+// Store keeps records, sorted by key in tables. A table belongs to a namespace
+// and comes to exist with its first record. The database of every request is the
+// namespace: "" and "micro" mean the caller's own. Every RPC is for admins and
+// services of that namespace, and for operators and components.
 type StoreServer interface {
+	// Read answers the record of a key, or all whose keys begin or end with it.
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
+	// Write adds a record or replaces it.
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
+	// Delete deletes a record. One that is missing is no error.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
+	// List answers keys in messages of at most a thousand.
 	List(*ListRequest, grpc.ServerStreamingServer[ListResponse]) error
+	// Databases answers the caller's own namespace; to operators all that have
+	// records.
 	Databases(context.Context, *DatabasesRequest) (*DatabasesResponse, error)
+	// Tables answers the names of a namespace's tables, sorted.
 	Tables(context.Context, *TablesRequest) (*TablesResponse, error)
+	// Batch writes and deletes records of one table, in the order given and with
+	// nothing in between. Each change succeeds or fails for itself. Guarded as the
+	// rest.
+	Batch(context.Context, *BatchRequest) (*BatchResponse, error)
+	// DropTable deletes a table with all its records. Guarded as the rest.
+	DropTable(context.Context, *DropTableRequest) (*DropTableResponse, error)
+	// Usage answers what a namespace keeps and may keep. Guarded as the rest.
+	Usage(context.Context, *UsageRequest) (*UsageResponse, error)
 	mustEmbedUnimplementedStoreServer()
 }
 
@@ -159,6 +228,15 @@ func (UnimplementedStoreServer) Databases(context.Context, *DatabasesRequest) (*
 }
 func (UnimplementedStoreServer) Tables(context.Context, *TablesRequest) (*TablesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Tables not implemented")
+}
+func (UnimplementedStoreServer) Batch(context.Context, *BatchRequest) (*BatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Batch not implemented")
+}
+func (UnimplementedStoreServer) DropTable(context.Context, *DropTableRequest) (*DropTableResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropTable not implemented")
+}
+func (UnimplementedStoreServer) Usage(context.Context, *UsageRequest) (*UsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Usage not implemented")
 }
 func (UnimplementedStoreServer) mustEmbedUnimplementedStoreServer() {}
 func (UnimplementedStoreServer) testEmbeddedByValue()               {}
@@ -282,6 +360,60 @@ func _Store_Tables_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Store_Batch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServer).Batch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Store_Batch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServer).Batch(ctx, req.(*BatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Store_DropTable_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropTableRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServer).DropTable(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Store_DropTable_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServer).DropTable(ctx, req.(*DropTableRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Store_Usage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServer).Usage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Store_Usage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServer).Usage(ctx, req.(*UsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Store_ServiceDesc is the grpc.ServiceDesc for Store service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -309,6 +441,18 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Tables",
 			Handler:    _Store_Tables_Handler,
 		},
+		{
+			MethodName: "Batch",
+			Handler:    _Store_Batch_Handler,
+		},
+		{
+			MethodName: "DropTable",
+			Handler:    _Store_DropTable_Handler,
+		},
+		{
+			MethodName: "Usage",
+			Handler:    _Store_Usage_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -331,10 +475,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// BlobStore keeps large values, moved in chunks.
+// BlobStore keeps large values, moved in chunks. The namespace of every request
+// is the caller's own when it is "" or "micro". Every RPC is for admins and
+// services of that namespace, and for operators and components.
 type BlobStoreClient interface {
 	Read(ctx context.Context, in *BlobReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlobReadResponse], error)
+	// Write takes the key and the options from the first message. A reader sees
+	// the old blob until the new one is whole.
 	Write(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[BlobWriteRequest, BlobWriteResponse], error)
+	// Delete deletes a blob. One that is missing is no error.
 	Delete(ctx context.Context, in *BlobDeleteRequest, opts ...grpc.CallOption) (*BlobDeleteResponse, error)
 	List(ctx context.Context, in *BlobListRequest, opts ...grpc.CallOption) (*BlobListResponse, error)
 }
@@ -403,10 +552,15 @@ func (c *blobStoreClient) List(ctx context.Context, in *BlobListRequest, opts ..
 // All implementations must embed UnimplementedBlobStoreServer
 // for forward compatibility.
 //
-// BlobStore keeps large values, moved in chunks.
+// BlobStore keeps large values, moved in chunks. The namespace of every request
+// is the caller's own when it is "" or "micro". Every RPC is for admins and
+// services of that namespace, and for operators and components.
 type BlobStoreServer interface {
 	Read(*BlobReadRequest, grpc.ServerStreamingServer[BlobReadResponse]) error
+	// Write takes the key and the options from the first message. A reader sees
+	// the old blob until the new one is whole.
 	Write(grpc.ClientStreamingServer[BlobWriteRequest, BlobWriteResponse]) error
+	// Delete deletes a blob. One that is missing is no error.
 	Delete(context.Context, *BlobDeleteRequest) (*BlobDeleteResponse, error)
 	List(context.Context, *BlobListRequest) (*BlobListResponse, error)
 	mustEmbedUnimplementedBlobStoreServer()

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// note remembers an object that may belong to no blob, before it does not.
+func (d db) note(ctx context.Context, u unit, g garbage) error {
+	if err := d.redis.SAdd(ctx, namespacesKey, u.namespace).Err(); err != nil {
+		return down("list namespace", err)
+	}
+	err := d.redis.ZAdd(ctx, garbageKey(u.namespace), redis.Z{Score: float64(time.Now().Unix()), Member: g.String()}).Err()
+	if err != nil {
+		return down("note object", err)
+	}
+	return nil
+}
+
+// unnote forgets an object that is gone, or in use.
+func (d db) unnote(ctx context.Context, u unit, g garbage) error {
+	if err := d.redis.ZRem(ctx, garbageKey(u.namespace), g.String()).Err(); err != nil {
+		return down("forget object", err)
+	}
+	return nil
+}
+
+// noted answers objects that were noted before a time.
+func (d db) noted(ctx context.Context, u unit, before time.Time) ([]garbage, error) {
+	all, err := d.redis.ZRangeByScore(ctx, garbageKey(u.namespace), &redis.ZRangeBy{
+		Min: "-inf", Max: strconv.FormatInt(before.Unix(), 10), Count: expireBatch,
+	}).Result()
+	if err != nil {
+		return nil, down("list objects", err)
+	}
+	out := make([]garbage, len(all))
+	for i, s := range all {
+		out[i] = parseGarbage(s)
+	}
+	return out, nil
+}
