@@ -17,10 +17,7 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"version": %q}`, buildVersion())
 		return
 	}
-	md := requestMetadata(r)
-	call, err := g.edge.Admit(r.Context(), proxy.Request{
-		Method: "/" + service + "." + strings.Replace(endpoint, ".", "/", 1), Metadata: md, Origin: originOf(r.Context()),
-	})
+	call, err := g.edge.Admit(r.Context(), requestTo(r, service, endpoint))
 	if err != nil {
 		writeError(w, translate(err))
 		return
@@ -37,6 +34,16 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request) {
 	if err := answer(w, r, call); err != nil {
 		writeError(w, translate(err))
 	}
+}
+
+// requestTo is a request as the Edge takes it.
+func requestTo(r *http.Request, service, endpoint string) proxy.Request {
+	method := "." + strings.Replace(endpoint, ".", "/", 1)
+	out := proxy.Request{Method: "/" + service + method, Metadata: requestMetadata(r), Origin: originOf(r.Context())}
+	if rest, ok := unversioned(service); ok {
+		out.Otherwise = "/" + rest + method
+	}
+	return out
 }
 
 // answer makes a unary call.

@@ -125,7 +125,7 @@ func (g *Gateway) Handler() http.Handler {
 	mux.HandleFunc("/favicon.ico", func(http.ResponseWriter, *http.Request) {})
 	mux.Handle("/platform/", g.rest)
 	mux.HandleFunc("GET "+keysPath, g.keys)
-	mux.HandleFunc("/", g.call)
+	mux.HandleFunc("/", g.service)
 	return otelhttp.NewHandler(g.observe(cors(g.limit(g.identify(mux)))), "gateway")
 }
 

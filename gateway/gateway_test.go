@@ -50,12 +50,18 @@ func start(t testing.TB, more ...app.Component) *edge {
 // wait waits until the edge knows the service.
 func (e *edge) wait() {
 	e.t.Helper()
-	for end := time.Now().Add(settle); ; {
-		if status, _, _ := e.do("GET", "/echo/Echo/Call", ""); status == http.StatusOK {
-			return
-		}
+	e.until(func() bool {
+		status, _, _ := e.do("GET", "/echo/Echo/Call", "")
+		return status == http.StatusOK
+	})
+}
+
+// until waits for what a push brings about.
+func (e *edge) until(holds func() bool) {
+	e.t.Helper()
+	for end := time.Now().Add(settle); !holds(); {
 		if time.Now().After(end) {
-			e.t.Fatal("echo does not answer")
+			e.t.Fatal("the edge has not heard of a change")
 		}
 	}
 }
@@ -260,15 +266,10 @@ func TestNamespaceOfHost(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	e.Public("acme")
-	for end := time.Now().Add(settle); ; {
-		status, _, body := e.do("GET", "/echo/call", "", "Authorization", "", "Host", "acme.example.com:80")
-		if status == http.StatusOK {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(status, body)
-		}
-	}
+	e.until(func() bool {
+		status, _, _ := e.do("GET", "/echo/call", "", "Authorization", "", "Host", "acme.example.com:80")
+		return status == http.StatusOK
+	})
 	if status, _, _ := e.do("GET", "/echo/call", "", "Host", "other.example.com"); status != http.StatusForbidden {
 		t.Errorf("another's host with a token = %d", status)
 	}

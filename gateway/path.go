@@ -27,6 +27,20 @@ func resolve(path string) (service, endpoint string) {
 	}
 }
 
+// unversioned answers the name of a service without its version: clients of the
+// hosted API of old write /v1/helloworld/call for the service helloworld.
+func unversioned(service string) (string, bool) {
+	first, rest, ok := strings.Cut(service, ".")
+	return rest, ok && version.MatchString(first)
+}
+
+// described answers the service whose document a path names:
+// "/helloworld/openapi.json".
+func described(path string) (service string, ok bool) {
+	rest, ok := strings.CutSuffix(strings.TrimPrefix(path, "/"), "/openapi.json")
+	return strings.ReplaceAll(rest, "/", "."), ok
+}
+
 // title turns "say-hello" into "SayHello" and leaves "pingPong" to be
 // "PingPong".
 func title(s string) string {

@@ -82,6 +82,9 @@ func (e *Edge) Watch(h *app.Host) {
 type Request struct {
 	// Method is "/helloworld.Helloworld/Call".
 	Method string
+	// Otherwise is the method that is meant where the namespace has no service
+	// of that name; it may be empty.
+	Otherwise string
 	// Metadata is what the client sent: its authorization, the namespace it
 	// means, and what is for the callee.
 	Metadata metadata.MD
@@ -138,6 +141,11 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {
 		return err
 	}
+	if r.Otherwise != "" {
+		if err := e.settle(ctx, c, r.Otherwise); err != nil {
+			return err
+		}
+	}
 	isCore := reserved.Service(c.Service)
 	if !isCore {
 		if err := e.authorise(ctx, c); err != nil {
@@ -148,7 +156,7 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 		return err
 	}
 	if isCore {
-		c.target, err = e.component(r.Method)
+		c.target, err = e.component(c.method)
 	} else {
 		c.target, err = e.lookup(ctx, c.Namespace, c.Service, c.Endpoint)
 	}
@@ -158,6 +166,17 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	}
 	c.md = forwarded(c, r)
 	return nil
+}
+
+// settle takes the other method if there is no service for the first one.
+func (e *Edge) settle(ctx context.Context, c *Call, otherwise string) error {
+	_, err := e.service(ctx, name{c.Namespace, c.Service})
+	if errors.Code(err) != codes.NotFound {
+		return nil // another error comes again, in its place
+	}
+	c.method = otherwise
+	c.Service, c.Endpoint, err = split(otherwise)
+	return err
 }
 
 // absent turns an error of the look-up into what helps a caller whose token was

@@ -40,6 +40,7 @@ type version struct {
 type service struct {
 	nodes     []*node
 	endpoints map[string]*registrypb.Endpoint
+	version   string // the last of them, as text
 }
 
 // entry is a version with its nodes.
@@ -121,6 +122,7 @@ func (r *routes) rebuild(n name) {
 			continue
 		}
 		s.nodes = append(s.nodes, e.nodes...)
+		s.version = max(s.version, v.version)
 		for _, d := range e.endpoints {
 			s.endpoints[d.GetName()] = d
 		}
@@ -160,6 +162,7 @@ func (r *routes) remember(n name, versions []*registrypb.Service, now time.Time)
 	if len(a.nodes) > 0 {
 		a.service = &service{nodes: a.nodes, endpoints: map[string]*registrypb.Endpoint{}}
 		for _, v := range versions {
+			a.service.version = max(a.service.version, v.GetVersion())
 			for _, d := range v.GetEndpoints() {
 				a.service.endpoints[d.GetName()] = d
 			}
@@ -227,18 +230,26 @@ func (s *service) pick(now time.Time, tried *node) *node {
 	return a
 }
 
-// lookup answers the target of a call to a service of a namespace.
-func (e *Edge) lookup(ctx context.Context, namespace, svc, endpoint string) (target, error) {
-	n := name{namespace, svc}
+// service answers a service of a namespace.
+func (e *Edge) service(ctx context.Context, n name) (*service, error) {
 	s, known := e.routes.find(n, time.Now())
 	if !known {
 		var err error
 		if s, err = e.ask(ctx, n); err != nil {
-			return target{}, err
+			return nil, err
 		}
 	}
 	if s == nil {
-		return target{}, errors.New(codes.NotFound, "service %s: route not found", errors.Clip(svc)).From("go.micro.client")
+		return nil, errors.New(codes.NotFound, "service %s: route not found", errors.Clip(n.service)).From("go.micro.client")
+	}
+	return s, nil
+}
+
+// lookup answers the target of a call to a service of a namespace.
+func (e *Edge) lookup(ctx context.Context, namespace, svc, endpoint string) (target, error) {
+	s, err := e.service(ctx, name{namespace, svc})
+	if err != nil {
+		return target{}, err
 	}
 	t := target{service: s}
 	if d := s.endpoints[endpoint]; d != nil {

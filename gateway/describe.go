@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/openapi"
+	"github.com/micro/platform/proxy"
+)
+
+// service answers for a service: with its OpenAPI document, or by a call.
+func (g *Gateway) service(w http.ResponseWriter, r *http.Request) {
+	if service, ok := described(r.URL.Path); ok && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		g.describe(w, r, service)
+		return
+	}
+	g.call(w, r)
+}
+
+// describe writes the OpenAPI document of a service.
+func (g *Gateway) describe(w http.ResponseWriter, r *http.Request, service string) {
+	request := proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())}
+	d, err := g.edge.Describe(r.Context(), service, request)
+	if rest, ok := unversioned(service); ok && errors.Code(err) == codes.NotFound {
+		d, err = g.edge.Describe(r.Context(), rest, request)
+	}
+	if err != nil {
+		writeError(w, translate(err))
+		return
+	}
+	s := openapi.Service{Name: d.Service, Version: d.Version, Server: baseURL(r), Handlers: d.Handlers}
+	for _, e := range d.Endpoints {
+		s.Endpoints = append(s.Endpoints, openapi.Endpoint{Endpoint: e, Public: d.Public[e.GetName()]})
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Add("Vary", "Authorization, Micro-Namespace, Cookie")
+	write(w, http.StatusOK, encode(openapi.New(s)))
+}
+
+// baseURL is where the client reached us. A proxy before us says whether that
+// was encrypted; whoever claims it wrongly misleads only itself.
+func baseURL(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}

@@ -1,0 +1,168 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/micro/platform/framework/auth"
+	"github.com/micro/platform/framework/server"
+	"github.com/micro/platform/framework/testdata/echo"
+	authpb "github.com/micro/platform/proto/auth"
+	registrypb "github.com/micro/platform/proto/registry"
+)
+
+// letters is a service on the framework, which tells what its messages are.
+type letters struct{}
+
+func (letters) Say(_ context.Context, req *echo.SayRequest, rsp *echo.SayResponse) error {
+	rsp.Text = req.Text
+	return nil
+}
+func (letters) Count(_ context.Context, req *echo.CountRequest, s echo.Echo_CountStream) error {
+	return s.Send(&echo.CountResponse{Count: req.To})
+}
+func (letters) Sum(context.Context, echo.Echo_SumStream) error   { return nil }
+func (letters) Chat(context.Context, echo.Echo_ChatStream) error { return nil }
+
+// serveLetters registers letters in acme.
+func serveLetters(t *testing.T, e *edge) {
+	t.Helper()
+	s := server.New("letters", slog.New(slog.DiscardHandler), auth.NewVerifier(nil))
+	if err := echo.RegisterEchoHandler(s, letters{}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Stop(context.Background())
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	e.Register("acme", &registrypb.Service{Name: "letters", Version: "v7", Endpoints: s.Endpoints(),
+		Nodes: []*registrypb.Node{{Id: "letters-1", Address: l.Addr().String()}}})
+}
+
+// document is what the tests read of a document.
+type document struct {
+	OpenAPI string
+	Info    struct{ Title, Version string }
+	Servers []struct{ URL string }
+	Paths   map[string]struct {
+		Post struct {
+			OperationID string `json:"operationId"`
+			Service     string `json:"x-micro-service"`
+			Endpoint    string `json:"x-micro-endpoint"`
+			Stream      string `json:"x-micro-stream"`
+			RequestBody body
+			Responses   map[string]body
+		}
+	}
+	Components struct {
+		Schemas map[string]struct{ Properties map[string]any }
+	}
+}
+
+type body struct {
+	Content map[string]struct {
+		Schema  map[string]any
+		Example any
+	}
+}
+
+func (e *edge) document(path string, headers ...string) document {
+	e.t.Helper()
+	status, _, text := e.do("GET", path, "", headers...)
+	var d document
+	if err := json.Unmarshal([]byte(text), &d); err != nil || status != http.StatusOK {
+		e.t.Fatalf("%s = %d %s", path, status, text)
+	}
+	return d
+}
+
+// TestDocument shows what a document says of a service that describes itself,
+// of one that only the registry knows, and of the platform's own.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	serveLetters(t, e)
+	for _, tt := range []struct {
+		path, operation, id, stream, request string
+	}{
+		{"/letters/openapi.json", "/letters/Echo/Say", "Echo_Say", "", "#/components/schemas/echo.SayRequest"},
+		{"/v1/letters/openapi.json", "/letters/Echo/Count", "Echo_Count", "server", "#/components/schemas/echo.CountRequest"},
+		{"/letters/openapi.json", "/letters/Echo/Sum", "Echo_Sum", "client", "#/components/schemas/echo.Number"},
+		{"/letters/openapi.json", "/letters/Echo/Chat", "Echo_Chat", "bidirectional", ""},
+		{"/echo/openapi.json", "/echo/Echo/Call", "Echo_Call", "", "#/components/schemas/Request"},
+		{"/echo/openapi.json", "/echo/Echo/Stream", "Echo_Stream", "unknown", ""},
+		{"/auth/openapi.json", "/auth/Auth/Token", "Auth_Token", "", "#/components/schemas/auth.TokenRequest"},
+	} {
+		d := e.document(tt.path)
+		post := d.Paths[tt.operation].Post
+		service := strings.Split(tt.operation, "/")[1]
+		ref, _ := post.RequestBody.Content["application/json"].Schema["$ref"].(string)
+		if post.OperationID != tt.id || post.Stream != tt.stream || post.Service != service || tt.request != "" && ref != tt.request {
+			t.Errorf("%s: %s is %+v, want %+v", tt.path, tt.operation, post, tt)
+		}
+		if name, ok := strings.CutPrefix(ref, "#/components/schemas/"); ok && len(d.Components.Schemas[name].Properties) == 0 {
+			t.Errorf("%s: no schema %q", tt.path, name)
+		}
+		if d.OpenAPI != "3.1.0" || d.Info.Title != service || d.Servers[0].URL != e.url {
+			t.Errorf("%s: %s %+v %+v", tt.path, d.OpenAPI, d.Info, d.Servers)
+		}
+	}
+}
+
+// TestDocumentIsForCallers shows that a document tells everybody what they may
+// call, and no stranger whether there is such a service.
+func TestDocumentIsForCallers(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	stranger := []string{"Authorization", "", "Micro-Namespace", "acme"}
+	wait := func(service string) {
+		t.Helper()
+		status, _, known := e.do("GET", "/"+service+"/openapi.json", "", stranger...)
+		if status != http.StatusUnauthorized || strings.Contains(known, "not found") {
+			t.Errorf("a stranger asks for %s: %d %s", service, status, known)
+		}
+	}
+	wait("echo")
+	wait("nothere")
+	if status, _, _ := e.do("GET", "/echo/openapi.json", "", "Authorization", "Bearer "+e.User(t, "other")); status != http.StatusNotFound {
+		t.Errorf("an account of another namespace = %d, want 404", status)
+	}
+	if status, _, body := e.do("GET", "/nothere/openapi.json", ""); status != http.StatusNotFound {
+		t.Errorf("a member asks for nothere: %d %s", status, body)
+	}
+	e.Change(&authpb.Change{Rules: &authpb.RuleSet{Namespace: "acme", Rules: []*authpb.Rule{
+		{Id: "all", Scope: "*", Access: authpb.Access_GRANTED, Resource: &authpb.Resource{Type: "*", Name: "*", Endpoint: "*"}},
+		{Id: "open", Access: authpb.Access_GRANTED, Resource: &authpb.Resource{Type: "service", Name: "echo", Endpoint: "Echo.Call"}},
+	}}})
+	e.until(func() bool {
+		status, _, _ := e.do("GET", "/echo/openapi.json", "", stranger...)
+		return status == http.StatusOK
+	})
+	d := e.document("/echo/openapi.json", stranger...)
+	if got := len(d.Paths); got != 1 || d.Paths["/echo/Echo/Call"].Post.OperationID == "" {
+		t.Errorf("a stranger sees %v", d.Paths)
+	}
+	d = e.document("/echo/openapi.json")
+	paths := []string{}
+	for p := range d.Paths {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	if got := strings.Join(paths, " "); got != "/echo/Echo/Call /echo/Echo/Chat /echo/Echo/Fail /echo/Echo/Stream /echo/Echo/Wait" {
+		t.Errorf("a member sees %s", got)
+	}
+}
