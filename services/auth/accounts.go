@@ -170,7 +170,7 @@ func (s accounts) Delete(ctx context.Context, req *authpb.DeleteAccountRequest) 
 		return nil, existing(err)
 	}
 	caller, _ := identity.From(ctx)
-	if caller.Namespace == namespace && caller.ID == a.ID && !caller.IsComponent() {
+	if caller.Namespace == namespace && (caller.ID == a.ID || caller.Name == a.ID) && !caller.IsComponent() {
 		return nil, errors.New(codes.InvalidArgument, "Can't delete your own account")
 	}
 	if a.Owner && !caller.Operator() && !caller.IsComponent() {

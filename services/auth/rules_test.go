@@ -87,11 +87,14 @@ func TestRuleIsChecked(t *testing.T) {
 		{change(func(r *authpb.Rule) { r.Id = "" }), "ID missing"},
 		{change(func(r *authpb.Rule) { r.Resource = nil }), "Resource missing"},
 		{change(func(r *authpb.Rule) { r.Access = authpb.Access_UNKNOWN }), "Access missing"},
-		{change(func(r *authpb.Rule) { r.Access = 7 }), "access must be"},
+		{change(func(r *authpb.Rule) { r.Access = 7 }), "access is 7: GRANTED"},
 		{change(func(r *authpb.Rule) { r.Id = "a\x00" }), "an id must"},
 		{change(func(r *authpb.Rule) { r.Scope = "a b" }), "a scope must"},
-		{change(func(r *authpb.Rule) { r.Resource.Name = "" }), "type, name and endpoint"},
-		{change(func(r *authpb.Rule) { r.Resource.Endpoint = strings.Repeat("x", maxPart+1) }), "type, name and endpoint"},
+		{change(func(r *authpb.Rule) { r.Resource.Type = "topic" }), `resource type is "topic": service and *`},
+		{change(func(r *authpb.Rule) { r.Resource.Type = "" }), `resource type is "": service and *`},
+		{change(func(r *authpb.Rule) { r.Resource.Name = "" }), "resource name must"},
+		{change(func(r *authpb.Rule) { r.Resource.Name = "a\x1b[2J" }), "resource name must"},
+		{change(func(r *authpb.Rule) { r.Resource.Endpoint = strings.Repeat("x", maxPart+1) }), "resource endpoint must"},
 	} {
 		_, err := p.rules.Create(p.asOwner(t), &authpb.CreateRequest{Rule: tt.rule})
 		if e := errors.FromError(err); e == nil || e.HTTP != 400 || !strings.Contains(e.Detail, tt.want) {

@@ -28,11 +28,15 @@ const (
 )
 
 func checkID(what, id string) error {
-	if len(id) > maxID || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) || strings.TrimSpace(id) != id {
+	if len(id) > maxID || !utf8.ValidString(id) || strings.ContainsFunc(id, unprintable) || strings.TrimSpace(id) != id {
 		return errors.New(codes.InvalidArgument, "%s must have at most %d bytes, no control characters, and no space at its ends", what, maxID)
 	}
 	return nil
 }
+
+// unprintable are control characters, and those that turn the direction of
+// what is shown, so that one name looks like another.
+func unprintable(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // checkNamespace checks a name that an operator or a component gave: others
 // can only mean their own.
@@ -160,7 +164,7 @@ func checkRule(r *authpb.Rule) error {
 	case r.GetAccess() == authpb.Access_UNKNOWN:
 		return errors.New(codes.InvalidArgument, "Access missing")
 	case r.GetAccess() != authpb.Access_GRANTED && r.GetAccess() != authpb.Access_DENIED:
-		return errors.New(codes.InvalidArgument, "access must be GRANTED or DENIED")
+		return errors.New(codes.InvalidArgument, "access is %d: GRANTED (1) and DENIED (2) are possible", r.GetAccess())
 	}
 	if err := checkID("an id", r.GetId()); err != nil {
 		return err
@@ -168,9 +172,12 @@ func checkRule(r *authpb.Rule) error {
 	if err := checkScope(r.GetScope()); err != nil {
 		return err
 	}
-	for _, part := range []string{r.GetResource().GetType(), r.GetResource().GetName(), r.GetResource().GetEndpoint()} {
-		if part == "" || len(part) > maxPart || strings.ContainsFunc(part, unicode.IsControl) {
-			return errors.New(codes.InvalidArgument, "type, name and endpoint of a resource must have 1 to %d bytes; * stands for any", maxPart)
+	if kind := r.GetResource().GetType(); kind != "*" && !strings.EqualFold(kind, "service") {
+		return errors.New(codes.InvalidArgument, "resource type is %q: service and * are possible", errors.Clip(kind))
+	}
+	for _, part := range [][2]string{{"name", r.GetResource().GetName()}, {"endpoint", r.GetResource().GetEndpoint()}} {
+		if part[1] == "" || len(part[1]) > maxPart || strings.ContainsFunc(part[1], unprintable) {
+			return errors.New(codes.InvalidArgument, "resource %s must have 1 to %d bytes and no control characters; * stands for any", part[0], maxPart)
 		}
 	}
 	return nil
