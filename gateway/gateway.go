@@ -15,6 +15,7 @@ import (
 
 	authrest "github.com/micro/platform/gateway/rest/auth"
 	configrest "github.com/micro/platform/gateway/rest/config"
+	eventsrest "github.com/micro/platform/gateway/rest/events"
 	namespacesrest "github.com/micro/platform/gateway/rest/namespaces"
 	registryrest "github.com/micro/platform/gateway/rest/registry"
 	runtimerest "github.com/micro/platform/gateway/rest/runtime"
@@ -22,6 +23,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	authpb "github.com/micro/platform/proto/auth"
 	configpb "github.com/micro/platform/proto/config"
+	eventspb "github.com/micro/platform/proto/events"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
@@ -53,6 +55,10 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),
 		authrest.RegisterRulesHandlerClient(ctx, mux, authpb.NewRulesClient(c)),
 		configrest.RegisterConfigHandlerClient(ctx, mux, configpb.NewConfigClient(c)),
+		eventsrest.RegisterStreamHandlerClient(ctx, mux, eventspb.NewStreamClient(c)),
+		eventsrest.RegisterStoreHandlerClient(ctx, mux, eventspb.NewStoreClient(c)),
+		eventsrest.RegisterTopicsHandlerClient(ctx, mux, eventspb.NewTopicsClient(c)),
+		eventsrest.RegisterGroupsHandlerClient(ctx, mux, eventspb.NewGroupsClient(c)),
 		namespacesrest.RegisterSignupHandlerClient(ctx, mux, namespacespb.NewSignupClient(c)),
 		namespacesrest.RegisterNamespacesHandlerClient(ctx, mux, namespacespb.NewNamespacesClient(c)),
 		registryrest.RegisterRegistryHandlerClient(ctx, mux, registrypb.NewRegistryClient(c)),

@@ -13,6 +13,7 @@ import (
 	authpb "github.com/micro/platform/proto/auth"
 	configpb "github.com/micro/platform/proto/config"
 	debugpb "github.com/micro/platform/proto/debug"
+	eventspb "github.com/micro/platform/proto/events"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -31,6 +32,10 @@ var components = map[string]string{
 	authpb.Sessions_ServiceDesc.ServiceName:         "auth",
 	authpb.Passwords_ServiceDesc.ServiceName:        "auth",
 	configpb.Config_ServiceDesc.ServiceName:         "config",
+	eventspb.Stream_ServiceDesc.ServiceName:         "events",
+	eventspb.Store_ServiceDesc.ServiceName:          "events",
+	eventspb.Topics_ServiceDesc.ServiceName:         "events",
+	eventspb.Groups_ServiceDesc.ServiceName:         "events",
 	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
 	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
 	networkpb.Network_ServiceDesc.ServiceName:       "network",

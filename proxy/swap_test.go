@@ -18,7 +18,6 @@ import (
 	_ "github.com/micro/platform/proto/broker" // every API is tried, also those that nobody serves
 	_ "github.com/micro/platform/proto/builder"
 	_ "github.com/micro/platform/proto/config"
-	_ "github.com/micro/platform/proto/events"
 	_ "github.com/micro/platform/proto/namespaces"
 	_ "github.com/micro/platform/proto/runtime"
 	_ "github.com/micro/platform/proto/scheduler"
@@ -84,7 +83,7 @@ func TestPublicMethods(t *testing.T) {
 	e := startCatching(t)
 	operator := bearer(e.User(t, "micro", "admin"))
 	internal := map[string]bool{"auth.Components": true, "builder.Builder": true, "scheduler.Scheduler": true, "registry.Nodes": true}
-	unserved := map[string]bool{"broker": true, "events": true, "debug": true}
+	unserved := map[string]bool{"broker": true, "debug": true}
 	for _, method := range allMethods() {
 		api := method[1:strings.LastIndex(method, "/")]
 		component, _, _ := strings.Cut(api, ".")
@@ -141,7 +140,7 @@ func startCatching(t *testing.T) *catching {
 	var others []app.Component
 	for name, apis := range map[string][]string{
 		"namespaces": {"namespaces.Signup", "namespaces.Namespaces"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
-		"config": {"config.Config"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
+		"config": {"config.Config"}, "events": {"events.Stream", "events.Store", "events.Topics", "events.Groups"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
 	} {
 		others = append(others, proxytest.Component(name, func(s grpc.ServiceRegistrar) { serve(s, catch, apis...) }))
 	}

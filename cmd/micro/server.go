@@ -25,6 +25,7 @@ import (
 	"github.com/micro/platform/services/auth"
 	"github.com/micro/platform/services/config"
 	"github.com/micro/platform/services/console"
+	"github.com/micro/platform/services/events"
 	"github.com/micro/platform/services/namespaces"
 	"github.com/micro/platform/services/network"
 	"github.com/micro/platform/services/registry"
@@ -41,6 +42,7 @@ func components() []app.Component {
 		config.Component,
 		inbox.Component,
 		namespaces.Component,
+		events.Component,
 		builder.Component,
 		scheduler.Component,
 		runtime.Component,

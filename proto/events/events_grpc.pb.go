@@ -4,7 +4,8 @@
 // - protoc             (unknown)
 // source: events/events.proto
 
-// Ordered, durable topics.
+// Ordered, durable topics. A topic belongs to a namespace: the caller's, which
+// "" and "micro" mean too. Only operators and components may name another.
 
 package eventspb
 
@@ -21,18 +22,26 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Stream_Publish_FullMethodName = "/events.Stream/Publish"
-	Stream_Consume_FullMethodName = "/events.Stream/Consume"
+	Stream_Publish_FullMethodName      = "/events.Stream/Publish"
+	Stream_PublishBatch_FullMethodName = "/events.Stream/PublishBatch"
+	Stream_Consume_FullMethodName      = "/events.Stream/Consume"
 )
 
 // StreamClient is the client API for Stream service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Stream publishes and consumes. Consume takes a ConsumeRequest first and
-// AckRequests after it; both are sent as ConsumeRequest frames on the wire.
+// Stream publishes and consumes. For admins of the namespace, which a deployed
+// service is.
 type StreamClient interface {
+	// Publish is done when the event is on disk.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
+	// PublishBatch publishes events of one topic in their order, all or, after an
+	// error, the first few of them.
+	PublishBatch(ctx context.Context, in *PublishBatchRequest, opts ...grpc.CallOption) (*PublishBatchResponse, error)
+	// Consume takes a ConsumeRequest first and AckRequests after it, which are
+	// sent as frames of the same method. The end of the requests ends it once
+	// what was sent is acknowledged or its ack_wait is over.
 	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, Event], error)
 }
 
@@ -48,6 +57,16 @@ func (c *streamClient) Publish(ctx context.Context, in *PublishRequest, opts ...
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PublishResponse)
 	err := c.cc.Invoke(ctx, Stream_Publish_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *streamClient) PublishBatch(ctx context.Context, in *PublishBatchRequest, opts ...grpc.CallOption) (*PublishBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishBatchResponse)
+	err := c.cc.Invoke(ctx, Stream_PublishBatch_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +90,17 @@ type Stream_ConsumeClient = grpc.BidiStreamingClient[ConsumeRequest, Event]
 // All implementations must embed UnimplementedStreamServer
 // for forward compatibility.
 //
-// Stream publishes and consumes. Consume takes a ConsumeRequest first and
-// AckRequests after it; both are sent as ConsumeRequest frames on the wire.
+// Stream publishes and consumes. For admins of the namespace, which a deployed
+// service is.
 type StreamServer interface {
+	// Publish is done when the event is on disk.
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
+	// PublishBatch publishes events of one topic in their order, all or, after an
+	// error, the first few of them.
+	PublishBatch(context.Context, *PublishBatchRequest) (*PublishBatchResponse, error)
+	// Consume takes a ConsumeRequest first and AckRequests after it, which are
+	// sent as frames of the same method. The end of the requests ends it once
+	// what was sent is acknowledged or its ack_wait is over.
 	Consume(grpc.BidiStreamingServer[ConsumeRequest, Event]) error
 	mustEmbedUnimplementedStreamServer()
 }
@@ -88,6 +114,9 @@ type UnimplementedStreamServer struct{}
 
 func (UnimplementedStreamServer) Publish(context.Context, *PublishRequest) (*PublishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Publish not implemented")
+}
+func (UnimplementedStreamServer) PublishBatch(context.Context, *PublishBatchRequest) (*PublishBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishBatch not implemented")
 }
 func (UnimplementedStreamServer) Consume(grpc.BidiStreamingServer[ConsumeRequest, Event]) error {
 	return status.Error(codes.Unimplemented, "method Consume not implemented")
@@ -131,6 +160,24 @@ func _Stream_Publish_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Stream_PublishBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StreamServer).PublishBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Stream_PublishBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StreamServer).PublishBatch(ctx, req.(*PublishBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Stream_Consume_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(StreamServer).Consume(&grpc.GenericServerStream[ConsumeRequest, Event]{ServerStream: stream})
 }
@@ -148,6 +195,10 @@ var Stream_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Publish",
 			Handler:    _Stream_Publish_Handler,
+		},
+		{
+			MethodName: "PublishBatch",
+			Handler:    _Stream_PublishBatch_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -170,9 +221,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Store reads a topic's past.
+// Store reads a topic's past. For admins of the namespace.
 type StoreClient interface {
+	// Read answers events, the oldest first. It answers fewer than there are when
+	// they are large: go on with after.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
+	// Write is not supported: publish the event.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
 }
 
@@ -208,9 +262,12 @@ func (c *storeClient) Write(ctx context.Context, in *WriteRequest, opts ...grpc.
 // All implementations must embed UnimplementedStoreServer
 // for forward compatibility.
 //
-// Store reads a topic's past.
+// Store reads a topic's past. For admins of the namespace.
 type StoreServer interface {
+	// Read answers events, the oldest first. It answers fewer than there are when
+	// they are large: go on with after.
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
+	// Write is not supported: publish the event.
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
 	mustEmbedUnimplementedStoreServer()
 }
@@ -299,6 +356,346 @@ var Store_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Write",
 			Handler:    _Store_Write_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "events/events.proto",
+}
+
+const (
+	Topics_List_FullMethodName   = "/events.Topics/List"
+	Topics_Delete_FullMethodName = "/events.Topics/Delete"
+)
+
+// TopicsClient is the client API for Topics service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Topics manages topics. For admins of the namespace.
+type TopicsClient interface {
+	// List answers the topics of a namespace by name.
+	List(ctx context.Context, in *ListTopicsRequest, opts ...grpc.CallOption) (*ListTopicsResponse, error)
+	// Delete removes a topic with its events, groups and dead letters.
+	Delete(ctx context.Context, in *DeleteTopicRequest, opts ...grpc.CallOption) (*DeleteTopicResponse, error)
+}
+
+type topicsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewTopicsClient(cc grpc.ClientConnInterface) TopicsClient {
+	return &topicsClient{cc}
+}
+
+func (c *topicsClient) List(ctx context.Context, in *ListTopicsRequest, opts ...grpc.CallOption) (*ListTopicsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTopicsResponse)
+	err := c.cc.Invoke(ctx, Topics_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *topicsClient) Delete(ctx context.Context, in *DeleteTopicRequest, opts ...grpc.CallOption) (*DeleteTopicResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteTopicResponse)
+	err := c.cc.Invoke(ctx, Topics_Delete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// TopicsServer is the server API for Topics service.
+// All implementations must embed UnimplementedTopicsServer
+// for forward compatibility.
+//
+// Topics manages topics. For admins of the namespace.
+type TopicsServer interface {
+	// List answers the topics of a namespace by name.
+	List(context.Context, *ListTopicsRequest) (*ListTopicsResponse, error)
+	// Delete removes a topic with its events, groups and dead letters.
+	Delete(context.Context, *DeleteTopicRequest) (*DeleteTopicResponse, error)
+	mustEmbedUnimplementedTopicsServer()
+}
+
+// UnimplementedTopicsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedTopicsServer struct{}
+
+func (UnimplementedTopicsServer) List(context.Context, *ListTopicsRequest) (*ListTopicsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedTopicsServer) Delete(context.Context, *DeleteTopicRequest) (*DeleteTopicResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
+}
+func (UnimplementedTopicsServer) mustEmbedUnimplementedTopicsServer() {}
+func (UnimplementedTopicsServer) testEmbeddedByValue()                {}
+
+// UnsafeTopicsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to TopicsServer will
+// result in compilation errors.
+type UnsafeTopicsServer interface {
+	mustEmbedUnimplementedTopicsServer()
+}
+
+func RegisterTopicsServer(s grpc.ServiceRegistrar, srv TopicsServer) {
+	// If the following call panics, it indicates UnimplementedTopicsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Topics_ServiceDesc, srv)
+}
+
+func _Topics_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTopicsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TopicsServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Topics_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TopicsServer).List(ctx, req.(*ListTopicsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Topics_Delete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTopicRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TopicsServer).Delete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Topics_Delete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TopicsServer).Delete(ctx, req.(*DeleteTopicRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Topics_ServiceDesc is the grpc.ServiceDesc for Topics service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Topics_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "events.Topics",
+	HandlerType: (*TopicsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Topics_List_Handler,
+		},
+		{
+			MethodName: "Delete",
+			Handler:    _Topics_Delete_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "events/events.proto",
+}
+
+const (
+	Groups_List_FullMethodName   = "/events.Groups/List"
+	Groups_Seek_FullMethodName   = "/events.Groups/Seek"
+	Groups_Delete_FullMethodName = "/events.Groups/Delete"
+)
+
+// GroupsClient is the client API for Groups service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Groups manages the groups that share a topic's events. For admins of the
+// namespace.
+type GroupsClient interface {
+	// List answers the groups of a topic by name.
+	List(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
+	// Seek moves a group to another place of the topic, to replay events or to
+	// leave some out. Consumers go on from there.
+	Seek(ctx context.Context, in *SeekRequest, opts ...grpc.CallOption) (*SeekResponse, error)
+	// Delete forgets a group. Its consumers are cut off.
+	Delete(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error)
+}
+
+type groupsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewGroupsClient(cc grpc.ClientConnInterface) GroupsClient {
+	return &groupsClient{cc}
+}
+
+func (c *groupsClient) List(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsResponse)
+	err := c.cc.Invoke(ctx, Groups_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsClient) Seek(ctx context.Context, in *SeekRequest, opts ...grpc.CallOption) (*SeekResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SeekResponse)
+	err := c.cc.Invoke(ctx, Groups_Seek_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsClient) Delete(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteGroupResponse)
+	err := c.cc.Invoke(ctx, Groups_Delete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// GroupsServer is the server API for Groups service.
+// All implementations must embed UnimplementedGroupsServer
+// for forward compatibility.
+//
+// Groups manages the groups that share a topic's events. For admins of the
+// namespace.
+type GroupsServer interface {
+	// List answers the groups of a topic by name.
+	List(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
+	// Seek moves a group to another place of the topic, to replay events or to
+	// leave some out. Consumers go on from there.
+	Seek(context.Context, *SeekRequest) (*SeekResponse, error)
+	// Delete forgets a group. Its consumers are cut off.
+	Delete(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error)
+	mustEmbedUnimplementedGroupsServer()
+}
+
+// UnimplementedGroupsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedGroupsServer struct{}
+
+func (UnimplementedGroupsServer) List(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedGroupsServer) Seek(context.Context, *SeekRequest) (*SeekResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Seek not implemented")
+}
+func (UnimplementedGroupsServer) Delete(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
+}
+func (UnimplementedGroupsServer) mustEmbedUnimplementedGroupsServer() {}
+func (UnimplementedGroupsServer) testEmbeddedByValue()                {}
+
+// UnsafeGroupsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to GroupsServer will
+// result in compilation errors.
+type UnsafeGroupsServer interface {
+	mustEmbedUnimplementedGroupsServer()
+}
+
+func RegisterGroupsServer(s grpc.ServiceRegistrar, srv GroupsServer) {
+	// If the following call panics, it indicates UnimplementedGroupsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Groups_ServiceDesc, srv)
+}
+
+func _Groups_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Groups_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServer).List(ctx, req.(*ListGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Groups_Seek_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SeekRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServer).Seek(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Groups_Seek_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServer).Seek(ctx, req.(*SeekRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Groups_Delete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServer).Delete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Groups_Delete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServer).Delete(ctx, req.(*DeleteGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Groups_ServiceDesc is the grpc.ServiceDesc for Groups service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Groups_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "events.Groups",
+	HandlerType: (*GroupsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Groups_List_Handler,
+		},
+		{
+			MethodName: "Seek",
+			Handler:    _Groups_Seek_Handler,
+		},
+		{
+			MethodName: "Delete",
+			Handler:    _Groups_Delete_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

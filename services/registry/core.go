@@ -11,6 +11,7 @@ import (
 	"github.com/micro/platform/internal/endpoints"
 	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
+	eventspb "github.com/micro/platform/proto/events"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -28,6 +29,7 @@ func newCore() core {
 		handlers []protoreflect.Name // that people may call
 	}{
 		"auth":       {authpb.File_auth_auth_proto, []protoreflect.Name{"Auth", "Accounts", "Rules", "Keys"}},
+		"events":     {eventspb.File_events_events_proto, []protoreflect.Name{"Stream", "Store", "Topics", "Groups"}},
 		"network":    {networkpb.File_network_network_proto, []protoreflect.Name{"Network"}},
 		"namespaces": {namespacespb.File_namespaces_namespaces_proto, []protoreflect.Name{"Signup", "Namespaces"}},
 		"registry":   {registrypb.File_registry_registry_proto, []protoreflect.Name{"Registry"}},

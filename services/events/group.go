@@ -1,0 +1,546 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	eventspb "github.com/micro/platform/proto/events"
+)
+
+const (
+	// defaultWindow is how many events a consumer may have that are not done.
+	defaultWindow = 128
+	// maxWaitingBytes bounds what waits for a consumer that does not read.
+	maxWaitingBytes = 4 << 20
+	// firstSize is the size that events are thought to have before any was seen.
+	firstSize = 64 << 10
+	// minBackoff and maxBackoff bound the wait before another try when Redis is
+	// away.
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = 2 * time.Second
+	// leaveTimeout is the time to acknowledge and leave events at the end.
+	leaveTimeout = 5 * time.Second
+)
+
+// consumer is one Consume.
+type consumer struct {
+	autoAck    bool
+	ackWait    time.Duration
+	retryLimit int64 // -1 for ever
+	window     int
+
+	out chan sending
+
+	// The group's lock guards these.
+	pending int // events that it has and that are not done
+	waiting int // bytes in out
+}
+
+// sending is an event on its way to a consumer.
+type sending struct {
+	at    position
+	event *eventspb.Event
+	bytes int
+}
+
+func (c *consumer) free() int {
+	if c.waiting >= maxWaitingBytes {
+		return 0
+	}
+	return c.window - c.pending
+}
+
+// delivery is an event that a consumer has.
+type delivery struct {
+	consumer *consumer
+	attempt  int64
+	sent     bool
+	due      time.Time // to be sent again, when it was sent
+}
+
+// retry is an event that is to be sent another time.
+type retry struct {
+	entry      // without a blob until it is sent
+	sent  bool // to a consumer that did not acknowledge it
+}
+
+// group shares the events of a topic among the consumers of this process.
+type group struct {
+	topic topic
+	name  string
+	src   source
+	log   *slog.Logger
+	scan  time.Duration
+	now   func() time.Time
+
+	wake  chan struct{} // something is to be done
+	acks  chan struct{} // something is to be acknowledged
+	stop  chan struct{} // closed when the last consumer has left
+	ended chan struct{} // closed when everything is left in order
+	gone  chan struct{} // closed when the hub has forgotten it
+	once  sync.Once     // it is started
+
+	mu        sync.Mutex
+	consumers []*consumer
+	pending   map[position]*delivery
+	retries   []retry // by position
+	done      []position
+	lookLeft  bool // for events that others left
+	lookOwn   bool // for events that this process was given and does not know
+	failed    chan struct{}
+	err       error // why failed is closed
+	size      int   // of an event, about
+}
+
+func newGroup(t topic, name string, src source, scan time.Duration, log *slog.Logger) *group {
+	return &group{topic: t, name: name, src: src, scan: scan, log: log, now: time.Now,
+		wake: make(chan struct{}, 1), acks: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
+		failed: make(chan struct{}), pending: map[position]*delivery{}, lookLeft: true, lookOwn: true, size: firstSize}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run works until the last consumer has left or ctx ends, and leaves everything
+// in order.
+func (g *group) run(ctx context.Context) {
+	defer close(g.ended)
+	working, cancel := context.WithCancel(ctx)
+	var acking sync.WaitGroup
+	acking.Go(func() { g.ackLoop(working) })
+	g.workLoop(working)
+	cancel()
+	acking.Wait()
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	g.leave(ctx)
+}
+
+func (g *group) workLoop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	nextScan, backoff := g.now().Add(g.scan), time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.stop:
+			return
+		case <-g.failed:
+			return
+		case <-g.wake:
+		case <-timer.C:
+		}
+		if !g.now().Before(nextScan) {
+			nextScan = g.now().Add(g.scan)
+			g.look(false)
+		}
+		err := g.work(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			backoff = 0
+		case isDecision(err):
+			g.fail(err)
+			return
+		default:
+			if backoff == 0 {
+				g.log.WarnContext(ctx, "events are not read, trying again", "topic", g.topic.name(), "namespace", g.topic.namespace, "error", err)
+			}
+			backoff = min(max(2*backoff, minBackoff), maxBackoff)
+			g.look(true) // what was read may be lost on the way here
+		}
+		wait := min(g.untilDue(), nextScan.Sub(g.now()))
+		if backoff > 0 {
+			wait = backoff
+			signal(g.wake)
+			select { // whoever wakes does not make it sooner
+			case <-ctx.Done():
+				return
+			case <-g.stop:
+				return
+			case <-time.After(wait):
+			}
+		}
+		timer.Reset(max(wait, 0))
+	}
+}
+
+// isDecision says whether an error is for the consumers.
+func isDecision(err error) bool {
+	var e *errors.Error
+	return errors.As(err, &e)
+}
+
+// look asks the loop to look for events that were left.
+func (g *group) look(own bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lookLeft, g.lookOwn = true, g.lookOwn || own
+	signal(g.wake)
+}
+
+// fail ends the consumers with an error.
+func (g *group) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err == nil {
+		g.err = err
+		close(g.failed)
+	}
+}
+
+// work sends what can be sent now.
+func (g *group) work(ctx context.Context) error {
+	g.expire()
+	if err := g.takeLeft(ctx); err != nil {
+		return err
+	}
+	for {
+		r, ok := g.nextRetry()
+		if !ok {
+			break
+		}
+		if err := g.sendAgain(ctx, r); err != nil {
+			return err
+		}
+	}
+	for {
+		n := g.room()
+		if n == 0 {
+			return nil
+		}
+		entries, err := g.src.next(ctx, n)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := g.deliver(ctx, e); err != nil {
+				return err
+			}
+		}
+		if len(entries) < n {
+			return nil
+		}
+	}
+}
+
+// expire puts what was not acknowledged in time among the retries.
+func (g *group) expire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	for at, d := range g.pending {
+		if d.sent && !d.due.IsZero() && !now.Before(d.due) {
+			g.giveBack(at, d)
+		}
+	}
+	g.sortRetries()
+}
+
+// giveBack makes a delivery a retry.
+func (g *group) giveBack(at position, d *delivery) {
+	delete(g.pending, at)
+	d.consumer.pending--
+	r := retry{entry: entry{at: at, attempt: d.attempt}, sent: d.sent}
+	if d.sent {
+		r.attempt++
+	}
+	g.retries = append(g.retries, r)
+}
+
+func (g *group) sortRetries() {
+	slices.SortFunc(g.retries, func(a, b retry) int { return a.at.compare(b.at) })
+}
+
+// untilDue answers how long it is until something is to be sent again.
+func (g *group) untilDue() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var next time.Time
+	for _, d := range g.pending {
+		if d.sent && !d.due.IsZero() && (next.IsZero() || d.due.Before(next)) {
+			next = d.due
+		}
+	}
+	if next.IsZero() {
+		return g.scan
+	}
+	return next.Sub(g.now())
+}
+
+// takeLeft adds events that others left to the retries.
+func (g *group) takeLeft(ctx context.Context) error {
+	g.mu.Lock()
+	look, own := g.lookLeft, g.lookOwn
+	g.lookLeft, g.lookOwn = false, false
+	g.mu.Unlock()
+	if !look {
+		return nil
+	}
+	entries, err := g.src.left(ctx, own)
+	if err != nil {
+		g.look(own)
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	known := make(map[position]bool, len(g.retries)+len(g.done))
+	for _, r := range g.retries {
+		known[r.at] = true
+	}
+	for _, at := range g.done {
+		known[at] = true
+	}
+	for _, e := range entries {
+		if known[e.at] || g.pending[e.at] != nil {
+			continue
+		}
+		g.retries = append(g.retries, retry{entry: e})
+	}
+	g.sortRetries()
+	return nil
+}
+
+// nextRetry takes the oldest retry, if a consumer has room for it.
+func (g *group) nextRetry() (retry, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.retries) == 0 || g.pick() == nil {
+		return retry{}, false
+	}
+	r := g.retries[0]
+	g.retries = g.retries[1:]
+	return r, true
+}
+
+// pick answers the consumer with the most room, nil if none has any.
+func (g *group) pick() *consumer {
+	if len(g.consumers) == 0 {
+		return nil
+	}
+	c := slices.MaxFunc(g.consumers, func(a, b *consumer) int { return cmp.Compare(a.free(), b.free()) })
+	if c.free() <= 0 {
+		return nil
+	}
+	return c
+}
+
+// room is how many events the consumers can take now.
+func (g *group) room() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, c := range g.consumers {
+		n += max(c.free(), 0)
+	}
+	return min(n, max(1, maxWaitingBytes/g.size))
+}
+
+// sendAgain sends a retry. If that fails it is a retry again.
+func (g *group) sendAgain(ctx context.Context, r retry) error {
+	e := r.entry
+	if e.blob == nil {
+		var ok bool
+		var err error
+		if e, ok, err = g.src.again(ctx, r.at, r.attempt); err != nil {
+			g.mu.Lock()
+			g.retries = slices.Insert(g.retries, 0, r)
+			g.mu.Unlock()
+			return err
+		}
+		if !ok {
+			return nil // trimmed, or acknowledged elsewhere
+		}
+	}
+	return g.deliver(ctx, e)
+}
+
+// deliver gives an event to a consumer, or to the dead letters when that
+// consumer wants no more retries.
+func (g *group) deliver(ctx context.Context, e entry) error {
+	event, err := g.topic.event(e)
+	if err != nil {
+		g.log.ErrorContext(ctx, "an event cannot be read and is left out", "error", err)
+		g.acknowledge(e.at)
+		return nil
+	}
+	event.Attempt = e.attempt
+	g.mu.Lock()
+	c := g.pick()
+	if c == nil { // it has left since
+		g.retries = append(g.retries, retry{entry: e})
+		g.sortRetries()
+		g.mu.Unlock()
+		return nil
+	}
+	if !c.autoAck && c.retryLimit >= 0 && e.attempt > c.retryLimit+1 {
+		g.mu.Unlock()
+		return g.bury(ctx, e, event)
+	}
+	defer g.mu.Unlock()
+	g.size = max(1, (7*g.size+len(e.blob))/8)
+	c.pending++
+	c.waiting += len(e.blob)
+	g.pending[e.at] = &delivery{consumer: c, attempt: e.attempt}
+	c.out <- sending{e.at, event, len(e.blob)} // it has a place for each of the window
+	return nil
+}
+
+func (g *group) acknowledge(at position) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.done = append(g.done, at)
+	signal(g.acks)
+}
+
+// sent notes that a consumer was sent an event.
+func (g *group) sent(c *consumer, s sending) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	full := c.free() <= c.window/2
+	c.waiting -= s.bytes
+	d := g.pending[s.at]
+	if d == nil || d.consumer != c {
+		return
+	}
+	d.sent = true
+	if !c.autoAck {
+		d.due = g.now().Add(c.ackWait)
+		if len(g.pending) == 1 || c.ackWait < g.scan {
+			signal(g.wake) // the loop's timer may be set to later
+		}
+		return
+	}
+	g.finish(s.at, d, full)
+}
+
+// finish makes a delivery done, and wakes the loop if that makes room.
+func (g *group) finish(at position, d *delivery, full bool) {
+	delete(g.pending, at)
+	d.consumer.pending--
+	g.done = append(g.done, at)
+	signal(g.acks)
+	if full {
+		signal(g.wake)
+	}
+}
+
+// ack is a consumer's answer. Answers to what it was not sent mean nothing, and
+// so does "no": the event is sent again when its time is up.
+func (g *group) ack(c *consumer, at position, success bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := g.pending[at]
+	if d == nil || d.consumer != c || !success { // an answer may be here before sent is
+		return
+	}
+	g.finish(at, d, c.free() <= c.window/2)
+}
+
+// add lets a consumer take part.
+func (g *group) add(c *consumer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.consumers = append(g.consumers, c)
+	signal(g.wake)
+}
+
+// remove gives what a consumer has to the others, and answers whether there are
+// any.
+func (g *group) remove(c *consumer) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.consumers = slices.DeleteFunc(g.consumers, func(x *consumer) bool { return x == c })
+	for at, d := range g.pending {
+		if d.consumer == c {
+			g.giveBack(at, d)
+		}
+	}
+	g.sortRetries()
+	signal(g.wake)
+	return len(g.consumers) > 0
+}
+
+// ackLoop acknowledges to Redis, many events at once. When Redis is away it
+// tries again until it is back.
+func (g *group) ackLoop(ctx context.Context) {
+	backoff := time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.acks:
+		}
+		if g.acknowledgeAll(ctx) == nil {
+			backoff = 0
+			continue
+		}
+		backoff = min(max(2*backoff, minBackoff), maxBackoff)
+		signal(g.acks)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(backoff):
+		}
+	}
+}
+
+func (g *group) acknowledgeAll(ctx context.Context) error {
+	g.mu.Lock()
+	at := g.done
+	g.mu.Unlock()
+	if len(at) == 0 {
+		return nil
+	}
+	// They stay known meanwhile, so that nobody sends them again.
+	if err := g.src.done(ctx, at); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.done = slices.Clone(g.done[len(at):])
+	return nil
+}
+
+// leave acknowledges the last events and gives the others up.
+func (g *group) leave(ctx context.Context) {
+	err := g.acknowledgeAll(ctx)
+	g.mu.Lock()
+	var sent, unsent []position
+	for at, d := range g.pending {
+		if d.sent {
+			sent = append(sent, at)
+		} else {
+			unsent = append(unsent, at)
+		}
+	}
+	for _, r := range g.retries {
+		if r.sent {
+			sent = append(sent, r.at)
+		} else {
+			unsent = append(unsent, r.at)
+		}
+	}
+	gone := errors.Code(g.err) == codes.NotFound
+	g.mu.Unlock()
+	if err == nil && !gone {
+		err = g.src.leave(ctx, sent, unsent)
+	}
+	if err != nil && !gone {
+		// Whoever comes next finds them with this process.
+		g.log.WarnContext(ctx, "events were not left in order", "topic", g.topic.name(), "namespace", g.topic.namespace, "error", err)
+	}
+}

@@ -1,0 +1,553 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/platform/framework/errors"
+	eventspb "github.com/micro/platform/proto/events"
+)
+
+// blobField holds an event, without its id and topic, in an entry of a stream.
+const blobField = "e"
+
+// db is the durable Redis.
+type db struct{ client redis.UniversalClient }
+
+// entry is an event as it is in Redis.
+type entry struct {
+	at      position
+	blob    []byte
+	attempt int64 // how often it is sent to the group, this time included
+}
+
+func toEntry(m redis.XMessage) (entry, error) {
+	at, err := parsePosition(m.ID)
+	if err != nil {
+		return entry{}, fmt.Errorf("read entry: %w", err)
+	}
+	blob, _ := m.Values[blobField].(string)
+	return entry{at: at, blob: []byte(blob)}, nil
+}
+
+func toEntries(ms []redis.XMessage) ([]entry, error) {
+	out := make([]entry, 0, len(ms))
+	for _, m := range ms {
+		e, err := toEntry(m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func (t topic) event(e entry) (*eventspb.Event, error) {
+	v := &eventspb.Event{}
+	if err := proto.Unmarshal(e.blob, v); err != nil {
+		return nil, fmt.Errorf("decode event %s of %s: %w", e.at, t.key(), err)
+	}
+	v.Id, v.Topic = t.eventID(e.at.String()), t.name()
+	return v, nil
+}
+
+// away turns an error of Redis into one for the caller, who may try again.
+func away(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var own *errors.Error
+	if errors.As(err, &own) {
+		return err
+	}
+	if strings.HasPrefix(err.Error(), "OOM ") {
+		return errors.New(codes.ResourceExhausted, "the platform has no room for more events now, try again later").Because(fmt.Errorf("%s: %w", doing, err))
+	}
+	return errors.New(codes.Unavailable, "events are not available now, try again").Because(fmt.Errorf("%s: %w", doing, err))
+}
+
+// register lists a topic. New ones are refused when the namespace has limit
+// topics; 0 is no limit.
+func (d db) register(ctx context.Context, t topic, limit int) error {
+	ok, err := registerScript.Run(ctx, d.client, []string{topics(t.namespace)}, t.name(), limit).Bool()
+	if err != nil && err != redis.Nil {
+		return fmt.Errorf("register topic: %w", err)
+	}
+	if !ok {
+		return errors.New(codes.ResourceExhausted, "namespace %q has %d topics, which is the limit", t.namespace, limit)
+	}
+	if err := d.client.SAdd(ctx, namespaces, t.namespace).Err(); err != nil {
+		return fmt.Errorf("register namespace: %w", err)
+	}
+	return nil
+}
+
+// topics answers the names of a namespace's topics.
+func (d db) topics(ctx context.Context, namespace string) ([]string, error) {
+	names, err := d.client.SMembers(ctx, topics(namespace)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// namespaces answers all that have topics.
+func (d db) namespaces(ctx context.Context) ([]string, error) {
+	names, err := d.client.SMembers(ctx, namespaces).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	return names, nil
+}
+
+// remove deletes a topic with its dead letters. An event that is published
+// meanwhile makes it anew: whoever makes a stream lists it afterwards, and what
+// is there after the listing went is listed again.
+func (d db) remove(ctx context.Context, t topic) error {
+	keys, names := []string{t.key()}, []any{t.name()}
+	if !t.dead {
+		keys, names = append(keys, t.letters()), append(names, t.deadTopic().name())
+	}
+	if err := d.client.Unlink(ctx, keys...).Err(); err != nil {
+		return fmt.Errorf("delete topic: %w", err)
+	}
+	if err := d.client.SRem(ctx, topics(t.namespace), names...).Err(); err != nil {
+		return fmt.Errorf("delete topic: %w", err)
+	}
+	for i, key := range keys {
+		n, err := d.client.Exists(ctx, key).Result()
+		if err == nil && n > 0 {
+			err = d.client.SAdd(ctx, topics(t.namespace), names[i]).Err()
+		}
+		if err != nil {
+			return fmt.Errorf("delete topic: %w", err)
+		}
+	}
+	return nil
+}
+
+// exists says whether there is such a topic.
+func (d db) exists(ctx context.Context, t topic) (bool, error) {
+	n, err := d.client.Exists(ctx, t.key()).Result()
+	if err != nil {
+		return false, fmt.Errorf("look for topic: %w", err)
+	}
+	return n > 0, nil
+}
+
+// span answers the positions of the newest event ever and of the newest that
+// was trimmed or removed. A topic that is not there has none.
+func (d db) span(ctx context.Context, t topic) (newest, trimmed position, err error) {
+	info, err := d.client.XInfoStream(ctx, t.key()).Result()
+	if isMissing(err) {
+		return position{}, position{}, nil
+	}
+	if err != nil {
+		return position{}, position{}, fmt.Errorf("describe topic: %w", err)
+	}
+	newest, err = parsePosition(info.LastGeneratedID)
+	if err != nil {
+		return position{}, position{}, fmt.Errorf("describe topic: %w", err)
+	}
+	if info.EntriesAdded > info.Length { // trimming leaves no trace of its own
+		trimmed = newest
+		if info.Length > 0 {
+			first, err := parsePosition(info.FirstEntry.ID)
+			if err != nil {
+				return position{}, position{}, fmt.Errorf("describe topic: %w", err)
+			}
+			trimmed = first.previous()
+		}
+	}
+	return newest, trimmed, nil
+}
+
+func (p position) previous() position {
+	if p.seq == 0 {
+		return position{p.ms - 1, 1<<64 - 1}
+	}
+	return position{p.ms, p.seq - 1}
+}
+
+// read answers up to n events after a position.
+func (d db) read(ctx context.Context, t topic, after position, n int) ([]entry, error) {
+	ms, err := d.client.XRangeN(ctx, t.key(), "("+after.String(), "+", int64(n)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read topic: %w", err)
+	}
+	return toEntries(ms)
+}
+
+// one answers the event at a position; false if there is none any more.
+func (d db) one(ctx context.Context, t topic, at position) (entry, bool, error) {
+	ms, err := d.client.XRangeN(ctx, t.key(), at.String(), at.String(), 1).Result()
+	if err != nil || len(ms) == 0 {
+		return entry{}, false, err
+	}
+	e, err := toEntry(ms[0])
+	return e, true, err
+}
+
+// createGroup makes a group that begins after a position. It is no error if the
+// group is there.
+func (d db) createGroup(ctx context.Context, t topic, group string, after position) error {
+	read, err := d.entriesRead(ctx, t, after)
+	if err != nil {
+		return err
+	}
+	err = d.client.Do(ctx, "XGROUP", "CREATE", t.key(), group, after.String(), "MKSTREAM", "ENTRIESREAD", read).Err()
+	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		return fmt.Errorf("create group: %w", err)
+	}
+	return nil
+}
+
+// seek moves a group.
+func (d db) seek(ctx context.Context, t topic, group string, after position) error {
+	read, err := d.entriesRead(ctx, t, after)
+	if err != nil {
+		return err
+	}
+	err = d.client.Do(ctx, "XGROUP", "SETID", t.key(), group, after.String(), "ENTRIESREAD", read).Err()
+	if isMissing(err) {
+		return noGroup(t, group)
+	}
+	if err != nil {
+		return fmt.Errorf("move group: %w", err)
+	}
+	return nil
+}
+
+func noGroup(t topic, group string) error {
+	return errors.New(codes.NotFound, "no group %q of topic %q", clip(group), t.name())
+}
+
+// countPage is how many entries are counted at once.
+const countPage = 5000
+
+// entriesRead answers how many events there ever were up to a position, which
+// Redis needs to know a group's lag but cannot tell itself.
+func (d db) entriesRead(ctx context.Context, t topic, at position) (int64, error) {
+	info, err := d.client.XInfoStream(ctx, t.key()).Result()
+	if isMissing(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("describe topic: %w", err)
+	}
+	later := int64(0)
+	for {
+		n, last, err := d.count(ctx, t, at, countPage)
+		if err != nil {
+			return 0, err
+		}
+		if later += int64(n); n < countPage {
+			return max(0, info.EntriesAdded-later), nil
+		}
+		at = last
+	}
+}
+
+// isMissing says whether a command failed for want of the topic or the group.
+func isMissing(err error) bool {
+	return err != nil && (strings.HasPrefix(err.Error(), "NOGROUP") || strings.Contains(err.Error(), "no such key") || strings.Contains(err.Error(), "requires the key to exist"))
+}
+
+func (d db) deleteGroup(ctx context.Context, t topic, group string) error {
+	n, err := d.client.XGroupDestroy(ctx, t.key(), group).Result()
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("delete group: %w", err)
+	}
+	if n == 0 {
+		return noGroup(t, group)
+	}
+	return nil
+}
+
+// groups describes the groups of a topic.
+func (d db) groups(ctx context.Context, t topic) ([]redis.XInfoGroup, error) {
+	groups, err := d.client.XInfoGroups(ctx, t.key()).Result()
+	if isMissing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	slices.SortFunc(groups, func(a, b redis.XInfoGroup) int { return strings.Compare(a.Name, b.Name) })
+	return groups, nil
+}
+
+// readGroup gives a process up to n events that nobody of the group has had.
+func (d db) readGroup(ctx context.Context, t topic, group, process string, n int) ([]entry, error) {
+	streams, err := d.client.XReadGroup(ctx, &redis.XReadGroupArgs{
+		Group: group, Consumer: process, Streams: []string{t.key(), ">"}, Count: int64(n), Block: -1}).Result()
+	if err == redis.Nil || err == nil && len(streams) == 0 {
+		return nil, nil
+	}
+	if isMissing(err) {
+		return nil, noGroup(t, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read group: %w", err)
+	}
+	entries, err := toEntries(streams[0].Messages)
+	for i := range entries {
+		entries[i].attempt = 1
+	}
+	return entries, err
+}
+
+// take gives a process up to n events that were given to another. more is what
+// is added to the times that they were sent.
+func (d db) take(ctx context.Context, t topic, group, process, from string, more, n int) ([]entry, error) {
+	got, err := takeScript.Run(ctx, d.client, []string{t.key()}, group, process, from, more, n).Slice()
+	if isMissing(err) {
+		return nil, noGroup(t, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take pending events: %w", err)
+	}
+	out := make([]entry, 0, len(got))
+	for _, x := range got {
+		row, _ := x.([]any)
+		if len(row) != 3 {
+			return nil, fmt.Errorf("take pending events: unexpected answer %v", x)
+		}
+		id, _ := row[0].(string)
+		attempt, _ := row[1].(int64)
+		blob, _ := row[2].(string)
+		at, err := parsePosition(id)
+		if err != nil {
+			return nil, fmt.Errorf("take pending events: %w", err)
+		}
+		out = append(out, entry{at: at, blob: []byte(blob), attempt: attempt})
+	}
+	return out, nil
+}
+
+// give hands events to another name of the group, without counting them as sent.
+func (d db) give(ctx context.Context, t topic, group, to string, at []position) error {
+	if len(at) == 0 {
+		return nil
+	}
+	err := d.client.XClaimJustID(ctx, &redis.XClaimArgs{Stream: t.key(), Group: group, Consumer: to, Messages: ids(at)}).Err()
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("leave events: %w", err)
+	}
+	return nil
+}
+
+func ids(at []position) []string {
+	out := make([]string, len(at))
+	for i, p := range at {
+		out[i] = p.String()
+	}
+	return out
+}
+
+// again notes that a process sends an event another time, and answers it; false
+// if it is gone or done.
+func (d db) again(ctx context.Context, t topic, group, process string, at position, attempt int64) (entry, bool, error) {
+	got, err := againScript.Run(ctx, d.client, []string{t.key()}, group, process, at.String(), attempt).Text()
+	switch {
+	case err == redis.Nil:
+		return entry{}, false, nil
+	case isMissing(err):
+		return entry{}, false, noGroup(t, group)
+	case err != nil:
+		return entry{}, false, fmt.Errorf("send event again: %w", err)
+	}
+	return entry{at: at, blob: []byte(got), attempt: attempt}, true, nil
+}
+
+// done acknowledges events.
+func (d db) done(ctx context.Context, t topic, group string, at []position) error {
+	if err := d.client.XAck(ctx, t.key(), group, ids(at)...).Err(); err != nil {
+		return fmt.Errorf("acknowledge events: %w", err)
+	}
+	return nil
+}
+
+// bury moves an event of a group to the dead letters. Of several tries, one
+// does it.
+func (d db) bury(ctx context.Context, t topic, group string, at position, blob []byte) error {
+	if err := d.register(ctx, t.deadTopic(), 0); err != nil {
+		return err
+	}
+	if err := buryScript.Run(ctx, d.client, []string{t.key(), t.letters()}, group, at.String(), blobField, blob).Err(); err != nil && err != redis.Nil {
+		return fmt.Errorf("bury event: %w", err)
+	}
+	return nil
+}
+
+// processes answers which processes a group's events were given to, and how
+// many each has.
+func (d db) processes(ctx context.Context, t topic, group string) (map[string]int64, error) {
+	found, err := d.client.XInfoConsumers(ctx, t.key(), group).Result()
+	if isMissing(err) {
+		return nil, noGroup(t, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	out := make(map[string]int64, len(found))
+	for _, c := range found {
+		out[c.Name] = c.Pending
+	}
+	return out, nil
+}
+
+// forget removes a process from a group, unless something is left with it.
+func (d db) forget(ctx context.Context, t topic, group, process string) error {
+	if err := forgetScript.Run(ctx, d.client, []string{t.key()}, group, process).Err(); err != nil && err != redis.Nil {
+		return fmt.Errorf("remove consumer: %w", err)
+	}
+	return nil
+}
+
+// alive answers which of some processes have their channel open. Redis closes it
+// with the process's connection.
+func (d db) alive(ctx context.Context, processes []string) (map[string]bool, error) {
+	channels := make([]string, len(processes))
+	for i, p := range processes {
+		channels[i] = processChannel(p)
+	}
+	out := map[string]bool{}
+	err := d.eachNode(ctx, func(ctx context.Context, c *redis.Client) error {
+		counts, err := c.PubSubNumSub(ctx, channels...).Result()
+		for i, ch := range channels {
+			if counts[ch] > 0 {
+				out[processes[i]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for processes: %w", err)
+	}
+	return out, nil
+}
+
+func (d db) eachNode(ctx context.Context, f func(context.Context, *redis.Client) error) error {
+	switch c := d.client.(type) {
+	case *redis.ClusterClient:
+		one := make(chan struct{}, 1) // f is called for several at once
+		return c.ForEachShard(ctx, func(ctx context.Context, c *redis.Client) error {
+			one <- struct{}{}
+			defer func() { <-one }()
+			return f(ctx, c)
+		})
+	case *redis.Client:
+		return f(ctx, c)
+	default:
+		return fmt.Errorf("unknown kind of Redis client %T", c)
+	}
+}
+
+// trim removes events that are older than a time, and the oldest of those that
+// take more than a number of bytes.
+func (d db) trim(ctx context.Context, key string, older time.Time, maxBytes int64) error {
+	minID := strconv.FormatInt(older.UnixMilli(), 10)
+	if err := d.client.XTrimMinIDApprox(ctx, key, minID, 0).Err(); err != nil {
+		return fmt.Errorf("trim by age: %w", err)
+	}
+	used, err := d.client.MemoryUsage(ctx, key).Result()
+	if err == redis.Nil || err == nil && used <= maxBytes {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("measure topic: %w", err)
+	}
+	n, err := d.client.XLen(ctx, key).Result()
+	if err != nil {
+		return fmt.Errorf("measure topic: %w", err)
+	}
+	keep := int64(float64(n) * float64(maxBytes) / float64(used))
+	if err := d.client.XTrimMaxLenApprox(ctx, key, keep, 0).Err(); err != nil {
+		return fmt.Errorf("trim by size: %w", err)
+	}
+	return nil
+}
+
+// skip answers the position n events after another, or that of the last event.
+func (d db) skip(ctx context.Context, t topic, after position, n int) (position, error) {
+	for n > 0 {
+		page := min(n, countPage)
+		count, last, err := d.count(ctx, t, after, page)
+		if err != nil {
+			return after, err
+		}
+		if after, n = last, n-page; count < page {
+			break
+		}
+	}
+	return after, nil
+}
+
+// count answers how many events are after a position, up to limit, and the
+// position of the last of them.
+func (d db) count(ctx context.Context, t topic, after position, limit int) (int, position, error) {
+	got, err := countScript.Run(ctx, d.client, []string{t.key()}, after.String(), limit).Slice()
+	if err != nil {
+		return 0, after, fmt.Errorf("count events: %w", err)
+	}
+	n, _ := got[0].(int64)
+	text, _ := got[1].(string)
+	last, err := parsePosition(text)
+	return int(n), last, err
+}
+
+// lag answers how many events a group has before it.
+func (d db) lag(ctx context.Context, t topic, group string) (int64, error) {
+	groups, err := d.groups(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range groups {
+		if g.Name == group {
+			return g.Lag, nil
+		}
+	}
+	return 0, noGroup(t, group)
+}
+
+// describe answers what there is of a topic.
+func (d db) describe(ctx context.Context, t topic) (*eventspb.Topic, error) {
+	v := &eventspb.Topic{Name: t.name()}
+	info, err := d.client.XInfoStream(ctx, t.key()).Result()
+	if isMissing(err) {
+		return v, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe topic: %w", err)
+	}
+	bytes, err := d.client.MemoryUsage(ctx, t.key()).Result()
+	if err != nil && err != redis.Nil {
+		return nil, fmt.Errorf("measure topic: %w", err)
+	}
+	v.Events, v.Groups, v.Bytes = info.Length, info.Groups, bytes
+	if info.Length == 0 {
+		return v, nil
+	}
+	for _, end := range []struct {
+		id *string
+		at *int64
+		m  redis.XMessage
+	}{{&v.First, &v.FirstPublished, info.FirstEntry}, {&v.Last, &v.LastPublished, info.LastEntry}} {
+		at, err := parsePosition(end.m.ID)
+		if err != nil {
+			return nil, fmt.Errorf("describe topic: %w", err)
+		}
+		*end.id, *end.at = t.eventID(at.String()), int64(at.ms/1000)
+	}
+	return v, nil
+}

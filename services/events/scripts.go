@@ -1,0 +1,51 @@
+package events
+
+import "github.com/redis/go-redis/v9"
+
+// Scripts touch the keys of one topic, so they run in a cluster too.
+var (
+	// registerScript: set; name, limit (0 is none). 1 if the name is listed.
+	registerScript = redis.NewScript(`
+		if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then return 1 end
+		local limit = tonumber(ARGV[2])
+		if limit > 0 and redis.call('SCARD', KEYS[1]) >= limit then return 0 end
+		redis.call('SADD', KEYS[1], ARGV[1])
+		return 1`)
+
+	// countScript: stream; position, limit. How many entries there are after it,
+	// up to limit, and the last of them.
+	countScript = redis.NewScript(`
+		local found = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
+		if #found == 0 then return {0, ARGV[1]} end
+		return {#found, found[#found][1]}`)
+
+	// takeScript: stream; group, to, from, what to add to the times sent, limit.
+	// Answers id, times sent, event. XCLAIM itself forgets what was trimmed.
+	takeScript = redis.NewScript(`
+		local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[5], ARGV[3])
+		local out = {}
+		for _, p in ipairs(pending) do
+			local sent = p[4] + ARGV[4]
+			local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, p[1], 'RETRYCOUNT', sent)
+			if #got > 0 and got[1] then table.insert(out, {p[1], sent, got[1][2][2]}) end
+		end
+		return out`)
+
+	// againScript: stream; group, process, id, times sent. The event, or nil if it
+	// is not pending any more.
+	againScript = redis.NewScript(`
+		local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', ARGV[4])
+		if #got == 0 or not got[1] then return false end
+		return got[1][2][2]`)
+
+	// buryScript: stream, dead letters; group (empty for none), id, field, event.
+	buryScript = redis.NewScript(`
+		if ARGV[1] ~= '' and redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+		redis.call('XADD', KEYS[2], '*', ARGV[3], ARGV[4])
+		return 1`)
+
+	// forgetScript: stream; group, process.
+	forgetScript = redis.NewScript(`
+		if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
+		return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])`)
+)

@@ -1,0 +1,237 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/identity"
+	eventspb "github.com/micro/platform/proto/events"
+)
+
+// Options come from MICRO_EVENTS_*.
+type Options struct {
+	Replicas     int           `env:"REPLICAS"      default:"0"          help:"replicas of Redis that must have an event before it is acknowledged to its publisher"`
+	MaxAge       time.Duration `env:"MAX_AGE"       default:"168h"       help:"how long events are kept"`
+	MaxBytes     int64         `env:"MAX_BYTES"     default:"1073741824" help:"bytes of memory that a topic's events may take; the oldest go first"`
+	MaxTopics    int           `env:"MAX_TOPICS"    default:"1000"       help:"topics that one namespace may have"`
+	MaxGroups    int           `env:"MAX_GROUPS"    default:"1000"       help:"groups that one topic may have"`
+	MaxConsumers int           `env:"MAX_CONSUMERS" default:"5000"       help:"consumers that one namespace may have at a process"`
+	Rate         int           `env:"RATE"          default:"20000"      help:"events that one namespace may publish in a second at a process, 0 is without end"`
+	Sweep        time.Duration `env:"SWEEP"         default:"1m"         help:"time between two looks for events to remove"`
+	Scan         time.Duration `env:"SCAN"          default:"10s"        help:"time between two looks for events that a process which has died was given"`
+}
+
+// commandTimeout bounds one commit to Redis.
+const commandTimeout = 20 * time.Second
+
+// replicaTimeout bounds the wait for replicas.
+const replicaTimeout = 5 * time.Second
+
+// Component runs the service, alone or beside the others.
+var Component = app.New("events", func(ctx context.Context, h *app.Host, o Options) error {
+	client, err := h.Durable()
+	if err != nil {
+		return err
+	}
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	svc := New(client, h.Log, o)
+	svc.Register(s)
+	h.Go("hub", svc.hub.run)
+	for range committers {
+		h.Go("write", svc.writer.run)
+	}
+	h.Go("sweep", svc.sweepLoop)
+	return h.Serve(s)
+})
+
+// Service implements the Stream and Store RPCs.
+type Service struct {
+	eventspb.UnsafeStreamServer
+	eventspb.UnsafeStoreServer
+
+	db     db
+	writer *writer
+	hub    *hub
+	log    *slog.Logger
+	opts   Options
+	now    func() time.Time
+}
+
+// New makes a Service. Publishing needs its writer running, consuming its hub,
+// and retention its sweeper.
+func New(client redis.UniversalClient, log *slog.Logger, o Options) *Service {
+	d := db{client}
+	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), log: log, opts: o, now: time.Now}
+}
+
+func exhausted(format string, args ...any) error {
+	return errors.New(codes.ResourceExhausted, format, args...)
+}
+
+func unavailable(format string, args ...any) error {
+	return errors.New(codes.Unavailable, format, args...)
+}
+
+// Publish implements Stream.
+func (s *Service) Publish(ctx context.Context, req *eventspb.PublishRequest) (*eventspb.PublishResponse, error) {
+	e := &eventspb.Event{Metadata: req.GetMetadata(), Payload: req.GetPayload(), Timestamp: req.GetTimestamp()}
+	ids, err := s.publish(ctx, req.GetNamespace(), req.GetTopic(), e)
+	if err != nil {
+		return nil, err
+	}
+	return &eventspb.PublishResponse{Id: ids[0]}, nil
+}
+
+// PublishBatch implements Stream.
+func (s *Service) PublishBatch(ctx context.Context, req *eventspb.PublishBatchRequest) (*eventspb.PublishBatchResponse, error) {
+	if n := len(req.GetEvents()); n == 0 || n > maxBatch {
+		return nil, invalid("a batch has 1 to %d events, got %d", maxBatch, n)
+	}
+	ids, err := s.publish(ctx, req.GetNamespace(), req.GetTopic(), req.GetEvents()...)
+	if err != nil {
+		return nil, err
+	}
+	return &eventspb.PublishBatchResponse{Ids: ids}, nil
+}
+
+func (s *Service) publish(ctx context.Context, namespace, name string, events ...*eventspb.Event) ([]string, error) {
+	ns, err := identity.Admin(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTopic(ns, name)
+	if err != nil {
+		return nil, err
+	}
+	blobs := make([][]byte, len(events))
+	for i, e := range events {
+		if err := checkEvent(e); err != nil {
+			return nil, err
+		}
+		kept := &eventspb.Event{Metadata: e.GetMetadata(), Payload: e.GetPayload(), Timestamp: e.GetTimestamp()}
+		if kept.GetTimestamp() == 0 {
+			kept.Timestamp = s.now().Unix()
+		}
+		if blobs[i], err = proto.Marshal(kept); err != nil {
+			return nil, fmt.Errorf("encode event: %w", err)
+		}
+	}
+	ids, err := s.write(ctx, t, blobs)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		ids[i] = t.eventID(id)
+	}
+	return ids, nil
+}
+
+// write writes events to a topic, and makes it if it is not there.
+func (s *Service) write(ctx context.Context, t topic, blobs [][]byte) ([]string, error) {
+	ids, err := s.writer.write(ctx, t, blobs, false)
+	if err != redis.Nil {
+		return ids, err
+	}
+	err = s.makeTopic(ctx, t, func() error {
+		ids, err = s.writer.write(ctx, t, blobs, true)
+		return err
+	})
+	return ids, away("publish", err)
+}
+
+// makeTopic lists a topic before and after create makes its stream: before, so
+// that no stream is ever unlisted; after, for it may have been removed meanwhile.
+func (s *Service) makeTopic(ctx context.Context, t topic, create func() error) error {
+	limit := s.opts.MaxTopics
+	if t.dead {
+		limit = 0 // the platform makes them too
+	}
+	if err := s.db.register(ctx, t, limit); err != nil {
+		return err
+	}
+	if err := create(); err != nil {
+		return err
+	}
+	return s.db.register(ctx, t, 0)
+}
+
+// maxAnswer bounds the events of one answer, in bytes.
+const maxAnswer = 8 << 20
+
+// readPage is how many events are read at once.
+const readPage = 250
+
+// Read implements Store.
+func (s *Service) Read(ctx context.Context, req *eventspb.ReadRequest) (*eventspb.ReadResponse, error) {
+	ns, err := identity.Admin(ctx, req.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTopic(ns, req.GetTopic())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRead(req, s.now()); err != nil {
+		return nil, err
+	}
+	rsp, err := s.read(ctx, t, req)
+	return rsp, away("read", err)
+}
+
+func (s *Service) read(ctx context.Context, t topic, req *eventspb.ReadRequest) (*eventspb.ReadResponse, error) {
+	var after position
+	if req.GetSince() > 0 {
+		after = since(req.GetSince())
+	}
+	if req.GetAfter() != "" {
+		newest, trimmed, err := s.db.span(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if after, err = t.place(req.GetAfter(), newest, trimmed); err != nil {
+			return nil, err
+		}
+	}
+	limit := int(req.GetLimit())
+	if limit == 0 {
+		limit = defaultRead
+	}
+	after, err := s.db.skip(ctx, t, after, int(req.GetOffset()))
+	if err != nil {
+		return nil, err
+	}
+	rsp, size := &eventspb.ReadResponse{}, 0
+	for len(rsp.Events) < limit {
+		entries, err := s.db.read(ctx, t, after, min(readPage, limit-len(rsp.Events)))
+		if err != nil || len(entries) == 0 {
+			return rsp, err
+		}
+		for _, e := range entries {
+			if size += len(e.blob); size > maxAnswer && len(rsp.Events) > 0 {
+				return rsp, nil
+			}
+			event, err := t.event(e)
+			if err != nil {
+				return nil, err
+			}
+			rsp.Events, after = append(rsp.Events, event), e.at
+		}
+	}
+	return rsp, nil
+}
+
+// Write implements Store, as Micro always did.
+func (s *Service) Write(ctx context.Context, _ *eventspb.WriteRequest) (*eventspb.WriteResponse, error) {
+	return nil, errors.New(codes.Unimplemented, "Writing to the store directly is not supported")
+}
