@@ -366,11 +366,3 @@ func (p *platform) exec(t testing.TB, q string) {
 		t.Fatal(err)
 	}
 }
-
-func BenchmarkServiceStart(b *testing.B) {
-	p := setup(b)
-	secret := p.generate(b, &authpb.GenerateRequest{Id: "svc", Type: "service"}).GetSecret()
-	for b.Loop() {
-		p.login(b, p.namespace, "svc", secret)
-	}
-}
