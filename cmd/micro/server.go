@@ -61,6 +61,16 @@ var clientNames = []string{
 	"MICRO_TEST_POSTGRES_URL", "MICRO_TEST_REDIS_URL",
 }
 
+// renamed are settings that were called otherwise: an environment written for
+// an older server still starts this one.
+var renamed = map[string]string{
+	"MICRO_NAMESPACES_SMTP_ADDRESS":       "MICRO_SMTP_ADDRESS",
+	"MICRO_NAMESPACES_SMTP_USER":          "MICRO_SMTP_USER",
+	"MICRO_NAMESPACES_SMTP_PASSWORD":      "MICRO_SMTP_PASSWORD",
+	"MICRO_NAMESPACES_SMTP_PASSWORD_FILE": "MICRO_SMTP_PASSWORD_FILE",
+	"MICRO_NAMESPACES_MAIL_FROM":          "MICRO_MAIL_FROM",
+}
+
 // stopTimeout is what is left of the ten seconds of a clean stop when the
 // components have had theirs.
 const stopTimeout = 2 * time.Second
@@ -169,6 +179,12 @@ func (s *server) derive() {
 func (s *server) load() (app.Platform, local.Options, error) {
 	var p app.Platform
 	var o local.Options
+	for old, name := range renamed {
+		if value, ok := s.environ[old]; ok && s.environ[name] == "" {
+			s.environ[name] = value
+		}
+		delete(s.environ, old)
+	}
 	known, err := s.settings()
 	if err != nil {
 		return p, o, err

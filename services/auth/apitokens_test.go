@@ -58,6 +58,12 @@ func TestAPITokenStandsForItsMaker(t *testing.T) {
 	if left := time.Until(c.Expires); left > 5*time.Minute {
 		t.Errorf("the access token lives %v", left)
 	}
+	whose, err := p.auth.Inspect(t.Context(), &authpb.InspectRequest{Token: made.GetSecret()})
+	if err != nil || whose.GetAccount().GetId() != p.owner || whose.GetAccount().GetIssuer() != p.namespace || whose.GetAccount().GetSecret() != "" {
+		t.Errorf("Inspect = %v, %v", whose, err)
+	}
+	_, err = p.auth.Inspect(t.Context(), &authpb.InspectRequest{Token: made.GetSecret() + "x"})
+	wantInvalid(t, "an unknown API token", err)
 	list, err := p.tokens.List(p.asOwner(t), &authpb.ListTokensRequest{})
 	if err != nil || len(list.GetTokens()) != 1 {
 		t.Fatalf("List = %v, %v", list, err)

@@ -39,6 +39,13 @@ func errWrongSecret() error {
 
 // Inspect implements the RPC.
 func (s tokens) Inspect(ctx context.Context, req *authpb.InspectRequest) (*authpb.InspectResponse, error) {
+	if strings.HasPrefix(req.GetToken(), apiPrefix) {
+		_, a, err := s.apiToken(ctx, req.GetToken())
+		if errors.Code(err) == codes.Unauthenticated {
+			return nil, errInvalidToken()
+		}
+		return &authpb.InspectResponse{Account: a.proto()}, err
+	}
 	c, err := s.verifier.Verify(ctx, req.GetToken())
 	switch {
 	case err == identity.ErrExpired, err == identity.ErrInvalid:
