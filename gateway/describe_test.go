@@ -162,7 +162,7 @@ func TestDocumentIsForCallers(t *testing.T) {
 		paths = append(paths, p)
 	}
 	slices.Sort(paths)
-	if got := strings.Join(paths, " "); got != "/echo/Echo/Call /echo/Echo/Chat /echo/Echo/Fail /echo/Echo/Stream /echo/Echo/Wait" {
+	if got := strings.Join(paths, " "); got != "/echo/Echo/Call /echo/Echo/Chat /echo/Echo/Fail /echo/Echo/Flood /echo/Echo/Late /echo/Echo/Silent /echo/Echo/Stream /echo/Echo/Wait" {
 		t.Errorf("a member sees %s", got)
 	}
 }

@@ -35,7 +35,7 @@ import (
 type Options struct {
 	Address   string `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
 	Domain    string `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
-	BodyLimit int64  `env:"BODY_LIMIT" default:"4194304" help:"bytes that a request's body may have; sources have their own limit"`
+	BodyLimit int64  `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
 	InFlight  int    `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
 }
 

@@ -13,6 +13,7 @@ import (
 const (
 	maxDepth = 64
 	maxKeys  = 10_000
+	maxItems = 1_000_000 // of arrays
 )
 
 // parseObject reads a body that must be one JSON object. Numbers keep their
@@ -54,8 +55,9 @@ func syntax(body []byte, err error) error {
 }
 
 type parser struct {
-	dec  *json.Decoder
-	keys int
+	dec   *json.Decoder
+	keys  int
+	items int
 }
 
 func (p *parser) value(depth int) (any, error) {
@@ -104,6 +106,9 @@ func (p *parser) object(depth int) (any, error) {
 func (p *parser) array(depth int) (any, error) {
 	out := []any{}
 	for p.dec.More() {
+		if p.items++; p.items > maxItems {
+			return nil, badRequest("invalid JSON: more than %d items in arrays", maxItems)
+		}
 		v, err := p.value(depth)
 		if err != nil {
 			return nil, err

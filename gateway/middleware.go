@@ -28,7 +28,7 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 		id := proxy.RequestID(r.Header.Get(requestID))
 		r.Header.Set(requestID, id)
 		w.Header().Set(requestID, id)
-		seen := &recorder{ResponseWriter: w, status: http.StatusOK}
+		seen := newWriter(w)
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				g.log.ErrorContext(r.Context(), "panic in a handler", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()), "request_id", id)
@@ -36,25 +36,11 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 			}
 			g.log.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
 				"took", time.Since(began), "request_id", id)
+			seen.bound()
 		}()
 		next.ServeHTTP(seen, r)
 	})
 }
-
-// recorder remembers the status of an answer.
-type recorder struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (r *recorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap is for http.ResponseController, which streams need.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // cors lets pages of any origin call with a token of their own, and answers
 // their questions about it. Cookies are another matter: see identify.
@@ -85,6 +71,9 @@ func (g *Gateway) limit(next http.Handler) http.Handler {
 			writeError(w, errors.NewHTTP(http.StatusRequestURITooLong, "URL longer than %d bytes", maxURL).From("go.micro.api"))
 		case strings.ContainsFunc(r.URL.Path, noPath) || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/.."):
 			writeError(w, errors.New(codes.InvalidArgument, "invalid path").From("go.micro.api"))
+		case clean(r.URL.Path) != r.URL.Path:
+			w.Header().Set("Location", (&url.URL{Path: clean(r.URL.Path), RawQuery: r.URL.RawQuery}).String())
+			w.WriteHeader(http.StatusMovedPermanently)
 		default:
 			within := bodyTimeout
 			if isUpload(r) {

@@ -1,17 +1,28 @@
 package gateway
 
 import (
+	"path"
 	"regexp"
 	"strings"
 )
+
+// clean is a path without empty parts and those that mean nothing. A slash at
+// its end stays.
+func clean(p string) string {
+	cleaned := path.Clean("/" + p)
+	if strings.HasSuffix(p, "/") && cleaned != "/" {
+		cleaned += "/"
+	}
+	return cleaned
+}
 
 // version is a first part such as "v1", which belongs to the service's name.
 var version = regexp.MustCompile(`^v[0-9]+$`)
 
 // resolve turns a path into a service and an endpoint: "/helloworld/call" is
 // "helloworld" and "Helloworld.Call".
-func resolve(path string) (service, endpoint string) {
-	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+func resolve(p string) (service, endpoint string) {
+	parts := strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
 	last := func(i int) string { return title(parts[len(parts)-i]) }
 	switch n := len(parts); {
 	case n == 0:
@@ -36,8 +47,8 @@ func unversioned(service string) (string, bool) {
 
 // described answers the service whose document a path names:
 // "/helloworld/openapi.json".
-func described(path string) (service string, ok bool) {
-	rest, ok := strings.CutSuffix(strings.TrimPrefix(path, "/"), "/openapi.json")
+func described(p string) (service string, ok bool) {
+	rest, ok := strings.CutSuffix(strings.TrimPrefix(p, "/"), "/openapi.json")
 	return strings.ReplaceAll(rest, "/", "."), ok
 }
 

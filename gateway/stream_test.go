@@ -2,9 +2,12 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -90,4 +93,89 @@ func TestWebSocket(t *testing.T) {
 			t.Errorf("%v, %v, want 404", rsp, err)
 		}
 	})
+}
+
+// TestEvents shows a stream as server-sent events, with what ended it.
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, tt := range []struct {
+		name, method, path, body, want string
+	}{
+		{"end", "GET", "/echo/Echo/Stream?a=1", "", "data: {\"a\":1}\n\ndata: {\"a\":1}\n\ndata: {\"a\":1}\n\nevent: end\ndata: {}\n\n"},
+		{"error", "POST", "/echo/Echo/Late", `{"code":409}`, "data: {\"code\":409}\n\nevent: error\ndata: {\"id\":\"echo\",\"code\":409,\"detail\":\"late\",\"status\":\"\"}\n\n"},
+	} {
+		status, header, body := e.do(tt.method, tt.path, tt.body, "Accept", "text/event-stream")
+		if status != http.StatusOK || body != tt.want || header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("%s = %d %s %q, want %q", tt.name, status, header.Get("Content-Type"), body, tt.want)
+		}
+	}
+	if status, header, body := e.do("POST", "/echo/Echo/Chat", `{"id":"echo","code":409,"detail":"no"}`, "Accept", "text/event-stream"); status != http.StatusConflict || header.Get("Content-Type") != "application/json" {
+		t.Errorf("an error before the first message = %d %s %s", status, header.Get("Content-Type"), body)
+	}
+	if status, _, body := e.do("POST", "/echo/Echo/Late", `{"code":409}`); status != http.StatusOK || body != `{"code":409}{"id":"echo","code":409,"detail":"late","status":""}` {
+		t.Errorf("an error after the first message = %d %s", status, body)
+	}
+}
+
+// TestSilentStream shows that an answer begins although no message has come,
+// and that a client that leaves ends the call.
+func TestSilentStream(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, path := range []string{"/echo/Echo/Silent", "/echo/Echo/Wait"} {
+		ctx, leave := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url+path, strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+e.token)
+		if path == "/echo/Echo/Silent" {
+			rsp, err := http.DefaultClient.Do(req)
+			if err != nil || rsp.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %v %v", path, rsp, err)
+			}
+			leave()
+			rsp.Body.Close()
+		} else {
+			before := e.service.Calls.Load()
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				if rsp, err := http.DefaultClient.Do(req); err == nil {
+					rsp.Body.Close()
+					t.Errorf("%s answers %d", path, rsp.StatusCode)
+				}
+			}()
+			e.until(func() bool { return e.service.Calls.Load() > before })
+			leave()
+			<-gone
+		}
+		e.until(func() bool { return e.service.Open.Load() == 0 })
+	}
+}
+
+// TestStalledReader shows that a client which reads nothing does not hold a
+// stream for ever.
+func TestStalledReader(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for the deadline of a write")
+	}
+	e := start(t)
+	c, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := fmt.Fprintf(c, "GET /echo/Echo/Flood HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", e.token); err != nil {
+		t.Fatal(err)
+	}
+	e.until(func() bool { return e.service.Open.Load() == 1 })
+	for end := time.Now().Add(time.Minute); e.service.Open.Load() > 0; {
+		if time.Now().After(end) {
+			t.Fatal("the stream is still open")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }

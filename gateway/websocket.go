@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -119,11 +120,15 @@ func upstream(ctx context.Context, c *websocket.Conn, s *proxy.Stream) error {
 	}
 }
 
-// readFrame reads a message, which must be a JSON object.
+// readFrame reads a message, which must be a JSON object. Old clients send an
+// empty one when there is nothing to say.
 func readFrame(ctx context.Context, c *websocket.Conn) ([]byte, error) {
 	_, message, err := c.Read(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if len(bytes.TrimSpace(message)) == 0 {
+		return []byte("{}"), nil
 	}
 	_, err = parseObject(message)
 	return message, err

@@ -27,11 +27,16 @@ import (
 //	Echo.Stream  what it was sent, three times
 //	Echo.Chat    each message that it was sent, or the error if it has a code
 //	Echo.Wait    nothing, until the caller is gone
+//	Echo.Silent  the same, as a stream
+//	Echo.Late    what it was sent, then an error
+//	Echo.Flood   one message after the other, until the caller is gone
 type Service struct {
 	Name    string
 	Address string
 	// Calls counts what has reached it.
 	Calls atomic.Int64
+	// Open counts the calls that it is busy with.
+	Open atomic.Int64
 
 	server *grpc.Server
 }
@@ -67,12 +72,15 @@ func (s *Service) Entry() *registrypb.Service {
 		Nodes: []*registrypb.Node{{Id: s.Name + "-" + s.Address, Address: s.Address}},
 		Endpoints: []*registrypb.Endpoint{
 			{Name: "Echo.Call", Request: request}, {Name: "Echo.Fail"}, {Name: "Echo.Wait"},
-			{Name: "Echo.Stream", Metadata: stream}, {Name: "Echo.Chat", Metadata: stream},
+			{Name: "Echo.Stream", Metadata: stream}, {Name: "Echo.Chat", Metadata: stream}, {Name: "Echo.Silent", Metadata: stream},
+			{Name: "Echo.Late", Metadata: stream}, {Name: "Echo.Flood", Metadata: stream},
 		},
 	}
 }
 
 func (s *Service) handle(_ any, in grpc.ServerStream) error {
+	s.Open.Add(1)
+	defer s.Open.Add(-1)
 	s.Calls.Add(1)
 	method, _ := grpc.MethodFromServerStream(in)
 	_, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
@@ -94,11 +102,27 @@ func (s *Service) handle(_ any, in grpc.ServerStream) error {
 		return nil
 	case "Chat":
 		return chat(in, body)
-	case "Wait":
+	case "Late":
+		if err := in.SendMsg(body); err != nil {
+			return err
+		}
+		return errors.Parse(`{"id":"echo","code":409,"detail":"late"}`)
+	case "Flood":
+		return flood(in)
+	case "Wait", "Silent":
 		<-in.Context().Done()
 		return nil
 	}
 	return status.Errorf(codes.Unimplemented, "unknown service Echo.%s", name)
+}
+
+// flood sends until nobody takes it any more.
+func flood(in grpc.ServerStream) error {
+	page, err := json.Marshal(strings.Repeat("x", 64<<10))
+	for err == nil {
+		err = in.SendMsg(page)
+	}
+	return err
 }
 
 // chat answers each message with itself, until one is an error.
