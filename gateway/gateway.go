@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
 	authrest "github.com/micro/platform/gateway/rest/auth"
+	brokerrest "github.com/micro/platform/gateway/rest/broker"
 	configrest "github.com/micro/platform/gateway/rest/config"
 	eventsrest "github.com/micro/platform/gateway/rest/events"
 	namespacesrest "github.com/micro/platform/gateway/rest/namespaces"
@@ -22,6 +23,7 @@ import (
 	storerest "github.com/micro/platform/gateway/rest/store"
 	"github.com/micro/platform/internal/app"
 	authpb "github.com/micro/platform/proto/auth"
+	brokerpb "github.com/micro/platform/proto/broker"
 	configpb "github.com/micro/platform/proto/config"
 	eventspb "github.com/micro/platform/proto/events"
 	namespacespb "github.com/micro/platform/proto/namespaces"
@@ -54,6 +56,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 		authrest.RegisterAuthHandlerClient(ctx, mux, authpb.NewAuthClient(c)),
 		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),
 		authrest.RegisterRulesHandlerClient(ctx, mux, authpb.NewRulesClient(c)),
+		brokerrest.RegisterBrokerHandlerClient(ctx, mux, brokerpb.NewBrokerClient(c)),
 		configrest.RegisterConfigHandlerClient(ctx, mux, configpb.NewConfigClient(c)),
 		eventsrest.RegisterStreamHandlerClient(ctx, mux, eventspb.NewStreamClient(c)),
 		eventsrest.RegisterStoreHandlerClient(ctx, mux, eventspb.NewStoreClient(c)),

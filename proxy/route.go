@@ -11,6 +11,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/endpoints"
 	authpb "github.com/micro/platform/proto/auth"
+	brokerpb "github.com/micro/platform/proto/broker"
 	configpb "github.com/micro/platform/proto/config"
 	debugpb "github.com/micro/platform/proto/debug"
 	eventspb "github.com/micro/platform/proto/events"
@@ -31,6 +32,7 @@ var components = map[string]string{
 	authpb.Tokens_ServiceDesc.ServiceName:           "auth",
 	authpb.Sessions_ServiceDesc.ServiceName:         "auth",
 	authpb.Passwords_ServiceDesc.ServiceName:        "auth",
+	brokerpb.Broker_ServiceDesc.ServiceName:         "broker",
 	configpb.Config_ServiceDesc.ServiceName:         "config",
 	eventspb.Stream_ServiceDesc.ServiceName:         "events",
 	eventspb.Store_ServiceDesc.ServiceName:          "events",

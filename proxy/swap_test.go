@@ -83,7 +83,7 @@ func TestPublicMethods(t *testing.T) {
 	e := startCatching(t)
 	operator := bearer(e.User(t, "micro", "admin"))
 	internal := map[string]bool{"auth.Components": true, "builder.Builder": true, "scheduler.Scheduler": true, "registry.Nodes": true}
-	unserved := map[string]bool{"broker": true, "debug": true}
+	unserved := map[string]bool{"debug": true}
 	for _, method := range allMethods() {
 		api := method[1:strings.LastIndex(method, "/")]
 		component, _, _ := strings.Cut(api, ".")
@@ -140,7 +140,7 @@ func startCatching(t *testing.T) *catching {
 	var others []app.Component
 	for name, apis := range map[string][]string{
 		"namespaces": {"namespaces.Signup", "namespaces.Namespaces"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
-		"config": {"config.Config"}, "events": {"events.Stream", "events.Store", "events.Topics", "events.Groups"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
+		"broker": {"broker.Broker"}, "config": {"config.Config"}, "events": {"events.Stream", "events.Store", "events.Topics", "events.Groups"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
 	} {
 		others = append(others, proxytest.Component(name, func(s grpc.ServiceRegistrar) { serve(s, catch, apis...) }))
 	}

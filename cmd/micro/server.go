@@ -23,6 +23,7 @@ import (
 	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/scheduler"
 	"github.com/micro/platform/services/auth"
+	"github.com/micro/platform/services/broker"
 	"github.com/micro/platform/services/config"
 	"github.com/micro/platform/services/console"
 	"github.com/micro/platform/services/events"
@@ -40,6 +41,7 @@ func components() []app.Component {
 		auth.Component,
 		registry.Component,
 		config.Component,
+		broker.Component,
 		inbox.Component,
 		namespaces.Component,
 		events.Component,

@@ -44,7 +44,7 @@ type Platform struct {
 }
 
 // apart lists the components in the order in which they start.
-var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "inbox", "proxy", "gateway", "console"}
+var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker", "inbox", "proxy", "gateway", "console"}
 
 // Start starts the platform and comes back when it is ready.
 func Start(ctx context.Context, cfg Config) (*Platform, error) {
@@ -96,7 +96,7 @@ func (p *Platform) startApart(ctx context.Context) error {
 		"MICRO_DURABLE_REDIS_URL="+servers.Platform.DurableRedisURL.Reveal(),
 		"MICRO_BUCKET_URL="+servers.Platform.BucketURL, "MICRO_CLUSTER_SECRET="+servers.Platform.ClusterSecret.Reveal(),
 		"MICRO_ADMIN_PASSWORD=micro", "MICRO_AUTH_PUBLIC_PLATFORM=true")
-	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config"} {
+	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker"} {
 		address, err := freeAddress()
 		if err != nil {
 			return err
