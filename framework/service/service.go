@@ -29,6 +29,7 @@ import (
 
 	"github.com/micro/platform/framework/auth"
 	"github.com/micro/platform/framework/client"
+	"github.com/micro/platform/framework/internal/current"
 	"github.com/micro/platform/framework/internal/edge"
 	"github.com/micro/platform/framework/logger"
 	"github.com/micro/platform/framework/server"
@@ -103,6 +104,7 @@ func newService(getenv func(string) string, opts ...Option) *Service {
 	s.account = &account{auth: auths, id: s.set.id, secret: s.set.secret, namespace: s.set.namespace, now: time.Now}
 	s.server = server.New(s.set.name, s.log, auth.NewVerifier(authpb.NewKeysClient(conn)))
 	s.client = client.New(conn, client.Options{Namespace: s.set.namespace, Token: s.account.Token})
+	current.Set(s.client)
 	return s
 }
 

@@ -24,7 +24,7 @@ type Options struct {
 	MaxTopics    int           `env:"MAX_TOPICS"    default:"1000"       help:"topics that one namespace may have"`
 	MaxGroups    int           `env:"MAX_GROUPS"    default:"1000"       help:"groups that one topic may have"`
 	MaxConsumers int           `env:"MAX_CONSUMERS" default:"5000"       help:"consumers that one namespace may have at a process"`
-	Rate         int           `env:"RATE"          default:"20000"      help:"events that one namespace may publish in a second at a process, 0 is without end"`
+	Rate         int           `env:"RATE"          default:"50000"      help:"events that one namespace may publish in a second at a process, 0 is without end"`
 	Sweep        time.Duration `env:"SWEEP"         default:"1m"         help:"time between two looks for events to remove"`
 	Scan         time.Duration `env:"SCAN"          default:"10s"        help:"time between two looks for events that a process which has died was given"`
 }
@@ -63,6 +63,7 @@ type Service struct {
 	db     db
 	writer *writer
 	hub    *hub
+	rates  *rates
 	log    *slog.Logger
 	opts   Options
 	now    func() time.Time
@@ -72,7 +73,7 @@ type Service struct {
 // and retention its sweeper.
 func New(client redis.UniversalClient, log *slog.Logger, o Options) *Service {
 	d := db{client}
-	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), log: log, opts: o, now: time.Now}
+	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), rates: newRates(o.Rate), log: log, opts: o, now: time.Now}
 }
 
 func exhausted(format string, args ...any) error {
@@ -126,6 +127,9 @@ func (s *Service) publish(ctx context.Context, namespace, name string, events ..
 		if blobs[i], err = proto.Marshal(kept); err != nil {
 			return nil, fmt.Errorf("encode event: %w", err)
 		}
+	}
+	if !s.rates.take(ns, len(blobs), s.now()) {
+		return nil, exhausted("namespace %q publishes more than %d events a second, which is the limit", ns, s.opts.Rate)
 	}
 	ids, err := s.write(ctx, t, blobs)
 	if err != nil {
