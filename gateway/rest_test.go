@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -132,5 +133,30 @@ func TestUpload(t *testing.T) {
 				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.want)
 			}
 		})
+	}
+}
+
+// TestDocumentIsServed shows that there is a handler for every route of the
+// document that people write their clients from.
+func TestDocumentIsServed(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	_, _, text := e.do("GET", "/platform/v1/openapi.json", "")
+	var document struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal([]byte(text), &document); err != nil || len(document.Paths) < 10 {
+		t.Fatalf("%d paths, %v", len(document.Paths), err)
+	}
+	for path, methods := range document.Paths {
+		for method := range methods {
+			if method == "parameters" {
+				continue
+			}
+			_, _, body := e.do(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), "{}")
+			if strings.Contains(body, "in the platform's API") {
+				t.Errorf("%s %s: %s", method, path, body)
+			}
+		}
 	}
 }

@@ -55,7 +55,7 @@ async function attempt(action) {
 }
 
 async function show() {
-	$("login").hidden = Boolean(session);
+	$("login").hidden = $("forgotten").hidden = Boolean(session);
 	for (const id of ["who", "services"]) $(id).hidden = !session;
 	if (!session) { $("service").hidden = true; return; }
 	const me = JSON.parse(await request("POST", "/platform/v1/tokens/inspect", { token: await token() })).account;
@@ -121,7 +121,30 @@ $("call").onsubmit = (e) => {
 	});
 };
 
+$("forgot").onsubmit = (e) => {
+	e.preventDefault();
+	attempt(async () => {
+		const id = $("lost").value;
+		if (!$("code").required) {
+			await request("POST", "/platform/v1/password-resets", { id });
+			$("sent").textContent = `If ${id} is an account, a code was sent to it.`;
+			$("replacement").hidden = false;
+			$("code").required = $("fresh").required = true;
+			return;
+		}
+		await request("POST", "/platform/v1/password-resets/complete", { id, code: $("code").value, new_secret: $("fresh").value });
+		$("sent").textContent = "The password is changed: log in with it.";
+		$("replacement").hidden = true;
+		$("code").required = $("fresh").required = false;
+		$("code").value = $("fresh").value = "";
+	});
+};
+
 $("refresh").onclick = () => attempt(logs);
-$("logout").onclick = logout;
+$("logout").onclick = () => {
+	const over = JSON.stringify({ refresh_token: session.refresh_token });
+	logout(); // here at once, at the server as soon as it hears
+	fetch(`${api}/platform/v1/logout`, { method: "POST", body: over }).catch(() => {});
+};
 setInterval(() => { if (session && !document.hidden) attempt(list); }, 3000);
 attempt(show);
