@@ -12,6 +12,8 @@ need redis-server redis-server
 need dockerd docker.io
 need iptables iptables
 need busybox busybox-static
+need node nodejs # the tests run JavaScript clients
+need npm npm
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && id postgres >/dev/null 2>&1 || missing+=(postgresql)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 
@@ -21,7 +23,7 @@ if [ "$(id -u)" != 0 ]; then sudo=(sudo); fi
 if [ ${#missing[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null 2>&1; then
 		echo "Micro needs these, by whatever names your system has for them:" >&2
-		echo "  PostgreSQL 15 or newer (server), Redis 7 (server), Docker Engine 20.10 or newer, git, a static busybox, CA certificates" >&2
+		echo "  PostgreSQL 15 or newer (server), Redis 7 (server), Docker Engine 20.10 or newer, git, a static busybox, Node.js with npm (for the tests), CA certificates" >&2
 		echo "Missing here: ${missing[*]}" >&2
 		exit 1
 	fi

@@ -212,7 +212,7 @@ func (s *schemas) operation(service string, m method) *operation {
 	if o.Stream != "" {
 		o.Description = streamText
 		answer.Description = "The messages of the stream"
-		answer.Content["text/event-stream"] = media{Schema: &schema{Type: "string", Description: "An event for each message, its JSON in data. An event named error has an error and is the last."}}
+		answer.Content["text/event-stream"] = media{Schema: &schema{Type: "string", Description: "An event for each message, its JSON in data. The last event is named end, or error and has an error."}}
 	}
 	if o.Stream == unknownStream {
 		o.Description += unknownText

@@ -15,23 +15,29 @@ const (
 
 // example makes up a message of a schema.
 func (s *schemas) example(x *schema) any {
-	e := exampler{s.named, maxValues}
+	e := exampler{named: s.named, inside: map[string]bool{}, left: maxValues}
 	return e.value(x, 0)
 }
 
 type exampler struct {
-	named map[string]*schema
-	left  int
+	named  map[string]*schema
+	inside map[string]bool // the messages that it is at
+	left   int
 }
 
 func (e *exampler) value(x *schema, depth int) any {
 	e.left--
 	if name, ok := strings.CutPrefix(x.Ref, schemaPath); ok {
+		if e.inside[name] { // once is enough of a message that holds itself
+			return map[string]any{}
+		}
+		e.inside[name] = true
+		defer delete(e.inside, name)
 		x = e.named[name]
 	}
 	switch {
 	case len(x.AnyOf) > 0:
-		if depth > maxLevels {
+		if depth > maxLevels || e.inside[strings.TrimPrefix(x.AnyOf[0].Ref, schemaPath)] {
 			return nil
 		}
 		return e.value(x.AnyOf[0], depth)
@@ -46,7 +52,7 @@ func (e *exampler) value(x *schema, depth int) any {
 	case "integer", "number":
 		return 1
 	case "array":
-		if depth > maxLevels {
+		if depth > maxLevels || x.Items.anything() {
 			return []any{}
 		}
 		return []any{e.value(x.Items, depth+1)}
@@ -61,14 +67,19 @@ func (e *exampler) object(x *schema, depth int) any {
 	if depth > maxLevels {
 		return out
 	}
+	chosen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(x.Properties)) {
 		if e.left <= 0 {
 			return out
 		}
 		f := x.Properties[name]
+		if f.anything() || f.choice != "" && chosen[f.choice] {
+			continue
+		}
+		chosen[f.choice] = true
 		out[name] = e.value(f, depth+1)
 	}
-	if x.AdditionalProperties != nil {
+	if x.AdditionalProperties != nil && !x.AdditionalProperties.anything() {
 		out["key"] = e.value(x.AdditionalProperties, depth+1)
 	}
 	return out
@@ -87,3 +98,6 @@ func text(x *schema) string {
 	}
 	return "text"
 }
+
+// anything says that nothing is known of a value.
+func (x *schema) anything() bool { return x.Ref == "" && x.Type == "" && len(x.AnyOf) == 0 }

@@ -24,6 +24,8 @@ type schema struct {
 	Properties           map[string]*schema `json:"properties,omitempty"`
 	AdditionalProperties *schema            `json:"additionalProperties,omitempty"`
 	Required             []string           `json:"required,omitempty"`
+
+	choice string // the oneof that a field is a member of
 }
 
 const schemaPath = "#/components/schemas/"
@@ -75,7 +77,11 @@ func (s *schemas) message(d protoreflect.MessageDescriptor) *schema {
 			if message.Properties == nil {
 				message.Properties = map[string]*schema{}
 			}
-			message.Properties[string(f.Name())] = s.field(f)
+			field := s.field(f)
+			if o := f.ContainingOneof(); o != nil {
+				field.choice = string(o.Name())
+			}
+			message.Properties[string(f.Name())] = field
 		}
 	}
 	return &schema{Ref: schemaPath + name}
