@@ -30,6 +30,10 @@ test-env: prepare
 bench: prepare build builder-image
 	go run ./tests/env go test -run '^$$' -bench . -benchmem ./...
 
+## faults: kill Redis and components at random for FOR=5m, and count what is lost
+faults: prepare
+	MICRO_TEST_FAULTS=$(or $(FOR),5m) go run ./tests/env go test -count=1 -v -timeout 2h ./tests/faults
+
 ## fuzz: fuzz every parser of outside input for a minute each
 fuzz:
 	@./tests/fuzz.sh
@@ -59,4 +63,4 @@ prepare:
 clean:
 	rm -rf $(BIN)
 
-.PHONY: help demo run build test test-env bench fuzz generate lint builder-image prepare clean
+.PHONY: help demo run build test test-env bench faults fuzz generate lint builder-image prepare clean

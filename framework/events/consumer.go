@@ -80,7 +80,7 @@ func (c *consumer) run(ctx context.Context) {
 // final says whether the same request will never do.
 func final(err error) bool {
 	switch errors.Code(err) {
-	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+	case codes.InvalidArgument, codes.PermissionDenied, codes.Unimplemented:
 		return true
 	default:
 		return false

@@ -92,8 +92,7 @@ type group struct {
 	pending   map[position]*delivery
 	retries   []retry // by position
 	done      []position
-	lookLeft  bool // for events that others left
-	lookOwn   bool // for events that this process was given and does not know
+	lookLeft  bool // for events that others left, or that were lost on the way here
 	failed    chan struct{}
 	err       error // why failed is closed
 	size      int   // of an event, about
@@ -102,7 +101,7 @@ type group struct {
 func newGroup(t topic, name string, src source, scan time.Duration, log *slog.Logger) *group {
 	return &group{topic: t, name: name, src: src, scan: scan, log: log, now: time.Now,
 		wake: make(chan struct{}, 1), acks: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
-		failed: make(chan struct{}), pending: map[position]*delivery{}, lookLeft: true, lookOwn: true, size: firstSize}
+		failed: make(chan struct{}), pending: map[position]*delivery{}, lookLeft: true, size: firstSize}
 }
 
 func signal(c chan struct{}) {
@@ -144,7 +143,7 @@ func (g *group) workLoop(ctx context.Context) {
 		}
 		if !g.now().Before(nextScan) {
 			nextScan = g.now().Add(g.scan)
-			g.look(false)
+			g.look()
 		}
 		err := g.work(ctx)
 		switch {
@@ -160,7 +159,7 @@ func (g *group) workLoop(ctx context.Context) {
 				g.log.WarnContext(ctx, "events are not read, trying again", "topic", g.topic.name(), "namespace", g.topic.namespace, "error", err)
 			}
 			backoff = min(max(2*backoff, minBackoff), maxBackoff)
-			g.look(true) // what was read may be lost on the way here
+			g.look() // what was read may be lost on the way here
 		}
 		wait := min(g.untilDue(), nextScan.Sub(g.now()))
 		if backoff > 0 {
@@ -185,10 +184,10 @@ func isDecision(err error) bool {
 }
 
 // look asks the loop to look for events that were left.
-func (g *group) look(own bool) {
+func (g *group) look() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.lookLeft, g.lookOwn = true, g.lookOwn || own
+	g.lookLeft = true
 	signal(g.wake)
 }
 
@@ -284,15 +283,15 @@ func (g *group) untilDue() time.Duration {
 // takeLeft adds events that others left to the retries.
 func (g *group) takeLeft(ctx context.Context) error {
 	g.mu.Lock()
-	look, own := g.lookLeft, g.lookOwn
-	g.lookLeft, g.lookOwn = false, false
+	look, have := g.lookLeft, len(g.pending)+len(g.retries)+len(g.done)
+	g.lookLeft = false
 	g.mu.Unlock()
 	if !look {
 		return nil
 	}
-	entries, err := g.src.left(ctx, own)
+	entries, err := g.src.left(ctx, have)
 	if err != nil {
-		g.look(own)
+		g.look()
 		return err
 	}
 	g.mu.Lock()

@@ -79,7 +79,7 @@ func (a groupsAPI) Seek(ctx context.Context, req *eventspb.SeekRequest) (*events
 	if err := a.s.db.seek(ctx, t, req.GetGroup(), to); err != nil {
 		return nil, away("move group", err)
 	}
-	if err := a.s.db.client.Publish(ctx, wakeChannel, t.key()).Err(); err != nil {
+	if err := a.s.db.wake(ctx, t.key()); err != nil {
 		return nil, away("wake the consumers", err)
 	}
 	lag, err := a.s.db.lag(ctx, t, req.GetGroup())
@@ -102,7 +102,7 @@ func (a groupsAPI) Delete(ctx context.Context, req *eventspb.DeleteGroupRequest)
 		return nil, away("delete group", err)
 	}
 	// Its consumers find out that it is gone.
-	if err := a.s.db.client.Publish(ctx, wakeChannel, t.key()).Err(); err != nil {
+	if err := a.s.db.wake(ctx, t.key()); err != nil {
 		return nil, away("wake the consumers", err)
 	}
 	return &eventspb.DeleteGroupResponse{}, nil

@@ -286,10 +286,18 @@ func (d db) groups(ctx context.Context, t topic) ([]redis.XInfoGroup, error) {
 	return groups, nil
 }
 
+// once is a command that the client does not send again when the answer is lost:
+// the events of that answer would come after those of the next.
+type once struct{ *redis.XStreamSliceCmd }
+
+// NoRetry implements redis.Cmder.
+func (once) NoRetry() bool { return true }
+
 // readGroup gives a process up to n events that nobody of the group has had.
 func (d db) readGroup(ctx context.Context, t topic, group, process string, n int) ([]entry, error) {
-	streams, err := d.client.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: group, Consumer: process, Streams: []string{t.key(), ">"}, Count: int64(n), Block: -1}).Result()
+	cmd := once{redis.NewXStreamSliceCmd(ctx, "XREADGROUP", "GROUP", group, process, "COUNT", n, "STREAMS", t.key(), ">")}
+	_ = d.client.Process(ctx, cmd) // the command has the error
+	streams, err := cmd.Result()
 	if err == redis.Nil || err == nil && len(streams) == 0 {
 		return nil, nil
 	}
@@ -342,6 +350,14 @@ func (d db) give(ctx context.Context, t topic, group, to string, at []position) 
 	err := d.client.XClaimJustID(ctx, &redis.XClaimArgs{Stream: t.key(), Group: group, Consumer: to, Messages: ids(at)}).Err()
 	if err != nil && !isMissing(err) {
 		return fmt.Errorf("leave events: %w", err)
+	}
+	return nil
+}
+
+// wake tells all processes something about a topic.
+func (d db) wake(ctx context.Context, message string) error {
+	if err := d.client.Publish(ctx, wakeChannel, message).Err(); err != nil {
+		return fmt.Errorf("wake the consumers: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
@@ -47,11 +48,7 @@ var Component = app.New("events", func(ctx context.Context, h *app.Host, o Optio
 	}
 	svc := New(client, h.Log, o)
 	svc.Register(s)
-	h.Go("hub", svc.hub.run)
-	for range committers {
-		h.Go("write", svc.writer.run)
-	}
-	h.Go("sweep", svc.sweepLoop)
+	h.Go("work", svc.Run)
 	return h.Serve(s)
 })
 
@@ -69,11 +66,22 @@ type Service struct {
 	now    func() time.Time
 }
 
-// New makes a Service. Publishing needs its writer running, consuming its hub,
-// and retention its sweeper.
+// New makes a Service. It works while Run does.
 func New(client redis.UniversalClient, log *slog.Logger, o Options) *Service {
 	d := db{client}
 	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), rates: newRates(o.Rate), log: log, opts: o, now: time.Now}
+}
+
+// Run writes what is published, wakes consumers and removes what has expired,
+// until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.hub.run(ctx) })
+	for range committers {
+		g.Go(func() error { return s.writer.run(ctx) })
+	}
+	g.Go(func() error { return s.sweepLoop(ctx) })
+	return g.Wait()
 }
 
 func exhausted(format string, args ...any) error {

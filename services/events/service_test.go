@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,33 +44,19 @@ type process struct {
 	stop func()
 }
 
-// start runs a service on a Redis; stop ends it as a crash does, unless it is
-// left to the end of the test.
+// start runs a service on a Redis until stop or the end of the test.
 func start(t testing.TB, client redis.UniversalClient, o Options) process {
 	t.Helper()
 	s := New(client, slog.New(slog.DiscardHandler), o)
 	ctx, cancel := context.WithCancel(context.Background())
-	var ended []chan struct{}
-	run := func(f func(context.Context) error) {
-		done := make(chan struct{})
-		ended = append(ended, done)
-		go func() {
-			defer close(done)
-			if err := f(ctx); err != nil {
-				t.Errorf("ended: %v", err)
-			}
-		}()
-	}
-	run(s.hub.run)
-	for range committers {
-		run(s.writer.run)
-	}
-	stop := func() {
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
 		cancel()
-		for _, d := range ended {
-			<-d
+		if err := <-ended; err != nil {
+			t.Errorf("ended: %v", err)
 		}
-	}
+	})
 	t.Cleanup(stop)
 	return process{s, stop}
 }

@@ -10,9 +10,10 @@ import (
 type source interface {
 	// next answers up to n events that the group has not had.
 	next(ctx context.Context, n int) ([]entry, error)
-	// left answers events that were given to a process and not acknowledged, by
-	// others that have ended or, when this one may have lost an answer, by itself.
-	left(ctx context.Context, own bool) ([]entry, error)
+	// left answers events that were given to processes that have ended, and, if
+	// this process was given more than it has, all of its own: an answer of Redis
+	// was lost then.
+	left(ctx context.Context, have int) ([]entry, error)
 	// again answers an event that is sent another time; false if it is gone.
 	again(ctx context.Context, at position, attempt int64) (entry, bool, error)
 	done(ctx context.Context, at []position) error
@@ -43,7 +44,7 @@ func (s shared) next(ctx context.Context, n int) ([]entry, error) {
 	return s.db.readGroup(ctx, s.topic, s.group, s.process, n)
 }
 
-func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
+func (s shared) left(ctx context.Context, have int) ([]entry, error) {
 	pending, err := s.db.processes(ctx, s.topic, s.group)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
 		}
 	}
 	var out []entry
-	if own && mine > 0 {
+	if mine > have {
 		if out, err = s.db.take(ctx, s.topic, s.group, s.process, s.process, 0, mine+takePage); err != nil {
 			return nil, err
 		}
@@ -101,7 +102,10 @@ func (s shared) leave(ctx context.Context, sent, unsent []position) error {
 	if err := s.db.give(ctx, s.topic, s.group, leftSent, sent); err != nil {
 		return err
 	}
-	return s.db.give(ctx, s.topic, s.group, leftUnsent, unsent)
+	if err := s.db.give(ctx, s.topic, s.group, leftUnsent, unsent); err != nil || len(sent)+len(unsent) == 0 {
+		return err
+	}
+	return s.db.wake(ctx, leftPrefix+s.topic.key())
 }
 
 // private is the group of one consumer that named none. It ends with it, so
@@ -124,7 +128,7 @@ func (p *private) next(ctx context.Context, n int) ([]entry, error) {
 	return entries, nil
 }
 
-func (p *private) left(context.Context, bool) ([]entry, error) { return nil, nil }
+func (p *private) left(context.Context, int) ([]entry, error) { return nil, nil }
 
 func (p *private) again(ctx context.Context, at position, attempt int64) (entry, bool, error) {
 	e, ok, err := p.db.one(ctx, p.topic, at)
