@@ -25,12 +25,13 @@ import (
 // Server serves the RPCs of handlers, and health and reflection beside them, on
 // one port, without TLS: only the platform's edge is meant to reach it.
 type Server struct {
-	name     string
-	log      *slog.Logger
-	verifier *auth.Verifier
-	methods  map[string]method
-	files    []string // names of .proto services, for reflection
-	err      error    // of the first handler that could not be added
+	name          string
+	log           *slog.Logger
+	verifier      *auth.Verifier
+	methods       map[string]method
+	subscriptions []*Subscription
+	files         []string // names of .proto services, for reflection
+	err           error    // of the first handler that could not be added
 
 	grpc   *grpc.Server
 	health *health.Server
@@ -94,13 +95,17 @@ func (s *Server) add(name string, handler any) error {
 	return nil
 }
 
-// Endpoints describes the RPCs to the registry, by name.
+// Endpoints describes the RPCs to the registry, by name, and then the
+// subscribers.
 func (s *Server) Endpoints() []*registrypb.Endpoint {
 	endpoints := make([]*registrypb.Endpoint, 0, len(s.methods))
 	for _, m := range s.methods {
 		endpoints = append(endpoints, m.endpoint())
 	}
 	slices.SortFunc(endpoints, func(a, b *registrypb.Endpoint) int { return strings.Compare(a.Name, b.Name) })
+	for _, sub := range s.subscriptions {
+		endpoints = append(endpoints, sub.endpoints()...)
+	}
 	return endpoints
 }
 

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/micro/platform/framework/auth"
+	"github.com/micro/platform/framework/broker"
 	"github.com/micro/platform/framework/client"
 	"github.com/micro/platform/framework/internal/current"
 	"github.com/micro/platform/framework/internal/edge"
@@ -124,6 +125,14 @@ func (s *Service) Server() *server.Server { return s.server }
 // answers its error too.
 func (s *Service) Handle(handler any) error { return s.server.Handle(handler) }
 
+// Subscribe makes a function of the form func(context.Context, *Message) error,
+// or the methods of an object that are, handle what is published to a topic.
+// server.SubscriberQueue makes instances share the messages. Run answers its
+// error too.
+func (s *Service) Subscribe(topic string, handler any, opts ...server.SubscriberOption) error {
+	return s.server.Subscribe(topic, handler, opts...)
+}
+
 // Run serves until SIGTERM, SIGINT or SIGQUIT. Then the service leaves the
 // registry, answers what is on its way, and Run returns nil.
 func (s *Service) Run() error {
@@ -158,13 +167,14 @@ func (s *Service) run(ctx context.Context) error {
 	registering, leave := context.WithCancel(ctx)
 	var heart sync.WaitGroup
 	heart.Go(func() { s.keepRegistered(registering, entry) })
+	handling := s.subscribe(registering)
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 	}
 	leave()
 	heart.Wait()
-	s.stop(entry)
+	s.stop(entry, handling)
 	return err
 }
 
@@ -182,8 +192,9 @@ func (s *Service) authenticate(ctx context.Context) error {
 }
 
 // stop takes the service off the platform so that no call fails: first the
-// routes go, then the calls that came by them end, then the server does.
-func (s *Service) stop(entry *registrypb.Service) {
+// routes go, then the calls that came by them and the messages in hand end, then
+// the server does.
+func (s *Service) stop(entry *registrypb.Service, handling <-chan struct{}) {
 	s.log.Info("stopping", "service", s.set.name)
 	s.server.Drain()
 	if err := s.deregister(context.Background(), entry); err != nil {
@@ -194,4 +205,34 @@ func (s *Service) stop(entry *registrypb.Service) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	s.server.Stop(ctx)
+	select {
+	case <-handling:
+	case <-ctx.Done():
+	}
+}
+
+// subscribe listens to the topics of the subscribers until ctx is done. What it
+// answers is closed when nothing is handled any more.
+func (s *Service) subscribe(ctx context.Context) <-chan struct{} {
+	b := broker.New(s.client)
+	var handling sync.WaitGroup
+	for _, sub := range s.server.Subscriptions() {
+		handling.Go(func() {
+			running, err := b.Subscribe(ctx, sub.Topic, func(m *broker.Message) error {
+				token, err := s.account.Token(context.Background())
+				if err != nil {
+					return fmt.Errorf("get a token: %w", err)
+				}
+				return sub.Handle(context.WithoutCancel(ctx), m, token) // it may end what it has begun
+			}, broker.Queue(sub.Queue))
+			if err != nil {
+				s.log.Error("not subscribed", "topic", sub.Topic, "error", err)
+				return
+			}
+			<-running.Done()
+		})
+	}
+	done := make(chan struct{})
+	go func() { handling.Wait(); close(done) }()
+	return done
 }

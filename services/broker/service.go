@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -36,8 +37,7 @@ var Component = app.New("broker", func(_ context.Context, h *app.Host, o Options
 	}
 	svc := New(r, h.Log, o)
 	brokerpb.RegisterBrokerServer(s, svc)
-	h.Go("listen", svc.bus.run)
-	h.Go("tell", svc.bus.tellLoop)
+	h.Go("listen", svc.Listen)
 	return h.Serve(s)
 })
 
@@ -53,9 +53,17 @@ type Service struct {
 	refusal time.Duration
 }
 
-// New makes a Service. Subscribe needs its bus running.
+// New makes a Service. Subscribe needs Listen running.
 func New(r redis.UniversalClient, log *slog.Logger, o Options) *Service {
 	return &Service{redis: r, bus: newBus(r, log, o), opts: o, refusal: time.Second}
+}
+
+// Listen brings messages to the subscribers until ctx ends.
+func (s *Service) Listen(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.bus.run(ctx) })
+	g.Go(func() error { return s.bus.tellLoop(ctx) })
+	return g.Wait()
 }
 
 // Publish implements Broker.

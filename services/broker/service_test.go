@@ -54,9 +54,8 @@ func startOn(t testing.TB, r redis.UniversalClient, o Options) *running {
 	s := New(r, slog.New(slog.DiscardHandler), o)
 	s.refusal = 50 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
-	go func() { s.bus.run(ctx); done <- struct{}{} }()      //nolint:errcheck // it only ends when told
-	go func() { s.bus.tellLoop(ctx); done <- struct{}{} }() //nolint:errcheck // it only ends when told
+	done := make(chan struct{})
+	go func() { defer close(done); s.Listen(ctx) }() //nolint:errcheck // it only ends when told
 
 	g := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 		return h(identified(ctx), req)
@@ -80,7 +79,6 @@ func startOn(t testing.TB, r redis.UniversalClient, o Options) *running {
 		conn.Close()
 		g.Stop()
 		cancel()
-		<-done
 		<-done
 	}
 	t.Cleanup(stop)

@@ -40,11 +40,11 @@ var Component = app.New("config", func(ctx context.Context, h *app.Host, o Optio
 		return err
 	}
 	svc := New(pool, box, h.Log, o)
-	if err := svc.vault.prepare(ctx); err != nil {
+	if err := svc.Prepare(ctx); err != nil {
 		return err
 	}
 	configpb.RegisterConfigServer(s, svc)
-	h.Go("listen", svc.hub.run)
+	h.Go("listen", svc.Listen)
 	return h.Serve(s)
 })
 
@@ -59,11 +59,18 @@ type Service struct {
 	now   func() time.Time
 }
 
-// New makes a Service. It wants its vault prepared, and Watch its hub running.
+// New makes a Service. Prepare comes before the first call; Watch needs Listen
+// running.
 func New(pool *pgxpool.Pool, box *seal.Box, log *slog.Logger, o Options) *Service {
 	d := db{pool}
 	return &Service{db: d, vault: &vault{db: d, box: box}, hub: newHub(d, log, o.Watchers), opts: o, now: time.Now}
 }
+
+// Prepare makes the keys of secrets if there are none, and loads them.
+func (s *Service) Prepare(ctx context.Context) error { return s.vault.prepare(ctx) }
+
+// Listen hears of changes until ctx ends.
+func (s *Service) Listen(ctx context.Context) error { return s.hub.run(ctx) }
 
 // hidden is what a secret looks like to those who did not ask for it.
 const hidden = "[secret]"

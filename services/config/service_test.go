@@ -36,12 +36,12 @@ func setup(t testing.TB) *Service {
 		t.Fatal(err)
 	}
 	s := New(pool, box, slog.New(slog.DiscardHandler), Options{MaxBytes: 4096, MaxValues: 100, History: 5, Watchers: 10})
-	if err := s.vault.prepare(t.Context()); err != nil {
+	if err := s.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); s.hub.run(ctx) }() //nolint:errcheck // it only ends when told
+	go func() { defer close(done); s.Listen(ctx) }() //nolint:errcheck // it only ends when told
 	t.Cleanup(func() { cancel(); <-done })
 	return s
 }

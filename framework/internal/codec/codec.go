@@ -111,3 +111,27 @@ func plain(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	return fmt.Sprintf("invalid JSON: %s", strings.TrimPrefix(text, "proto: "))
 }
+
+// Decode reads a message that came otherwise than as a call, such as the body
+// of one that was published.
+func Decode(subtype string, b []byte, v any) error {
+	if subtype != JSON {
+		m, ok := v.(proto.Message)
+		if !ok {
+			return fmt.Errorf("%T is no message of protobuf", v)
+		}
+		return proto.Unmarshal(b, m)
+	}
+	return fromJSON(b, v)
+}
+
+// Encode is the opposite of Decode. It answers the content type, too: protobuf
+// for messages of it, JSON for everything else.
+func Encode(v any) (b []byte, contentType string, err error) {
+	if m, ok := v.(proto.Message); ok {
+		b, err = proto.Marshal(m)
+		return b, "application/protobuf", err
+	}
+	b, err = toJSON(v)
+	return b, "application/json", err
+}
