@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -12,30 +13,43 @@ import (
 func TestMicroFramework(t *testing.T) {
 	t.Parallel()
 	p := start(t, false)
-	for _, module := range []string{"v3", "v5"} {
-		t.Run(module, func(t *testing.T) {
-			x := person(t, p, "user-"+module)
-			runModule(t, x, module, "numbers", "relay")
+	for _, m := range []struct{ name, folder, mod string }{
+		{"v3.10", "v3", "v310"},
+		{"v3.19", "v3", "go"},
+		{"v5.0", "v5", "go"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			x := person(t, p, "user-of-"+m.folder+"-"+m.mod)
+			sources := copyModule(t, m.folder, m.mod)
+			for _, name := range []string{"numbers", "relay", "keeper"} {
+				expect(t, x, "running", "micro run "+filepath.Join(sources, name))
+			}
 			calls(t, p, x)
+			keeps(t, p, x)
 		})
 	}
 }
 
-// runModule deploys services of a module below framework/.
-func runModule(t *testing.T, x *platform.Person, module string, services ...string) {
+// copyModule copies a module below framework/, with the go.mod and go.sum that bear
+// a name, and answers its folder.
+func copyModule(t *testing.T, folder, mod string) string {
 	t.Helper()
-	root, err := filepath.Abs(filepath.Join("framework", module))
-	if err != nil {
+	from, to := filepath.Join("framework", folder), t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range services {
-		expect(t, x, "running", "micro run "+filepath.Join(root, name))
+	for _, kind := range []string{".mod", ".sum"} {
+		if err := os.Rename(filepath.Join(to, mod+kind), filepath.Join(to, "go"+kind)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	return to
 }
 
 // calls goes through the endpoints of numbers, and of relay, which calls them
 // in its turn.
 func calls(t *testing.T, p *platform.Platform, x *platform.Person) {
+	t.Helper()
 	for _, c := range []struct{ name, want, line string }{
 		{"by command", `"sum": "3"`, "micro numbers add --terms=1 --terms=2"},
 		{"by call", `"note": "ä \" €"`, `micro call numbers Numbers.Add '{"terms":[1,2],"note":"ä \" €"}'`},
@@ -60,3 +74,61 @@ func calls(t *testing.T, p *platform.Platform, x *platform.Person) {
 	}
 	t.Run("error exits", func(t *testing.T) { refuse(t, x, "tea", "micro numbers fail --code=418 --detail=tea") })
 }
+
+// keeps goes through the endpoints of keeper, in the order in which each needs
+// what the ones before it kept.
+func keeps(t *testing.T, p *platform.Platform, x *platform.Person) {
+	t.Helper()
+	keeper := func(endpoint, body string) string { return curl(p, "/keeper/"+endpoint, "-d '"+body+"'") }
+	for _, c := range []struct{ name, want, line string }{
+		{"write", "{}", keeper("Records/Write", `{"key":"notes/ann/1","value":"first"}`)},
+		{"write another", "{}", keeper("Records/Write", `{"key":"notes/ann/2","value":"second"}`)},
+		{"write elsewhere", "{}", keeper("Records/Write", `{"key":"notes/bob/1","value":"third"}`)},
+		{"write for a while", "{}", keeper("Records/Write", `{"key":"codes/1","value":"soon","seconds":600}`)},
+		{"read", `"value":"first"`, keeper("Records/Read", `{"key":"notes/ann/1"}`)},
+		{"read what is not there", `{"records":null}`, keeper("Records/Read", `{"key":"notes/nobody"}`)},
+		{"read what expires", `"seconds":5`, keeper("Records/Read", `{"key":"codes/1"}`)},
+		{"read by prefix", "first second", keeper("Records/Read", `{"key":"notes/ann/","prefix":true}`) + values},
+		{"read in descending order", "third second", keeper("Records/Read", `{"key":"notes/","prefix":true,"order":"desc","limit":2}`) + values},
+		{"read from an offset", "second third", keeper("Records/Read", `{"key":"notes/","prefix":true,"offset":1,"limit":5}`) + values},
+		{"list", `{"keys":["notes/ann/1","notes/ann/2","notes/bob/1"]}`, keeper("Records/List", `{"key":"notes/"}`)},
+		{"delete", "{}", keeper("Records/Delete", `{"key":"notes/ann/1"}`)},
+		{"deleted", `{"keys":["notes/ann/2"]}`, keeper("Records/List", `{"key":"notes/ann/"}`)},
+
+		{"write a blob", "{}", keeper("Blobs/Write", `{"key":"a.txt","data":"aGVsbG8="}`)},
+		{"read a blob", `"data":"aGVsbG8="`, keeper("Blobs/Read", `{"key":"a.txt"}`)},
+		{"list blobs", `{"keys":["a.txt"]}`, keeper("Blobs/List", `{}`)},
+		{"delete a blob", "{}", keeper("Blobs/Delete", `{"key":"a.txt"}`)},
+		{"no blob", "Blob not found", keeper("Blobs/Read", `{"key":"a.txt"}`)},
+
+		{"no setting", `"value":"none"`, keeper("Settings/Get", `{"path":"mail.key"}`)},
+		{"set", "{}", keeper("Settings/Set", `{"path":"mail.key","value":"abc"}`)},
+		{"get", `"value":"abc"`, keeper("Settings/Get", `{"path":"mail.key"}`)},
+		{"set a secret", "{}", keeper("Settings/Set", `{"path":"mail.secret","value":"def","secret":true}`)},
+		{"get a secret", `"value":"def"`, keeper("Settings/Get", `{"path":"mail.secret","secret":true}`)},
+		{"unset", "{}", keeper("Settings/Delete", `{"path":"mail.key"}`)},
+		{"no setting again", `"value":"none"`, keeper("Settings/Get", `{"path":"mail.key"}`)},
+
+		{"account", `"id":"joe"`, keeper("Accounts/Create", `{"id":"joe","secret":"battery staple 9","scopes":["reader"]}`)},
+		{"rules", `"default"`, keeper("Accounts/Rules", `{}`)},
+
+		{"publish an event", "{}", keeper("Events/Publish", `{"topic":"orders","text":"tea"}`)},
+		{"history", `{"events":[{"text":"tea","topic":"orders"}]}`, keeper("Events/Read", `{"topic":"orders"}`)},
+		{"publish a message", "{}", keeper("Messages/Publish", `{"topic":"news","text":"rain"}`)},
+	} {
+		t.Run(c.name, func(t *testing.T) { expect(t, x, c.want, c.line) })
+	}
+	t.Run("event comes again when it is refused", func(t *testing.T) {
+		eventually(t, x, `"text":"tea"`, keeper("Events/Seen", `{}`))
+		expect(t, x, "2", `micro logs keeper | grep -c "order .* came"`)
+	})
+	t.Run("message comes", func(t *testing.T) { eventually(t, x, `"text":"rain"`, keeper("Messages/Seen", `{}`)) })
+	t.Run("events are streamed on", func(t *testing.T) {
+		publish := keeper("Events/Publish", `{"topic":"talk","text":"live"}`)
+		follow := curl(p, "/keeper/Events/Follow", `-N --max-time 20 -d '{"topic":"talk"}'`)
+		expect(t, x, `"text":"live"`, `(while [ ! -e heard ]; do `+publish+`; done) >/dev/null & `+follow+` | grep -m1 live; touch heard; wait`)
+	})
+}
+
+// values leaves of an answer the values of the records, in a line.
+const values = ` | grep -o '"value":"[a-z]*"' | cut -d'"' -f4 | xargs`
