@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
 )
 
 // writeError writes an error in the shape of the contract.
@@ -18,13 +20,50 @@ func writeError(w http.ResponseWriter, err error) {
 	}
 	switch e.HTTP {
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", challenge(&e))
+	case http.StatusForbidden:
+		if e.Reason == identity.TokenScope {
+			w.Header().Set("WWW-Authenticate", challenge(&e))
+		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close")
 	}
+	if e.Reason != "" {
+		w.Header().Set("Micro-Reason", e.Reason)
+		e.Reason = ""
+	}
 	write(w, int(e.HTTP), encode(&e))
+}
+
+// challenge says what a client must do to be let in, by RFC 6750.
+func challenge(e *errors.Error) string {
+	kind := ""
+	switch e.Reason {
+	case identity.TokenInvalid, identity.TokenExpired, identity.TokenRevoked:
+		kind = "invalid_token"
+	case identity.TokenScope:
+		kind = "insufficient_scope"
+	case identity.HeaderInvalid:
+		kind = "invalid_request"
+	default:
+		return `Bearer realm="micro"`
+	}
+	return fmt.Sprintf(`Bearer realm="micro", error=%q, error_description="%s"`, kind, description(e.Detail))
+}
+
+// description is a text in the characters that an error_description may have.
+func description(detail string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"' || r == '\\':
+			return '\''
+		case r < 0x20 || r > 0x7e:
+			return ' '
+		}
+		return r
+	}, detail)
 }
 
 // translate makes answers of gRPC itself, which know no HTTP status, what HTTP

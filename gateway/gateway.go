@@ -35,10 +35,12 @@ import (
 
 // Options come from MICRO_GATEWAY_*.
 type Options struct {
-	Address   string `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
-	Domain    string `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
-	BodyLimit int64  `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
-	InFlight  int    `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Address   string        `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
+	Domain    string        `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
+	BodyLimit int64         `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
+	InFlight  int           `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Anonymous int           `env:"ANONYMOUS_RATE" default:"20" help:"calls a second that an address may make to the platform without an account, twenty times as many at once; 0 is no limit"`
+	Trust     time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 }
 
 const (
@@ -77,7 +79,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 
 // Component is the HTTP edge.
 var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := proxy.NewEdge(h, proxy.EdgeOptions{InFlight: o.InFlight})
+	edge, err := proxy.NewEdge(h, proxy.EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, Trust: o.Trust})
 	if err != nil {
 		return err
 	}

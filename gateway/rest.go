@@ -53,6 +53,10 @@ func (g *Gateway) platform() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /platform/v1/health", func(w http.ResponseWriter, _ *http.Request) {
+		if err := g.edge.Closed(); err != nil {
+			writeError(w, err)
+			return
+		}
 		write(w, http.StatusOK, encode(map[string]string{"status": "ok", "version": buildVersion()}))
 	})
 	mux.HandleFunc("GET /platform/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, document) })

@@ -41,18 +41,18 @@ func TestBound(t *testing.T) {
 	const day = "86400000000000"
 	for _, tt := range []struct {
 		name    string
-		call    Call
+		call    *Call
 		timeout string
 		want    time.Duration // 0 is for ever
 	}{
-		{"unary", Call{target: target{stream: unary}}, "", unaryTimeout},
-		{"unary, asked for", Call{target: target{stream: unary}}, "5000000000", 5 * time.Second},
-		{"stream", Call{target: target{stream: streaming}}, "", 0},
-		{"the platform's stream", Call{Caller: jane, target: target{stream: streaming, component: platform}}, "", 0},
-		{"nobody's stream", Call{target: target{stream: streaming, component: platform}}, "", unaryTimeout},
-		{"nobody's unary, a day", Call{target: target{stream: unary, component: platform}}, day, unaryTimeout},
-		{"nobody's unary, short", Call{target: target{stream: unary, component: platform}}, "5000000000", 5 * time.Second},
-		{"a service's unary, a day", Call{Caller: jane, target: target{stream: unary}}, day, 24 * time.Hour},
+		{"unary", &Call{target: target{stream: unary}}, "", unaryTimeout},
+		{"unary, asked for", &Call{target: target{stream: unary}}, "5000000000", 5 * time.Second},
+		{"stream", &Call{target: target{stream: streaming}}, "", 0},
+		{"the platform's stream", &Call{Caller: jane, target: target{stream: streaming, component: platform}}, "", 0},
+		{"nobody's stream", &Call{target: target{stream: streaming, component: platform}}, "", unaryTimeout},
+		{"nobody's unary, a day", &Call{target: target{stream: unary, component: platform}}, day, unaryTimeout},
+		{"nobody's unary, short", &Call{target: target{stream: unary, component: platform}}, "5000000000", 5 * time.Second},
+		{"a service's unary, a day", &Call{Caller: jane, target: target{stream: unary}}, day, 24 * time.Hour},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,6 +60,7 @@ func TestBound(t *testing.T) {
 			if tt.timeout != "" {
 				md.Set("timeout", tt.timeout)
 			}
+			tt.call.edge = &Edge{open: newOpen()}
 			ctx, cancel := tt.call.Bound(t.Context(), md)
 			defer cancel()
 			end, bounded := ctx.Deadline()

@@ -51,7 +51,7 @@ func (e *Edge) describe(ctx context.Context, c *Call, r Request) (*Description, 
 	if reserved.Service(c.Service) {
 		return e.describeComponent(c)
 	}
-	if c.done, err = e.inFlight.enter(c.Namespace, false); err != nil {
+	if c.done, err = e.inFlight.enter(c.Namespace); err != nil {
 		return nil, err
 	}
 	defer c.Close()

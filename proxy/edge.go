@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +28,11 @@ const unaryTimeout = time.Minute
 type EdgeOptions struct {
 	// InFlight is how many calls and streams of a namespace may be open.
 	InFlight int
+	// Anonymous is how many calls a second an address may make to the platform
+	// without an account; 0 is no limit.
+	Anonymous int
+	// Trust is how long what auth has pushed holds while auth is away.
+	Trust time.Duration
 }
 
 // Edge is the pipeline that every call from outside goes through.
@@ -41,8 +45,12 @@ type Edge struct {
 	methods  map[string]method
 	verifier atomic.Pointer[identity.Verifier]
 	admitted *admitted
+	exchange *exchange
+	open     *open
 	routes   *routes
 	inFlight *inFlight
+	nobody   *anonymous
+	trust    *trust
 }
 
 // NewEdge makes an Edge that stands on the components that h connects to. It
@@ -65,7 +73,8 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		registry: registrypb.NewRegistryClient(registry),
 		auth:     authpb.NewComponentsClient(auth),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(auth), time.Now),
-		admitted: newAdmitted(), routes: newRoutes(), inFlight: newInFlight(o.InFlight),
+		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(auth)),
+		routes: newRoutes(), inFlight: newInFlight(o.InFlight), nobody: newAnonymous(o.Anonymous), trust: newTrust(o.Trust),
 	}
 	e.forgetKeys()
 	return e, nil
@@ -77,6 +86,9 @@ func (e *Edge) Watch(h *app.Host) {
 	h.Go("watch auth", func(ctx context.Context) error { return e.follow(ctx, "auth", e.watchAuth) })
 	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
 }
+
+// Closed says why the edge lets nobody in, if it does not.
+func (e *Edge) Closed() error { return e.trust.check() }
 
 // Request is a call as it came to an edge.
 type Request struct {
@@ -104,7 +116,8 @@ type Call struct {
 
 	edge     *Edge
 	method   string
-	badToken error // why the caller is anonymous although there was a token
+	badToken *badToken // why the caller is anonymous although there was a token
+	opened   *openCall // from Bound on, if the call came with a token
 	md       metadata.MD
 	target   target
 	done     func() // gives its place among the calls in flight back
@@ -146,13 +159,16 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 			return err
 		}
 	}
+	if err := c.granted(); err != nil {
+		return err
+	}
 	isCore := reserved.Service(c.Service)
 	if !isCore {
 		if err := e.authorise(ctx, c); err != nil {
 			return err
 		}
 	}
-	if c.done, err = e.inFlight.enter(c.Namespace, c.Caller == nil && isCore); err != nil {
+	if err := e.enter(c, r.Origin, isCore); err != nil {
 		return err
 	}
 	if isCore {
@@ -166,6 +182,22 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	}
 	c.md = forwarded(c, r)
 	return nil
+}
+
+// enter takes a place among the open calls of the namespace. Signing up and
+// logging in are of none, and bounded by where they come from.
+func (e *Edge) enter(c *Call, from rpc.Origin, isCore bool) error {
+	var leave func()
+	var err error
+	if isCore && c.Caller == nil {
+		leave, err = e.nobody.enter(from.Address)
+	} else {
+		leave, err = e.inFlight.enter(c.Namespace)
+	}
+	if err == nil {
+		c.done = leave
+	}
+	return err
 }
 
 // settle takes the other method if there is no service for the first one.
@@ -185,8 +217,8 @@ func (c *Call) absent(err error) error {
 	switch {
 	case c.Caller != nil || errors.Code(err) != codes.NotFound:
 		return err
-	case c.badToken != nil: // Explain says what is wrong with it
-		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s", c.Service, c.Endpoint).From(c.Service)
+	case c.badToken != nil:
+		return c.unauthorized()
 	default:
 		return errors.New(codes.NotFound, "%v in namespace %s, where calls without a token go", err, c.Namespace).From("go.micro.client")
 	}
@@ -209,7 +241,8 @@ func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }
 
 // Bound answers a context with the call's deadline: the client's, which Micro
 // clients also send as metadata, or one for unary calls without any. Nobody's
-// calls of the platform, which count for no namespace, end soon in any case.
+// calls of the platform, which count for no namespace, end soon in any case. The
+// call also ends when its token is revoked.
 func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, context.CancelFunc) {
 	var within time.Duration
 	if v := md.Get("timeout"); len(v) > 0 {
@@ -223,33 +256,10 @@ func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, cont
 	if c.Caller == nil && c.Platform() && (within == 0 || within > unaryTimeout) {
 		within = unaryTimeout
 	}
+	ctx, over := c.edge.open.add(ctx, c)
 	if within == 0 {
-		return context.WithCancel(ctx)
+		return ctx, over
 	}
-	return context.WithTimeout(ctx, within)
-}
-
-// ofConnection says whether an error is gRPC's own about a connection. It has
-// the address of a node, which is nobody's business.
-func ofConnection(detail string) bool {
-	return strings.HasPrefix(detail, "connection error:") || strings.HasPrefix(detail, "error reading from server:") ||
-		strings.Contains(detail, "transport is closing")
-}
-
-// Explain turns an error of the call into what its caller sees. A refusal for
-// want of an account says what was wrong with the token.
-func (c *Call) Explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	e := *errors.FromError(err)
-	switch {
-	case errors.Code(err) == codes.Unauthenticated && c.badToken != nil && e.Detail != c.badToken.Error():
-		return errors.New(codes.Unauthenticated, "%s: %v, log in again", e.Detail, c.badToken).From(e.ID)
-	case errors.Code(err) == codes.Unavailable && ofConnection(e.Detail):
-		return errors.New(codes.Unavailable, "service %s: its instance ended during the call", c.Service).From("go.micro.client").Because(err)
-	case errors.Code(err) == codes.DeadlineExceeded && e.ID == "go.micro.client": // gRPC's words, not the callee's
-		return errors.New(codes.DeadlineExceeded, "context deadline exceeded").From("go.micro.client")
-	}
-	return err
+	ctx, cancel := context.WithTimeout(ctx, within)
+	return ctx, func() { cancel(); over() }
 }

@@ -22,31 +22,53 @@ const (
 // authenticate answers the caller, or nil for an anonymous one. A bad token
 // makes the caller anonymous, and the reason is remembered: old clients send
 // theirs along when they ask for a new one.
-func (e *Edge) authenticate(ctx context.Context, md metadata.MD) (c *identity.Caller, bad, err error) {
+func (e *Edge) authenticate(ctx context.Context, md metadata.MD) (*identity.Caller, *badToken, error) {
+	if err := e.trust.check(); err != nil {
+		return nil, nil, err
+	}
 	token, err := bearer(md)
 	if err != nil || token == "" {
 		return nil, nil, err
 	}
+	if !isAPIToken(token) {
+		return e.verify(ctx, token)
+	}
+	access, refusal, err := e.exchange.access(ctx, token, "")
+	if err != nil || refusal != nil {
+		return nil, refusal, err
+	}
+	caller, wrong, err := e.verify(ctx, access)
+	if wrong == nil {
+		return caller, nil, err
+	}
+	// What was kept is no good any more; what stands for the token now may be: its
+	// account's password has changed, or a key was retired.
+	if access, refusal, err = e.exchange.access(ctx, token, access); err != nil || refusal != nil {
+		return nil, refusal, err
+	}
+	return e.verify(ctx, access)
+}
+
+// verify answers whose an access token is.
+func (e *Edge) verify(ctx context.Context, token string) (*identity.Caller, *badToken, error) {
 	caller, err := e.verifier.Load().Verify(ctx, token)
 	switch {
 	case errors.Is(err, identity.ErrExpired), errors.Is(err, identity.ErrInvalid):
-		return nil, err, nil
+		return nil, bad(err), nil
 	case err != nil:
 		return nil, nil, errors.New(codes.Unavailable, "the token could not be checked, try again").Because(err)
 	case caller.Type == identity.Component: // these never leave the platform
-		return nil, identity.ErrInvalid, nil
+		return nil, bad(identity.ErrInvalid), nil
 	}
 	revoked, err := e.admitted.revoked(ctx, caller)
 	if err != nil {
 		return nil, nil, err
 	}
 	if revoked {
-		return nil, errRevoked, nil
+		return nil, revokedToken, nil
 	}
 	return &caller, nil, nil
 }
-
-var errRevoked = errors.New(codes.Unauthenticated, "token revoked")
 
 func bearer(md metadata.MD) (string, error) {
 	values := md.Get("authorization")
@@ -58,7 +80,7 @@ func bearer(md metadata.MD) (string, error) {
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", errors.New(codes.Unauthenticated, "invalid authorization header. expected Bearer schema")
+		return "", errors.New(codes.Unauthenticated, "invalid authorization header. expected Bearer schema: send \"Authorization: Bearer TOKEN\"").For(identity.HeaderInvalid)
 	}
 	return strings.TrimSpace(token), nil
 }
@@ -86,7 +108,7 @@ func namespace(c *identity.Caller, md metadata.MD) (string, error) {
 	case c.Operator():
 		return requested, nil
 	}
-	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", errors.Clip(requested))
+	return "", identity.NoAccess(requested, c.Namespace)
 }
 
 // passed are the keys that begin with "micro-" and that mean nothing to the

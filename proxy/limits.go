@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/rpc"
 )
 
 // inFlight counts the open calls of each namespace, so that one that is slow
@@ -19,10 +20,14 @@ type inFlight struct {
 
 func newInFlight(limit int) *inFlight { return &inFlight{limit: limit, count: map[string]int{}} }
 
-// enter takes a place for a call of a namespace; leave gives it back. Signing
-// up and logging in are nobody's, and free.
-func (f *inFlight) enter(namespace string, free bool) (leave func(), err error) {
-	if free || f.limit <= 0 {
+// errTooLarge is about a message of either side.
+func errTooLarge() *errors.Error {
+	return errors.New(codes.ResourceExhausted, "message larger than %d bytes, which is the limit", rpc.MaxMessage).From("go.micro.proxy")
+}
+
+// enter takes a place for a call of a namespace; leave gives it back.
+func (f *inFlight) enter(namespace string) (leave func(), err error) {
+	if f.limit <= 0 {
 		return func() {}, nil
 	}
 	f.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -25,9 +26,11 @@ import (
 
 // Options come from MICRO_PROXY_*.
 type Options struct {
-	Address          string `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
-	ContainerAddress string `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
-	InFlight         int    `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Address          string        `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
+	ContainerAddress string        `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
+	InFlight         int           `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Anonymous        int           `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once; 0 is no limit"`
+	Trust            time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 }
 
 const (
@@ -41,7 +44,7 @@ const (
 
 // Component is the gRPC edge.
 var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight})
+	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, Trust: o.Trust})
 	if err != nil {
 		return err
 	}
@@ -71,12 +74,26 @@ func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *gr
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute, Timeout: time.Minute}),
 	)
 	status := health.NewServer()
-	healthpb.RegisterHealthServer(g, status)
+	healthpb.RegisterHealthServer(g, healthy{status, s.edge})
 	h.Go("serve", func(ctx context.Context) error { return serve(ctx, g) })
 	h.OnStop(func(ctx context.Context) {
 		status.Shutdown()
 		app.Drain(ctx, g)
 	})
+}
+
+// healthy is the health of a server that also depends on its edge's.
+type healthy struct {
+	*health.Server
+	edge *Edge
+}
+
+// Check implements healthpb.HealthServer.
+func (h healthy) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if h.edge.Closed() != nil {
+		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
+	}
+	return h.Server.Check(ctx, r)
 }
 
 // server is one listener's calls.
@@ -94,11 +111,16 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 	call, err := s.edge.Admit(ctx, Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientAddress(ctx), Containers: s.containers}})
 	_ = in.SetHeader(metadata.Pairs(RequestIDKey, call.ID)) // fails only after the headers went out
 	if err == nil {
-		err = s.pipe(ctx, call, in, md)
+		if err = readable(call, contentSubtype(md)); err == nil {
+			err = s.pipe(ctx, call, in, md)
+		}
 		call.Close()
 	}
 	s.log.DebugContext(ctx, "call", "method", method, "namespace", call.Namespace, "code", errors.Code(err).String(),
 		"took", time.Since(began), "request_id", call.ID)
+	if e := errors.FromError(err); e != nil && e.Reason != "" {
+		in.SetTrailer(metadata.Pairs(ReasonKey, e.Reason))
+	}
 	return plain(err)
 }
 
@@ -120,7 +142,7 @@ func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md 
 	}()
 	err = down(out, in)
 	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Code(cause) == codes.ResourceExhausted {
-		return cause // the client's message was too large
+		return errTooLarge() // the client's message
 	}
 	return call.Explain(err)
 }
@@ -180,7 +202,20 @@ func answered(md metadata.MD) metadata.MD {
 	return out
 }
 
-// plain is an error as a status without details.
+// readable refuses encodings that the platform's own methods do not know, in the
+// words of Micro's servers. Tenants' services answer for themselves.
+func readable(c *Call, subtype string) error {
+	switch subtype {
+	case "", "proto", "json", "bytes":
+		return nil
+	}
+	if !c.Platform() {
+		return nil
+	}
+	return errors.NewHTTP(http.StatusInternalServerError, "Unsupported Content-Type: application/grpc+%s", errors.Clip(subtype)).From("go.micro.server")
+}
+
+// plain is an error as a status without details, its reason beside it.
 func plain(err error) error {
 	if err == nil {
 		return nil
@@ -188,6 +223,11 @@ func plain(err error) error {
 	s, ok := status.FromError(err)
 	if !ok || s.Code() == codes.OK {
 		return status.Error(codes.Internal, errors.New(codes.Internal, "internal error").JSON())
+	}
+	if e := errors.FromError(err); e.Reason != "" {
+		out := *e
+		out.Reason = ""
+		return status.Error(s.Code(), out.JSON())
 	}
 	return status.Error(s.Code(), s.Message())
 }

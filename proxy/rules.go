@@ -96,9 +96,14 @@ func (a *admitted) revoked(ctx context.Context, c identity.Caller) (bool, error)
 	if err := a.wait(ctx); err != nil {
 		return false, err
 	}
+	return a.refuses(c), nil
+}
+
+// refuses is revoked, for what was let in.
+func (a *admitted) refuses(c identity.Caller) bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return a.now.revoked.Revoked(c), nil
+	return a.now.revoked.Revoked(c)
 }
 
 // set answers the rules of a namespace.
@@ -131,16 +136,15 @@ func (e *Edge) authorise(ctx context.Context, c *Call) error {
 	case d.Allowed:
 		return nil
 	case c.Caller != nil:
-		return errors.New(codes.PermissionDenied, "Forbidden call made to %s:%s by %s: %s", c.Service, c.Endpoint, c.Caller.ID, d.Reason).From(c.Service)
-	case c.badToken != nil: // Explain says what is wrong with it
-		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s", c.Service, c.Endpoint).From(c.Service)
+		return c.forbidden(d)
 	default:
-		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s: token missing, log in and send it", c.Service, c.Endpoint).From(c.Service)
+		return c.unauthorized()
 	}
 }
 
 // watchAuth follows auth's changes until the stream breaks.
 func (e *Edge) watchAuth(ctx context.Context) error {
+	defer e.trust.lose()
 	w, err := e.auth.Watch(identity.AsComponent(ctx), &authpb.WatchRequest{})
 	if err != nil {
 		return err
@@ -156,6 +160,9 @@ func (e *Edge) watchAuth(ctx context.Context) error {
 		}
 		if next == nil {
 			e.admitted.apply(c)
+			if r := c.GetRevocation(); r != nil {
+				e.open.endRevoked(r.GetNamespace(), e.admitted.refuses)
+			}
 			continue
 		}
 		next.apply(c)
@@ -163,7 +170,9 @@ func (e *Edge) watchAuth(ctx context.Context) error {
 			// A key may have gone while nobody listened.
 			e.forgetKeys()
 			e.admitted.replace(next)
+			e.trust.found()
 			next = nil
+			e.open.endRevoked("", e.admitted.refuses)
 		}
 	}
 }

@@ -32,6 +32,9 @@ type Error struct {
 	Detail string `json:"detail"`
 	// Status is the reason phrase of HTTP.
 	Status string `json:"status"`
+	// Reason is a word for programs, where a call was refused. Clients get it
+	// beside the error, as Micro-Reason.
+	Reason string `json:"reason,omitempty"`
 
 	code  codes.Code
 	cause error
@@ -59,6 +62,12 @@ func withHTTP(status int, code codes.Code, format string, args ...any) *Error {
 // Because adds what caused it, for the log. The caller never sees it.
 func (e *Error) Because(cause error) *Error {
 	e.cause = cause
+	return e
+}
+
+// For gives the error a reason, a word that programs may compare.
+func (e *Error) For(reason string) *Error {
+	e.Reason = reason
 	return e
 }
 

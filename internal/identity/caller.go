@@ -94,7 +94,7 @@ func CallsAsComponent(ctx context.Context) bool {
 func Require(ctx context.Context) (Caller, error) {
 	c, ok := From(ctx)
 	if !ok {
-		return c, errors.New(codes.Unauthenticated, "an account is required")
+		return c, errors.New(codes.Unauthenticated, `an account is required: log in with "micro login", or send an API token`).For(TokenMissing)
 	}
 	return c, nil
 }
@@ -117,7 +117,14 @@ func Member(ctx context.Context, requested string) (string, error) {
 	if requested == Platform {
 		return c.Namespace, nil
 	}
-	return "", errors.New(codes.PermissionDenied, "no access to namespace %q", errors.Clip(requested))
+	return "", NoAccess(requested, c.Namespace)
+}
+
+// NoAccess refuses somebody who names another namespace than its own, whether
+// that exists or not.
+func NoAccess(requested, own string) error {
+	return errors.New(codes.PermissionDenied, "no access to namespace %q: the account belongs to %q, name that or none; to work in another, log in to it",
+		errors.Clip(requested), own).For(WrongNamespace)
 }
 
 // Admin is Member for callers who may change the namespace.
@@ -127,7 +134,7 @@ func Admin(ctx context.Context, requested string) (string, error) {
 		return "", err
 	}
 	if c, _ := From(ctx); !c.Admin() && !c.IsComponent() {
-		return "", errors.New(codes.PermissionDenied, "account %q may not change namespace %q: it needs the scope admin", c.ID, ns)
+		return "", errors.New(codes.PermissionDenied, "account %q may not change namespace %q: it needs the scope admin, or service for a service; its admins are shown by \"micro auth list accounts\"", c.ID, ns).For(RoleMissing)
 	}
 	return ns, nil
 }
@@ -140,7 +147,7 @@ func RequireLogin(ctx context.Context) (Caller, error) {
 		return c, err
 	}
 	if c.Limited() {
-		return c, errors.New(codes.PermissionDenied, "this cannot be done with an API token: log in with \"micro login\"")
+		return c, errors.New(codes.PermissionDenied, "this cannot be done with an API token: log in with \"micro login\"").For(LoginRequired)
 	}
 	return c, nil
 }
@@ -152,7 +159,7 @@ func RequireComponent(ctx context.Context) error {
 		return err
 	}
 	if !c.IsComponent() {
-		return errors.New(codes.PermissionDenied, "this method is for the platform's components only")
+		return errors.New(codes.PermissionDenied, "this method is for the platform's components only").For(PlatformOnly)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	v.mu.RUnlock()
 	if ok {
 		if !v.now().Before(c.Expires) {
-			return Caller{}, ErrExpired
+			return Caller{}, expired(c.Expires)
 		}
 		return c, nil
 	}
@@ -94,6 +94,11 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	}
 	v.remember(sum, c)
 	return c, nil
+}
+
+// expired is ErrExpired, for the holder of a good token.
+func expired(at time.Time) error {
+	return fmt.Errorf("%w at %s", ErrExpired, at.UTC().Format(time.RFC3339))
 }
 
 func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
@@ -115,8 +120,8 @@ func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
 	switch {
 	case unavailable != nil:
 		return Caller{}, fmt.Errorf("find key of token: %w", unavailable)
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return Caller{}, ErrExpired
+	case errors.Is(err, jwt.ErrTokenExpired): // its signature is good
+		return Caller{}, expired(claims.ExpiresAt.Time)
 	case err != nil, claims.Issuer == "", claims.Subject == "":
 		return Caller{}, ErrInvalid
 	}

@@ -129,7 +129,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("a second before its end: %v", err)
 	}
 	clock.forward(time.Second)
-	if _, err := v.Verify(t.Context(), token); err != ErrExpired {
+	if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrExpired) {
 		t.Errorf("remembered, at its end: %v, want %v", err, ErrExpired)
 	}
 }
@@ -241,13 +241,13 @@ func TestForged(t *testing.T) {
 		"scopes a string":        body(`,"exp":1900000000,"scopes":"admin"`),
 		"metadata with a number": body(`,"exp":1900000000,"metadata":{"a":1}`),
 	} {
-		if _, err := v.Verify(t.Context(), token); err != ErrInvalid && err != ErrExpired {
+		if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrExpired) {
 			t.Errorf("%s: %v, want it refused", name, err)
 		}
 	}
 	for name, ago := range map[string]time.Duration{"by a second": time.Second, "by a year": 8760 * time.Hour, "this instant": 0} {
 		token := change(func(c *Claims) { c.ExpiresAt = jwt.NewNumericDate(now.Add(-ago)) })
-		if _, err := v.Verify(t.Context(), token); err != ErrExpired {
+		if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrExpired) {
 			t.Errorf("expired %s: %v, want %v", name, err, ErrExpired)
 		}
 	}
@@ -352,7 +352,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("eyJhbGciOiJub25lIn0." + parts[1] + ".")
 	f.Fuzz(func(t *testing.T, token string) {
 		_, err := v.Verify(t.Context(), token)
-		if token != valid && err != ErrInvalid && err != ErrExpired {
+		if token != valid && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrExpired) {
 			t.Errorf("Verify(%q) = %v", token, err)
 		}
 	})

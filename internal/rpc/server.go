@@ -87,11 +87,13 @@ func (i *interceptor) identify(ctx context.Context) (context.Context, error) {
 		return ctx, err
 	}
 	caller, err := i.verifier.Verify(ctx, token)
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return identity.With(ctx, caller), nil
-	case identity.ErrExpired, identity.ErrInvalid:
-		return ctx, errors.New(codes.Unauthenticated, "%v: log in again", err)
+	case errors.Is(err, identity.ErrExpired):
+		return ctx, errors.New(codes.Unauthenticated, "%v: log in again", err).For(identity.TokenExpired)
+	case errors.Is(err, identity.ErrInvalid):
+		return ctx, errors.New(codes.Unauthenticated, "%v: log in again", err).For(identity.TokenInvalid)
 	default:
 		return ctx, errors.New(codes.Unavailable, "the token could not be checked, try again").Because(err)
 	}
@@ -106,7 +108,7 @@ func Bearer(ctx context.Context) (string, error) {
 	case 1:
 		token, ok := strings.CutPrefix(values[0], "Bearer ")
 		if !ok {
-			return "", errors.New(codes.Unauthenticated, "invalid authorization header. expected Bearer schema")
+			return "", errors.New(codes.Unauthenticated, "invalid authorization header. expected Bearer schema").For(identity.HeaderInvalid)
 		}
 		return token, nil
 	default:

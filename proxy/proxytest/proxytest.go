@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/pem"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
@@ -44,7 +47,7 @@ func New(t testing.TB) *Platform {
 		t.Fatal(err)
 	}
 	p := &Platform{key: key, registry: &registry{versions: map[string]*registrypb.Service{}}}
-	p.auth = &auth{platform: p}
+	p.auth = &auth{platform: p, apiTokens: map[string]identity.Caller{}}
 	return p
 }
 
@@ -143,19 +146,59 @@ func (p *Platform) sign(c identity.Caller) (string, error) {
 	if c.Expires.IsZero() {
 		c.Expires = time.Now().Add(time.Hour)
 	}
+	var limits []string
+	for _, g := range c.Grants {
+		limits = append(limits, g.String())
+	}
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, identity.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{Subject: c.ID, Issuer: c.Namespace,
 			IssuedAt: jwt.NewNumericDate(c.Issued), ExpiresAt: jwt.NewNumericDate(c.Expires)},
-		Type: c.Type, Scopes: c.Scopes, Name: c.Name, Epoch: c.Epoch,
+		Type: c.Type, Scopes: c.Scopes, Name: c.Name, Epoch: c.Epoch, Session: c.Session, Grants: limits,
 	})
 	token.Header["kid"] = "test"
 	return token.SignedString(p.key)
+}
+
+// PublicKey is the key that tokens are verified with, as auth publishes it.
+func (p *Platform) PublicKey(t testing.TB) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(&p.key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
 // User is a token of a person of a namespace.
 func (p *Platform) User(t testing.TB, namespace string, scopes ...string) string {
 	t.Helper()
 	return p.Token(t, identity.Caller{ID: "jane@" + namespace, Namespace: namespace, Type: identity.User, Scopes: scopes})
+}
+
+// APIToken makes an API token of a caller whose session is its id. Auth keeps it
+// until RevokeAPIToken.
+func (p *Platform) APIToken(c identity.Caller) string {
+	secret := "mtk_" + rand.Text()
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	p.auth.apiTokens[secret] = c
+	return secret
+}
+
+// RevokeAPIToken ends an API token, and tells the edges.
+func (p *Platform) RevokeAPIToken(secret string) {
+	p.auth.mu.Lock()
+	c := p.auth.apiTokens[secret]
+	delete(p.auth.apiTokens, secret)
+	p.auth.mu.Unlock()
+	p.Change(&authpb.Change{Revocation: &authpb.Revocation{Namespace: c.Namespace, Session: c.Session, Expires: time.Now().Add(time.Hour).Unix()}})
+}
+
+// Exchanges answers how often an edge asked about an API token.
+func (p *Platform) Exchanges() int {
+	p.auth.mu.Lock()
+	defer p.auth.mu.Unlock()
+	return p.auth.exchanges
 }
 
 // Change pushes a change to the edges, and into the snapshot of later ones.
@@ -189,6 +232,10 @@ func (p *Platform) RegisterQuietly(namespace string, s *registrypb.Service) {
 type auth struct {
 	platform *Platform
 	feed     feed[*authpb.Change]
+
+	mu        sync.Mutex
+	apiTokens map[string]identity.Caller
+	exchanges int
 }
 
 func (a *auth) register(s grpc.ServiceRegistrar) {
@@ -231,6 +278,22 @@ type parts struct {
 func (c parts) Token(_ context.Context, r *authpb.ComponentTokenRequest) (*authpb.TokenResponse, error) {
 	token, err := c.platform.sign(identity.Caller{ID: r.GetName(), Namespace: identity.Platform, Type: identity.Component})
 	return &authpb.TokenResponse{Token: &authpb.Token{AccessToken: token, Expiry: time.Now().Add(time.Hour).Unix()}}, err
+}
+
+// Exchange implements authpb.ComponentsServer.
+func (c parts) Exchange(ctx context.Context, r *authpb.ExchangeRequest) (*authpb.ExchangeResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.exchanges++
+	caller, ok := c.apiTokens[r.GetToken()]
+	if !ok {
+		return nil, errors.New(codes.Unauthenticated, "the API token is unknown or was revoked")
+	}
+	token, err := c.platform.sign(caller)
+	return &authpb.ExchangeResponse{AccessToken: token, Expires: time.Now().Add(time.Hour).Unix(), Keep: 60}, err
 }
 
 // Watch implements authpb.ComponentsServer.

@@ -203,7 +203,7 @@ func (s *Service) apiToken(ctx context.Context, secret string) (apiToken, accoun
 		return t, a, err
 	case t.ExpiresAt != nil && !s.now().Before(*t.ExpiresAt):
 		return t, a, errors.New(codes.Unauthenticated, "the API token %q has expired on %s: make another with \"micro auth token create\"",
-			t.Name, t.ExpiresAt.UTC().Format(time.DateOnly))
+			t.Name, t.ExpiresAt.UTC().Format(time.DateOnly)).For(identity.TokenExpired)
 	}
 	return t, a, nil
 }

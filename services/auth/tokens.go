@@ -48,7 +48,7 @@ func (s tokens) Inspect(ctx context.Context, req *authpb.InspectRequest) (*authp
 	}
 	c, err := s.verifier.Verify(ctx, req.GetToken())
 	switch {
-	case err == identity.ErrExpired, err == identity.ErrInvalid:
+	case errors.Is(err, identity.ErrExpired), errors.Is(err, identity.ErrInvalid):
 		return nil, errInvalidToken()
 	case err != nil:
 		return nil, err
@@ -154,7 +154,7 @@ func isJWT(s string) bool {
 func (s tokens) renewJWT(ctx context.Context, token, id string) (*authpb.TokenResponse, error) {
 	c, err := s.verifier.Verify(ctx, token)
 	switch {
-	case err == identity.ErrExpired, err == identity.ErrInvalid:
+	case errors.Is(err, identity.ErrExpired), errors.Is(err, identity.ErrInvalid):
 		return nil, nil
 	case err != nil:
 		return nil, err
