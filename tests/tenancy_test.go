@@ -32,7 +32,7 @@ import (
 // victim is read, nothing is changed, and what exists looks like what does not.
 func TestTenancy(t *testing.T) {
 	t.Parallel()
-	p := start(t, false)
+	p := start(t, false, "MICRO_PROXY_ANONYMOUS_RATE=0", "MICRO_GATEWAY_ANONYMOUS_RATE=0") // all of it comes from one address
 	v := newVictim(t, p)
 	mallory, nobody := v.somebody(t, "mallory"), caller{"nobody", "", v.conn}
 	t.Run("every proto is tried", everyProto)
