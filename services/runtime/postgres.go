@@ -44,6 +44,7 @@ type plan struct {
 	record
 	Upload string // the source in the bucket, for uploads
 	Start  bool   // a new revision
+	News   string // type of the event that tells of it
 }
 
 // request is the idempotency key of a request and what it asked for.
@@ -124,6 +125,9 @@ func (d db) change(ctx context.Context, k key, req request, limit int, decide fu
 			return err
 		}
 		if number, err = save(ctx, tx, k, p); err != nil {
+			return err
+		}
+		if err := tell(ctx, tx, k, p.News, p.Source, p.Metadata); err != nil {
 			return err
 		}
 		return remember(ctx, tx, k.Namespace, req, number)
@@ -252,7 +256,7 @@ func (d db) remove(ctx context.Context, k key) error {
 		if _, err := tx.Exec(ctx, stop, k.Namespace, k.Name, k.Version, dismissed.from()); err != nil {
 			return fmt.Errorf("stop revisions: %w", err)
 		}
-		return nil
+		return tell(ctx, tx, k, serviceDeleted, "", nil)
 	})
 }
 

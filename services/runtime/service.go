@@ -21,6 +21,7 @@ import (
 	"github.com/micro/platform/internal/seal"
 	authpb "github.com/micro/platform/proto/auth"
 	builderpb "github.com/micro/platform/proto/builder"
+	eventspb "github.com/micro/platform/proto/events"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
@@ -59,6 +60,10 @@ var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Opti
 		return err
 	}
 	svc := New(pool, bucket, box, peers, o)
+	events, err := h.Conn("events")
+	if err != nil {
+		return err
+	}
 	s, err := h.Server()
 	if err != nil {
 		return err
@@ -70,6 +75,11 @@ var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Opti
 	h.Go("reconcile", func(ctx context.Context) error {
 		return pg.Lead(ctx, pool, "runtime reconciler", func(ctx context.Context) error {
 			return newReconciler(svc, h.Log).run(ctx)
+		})
+	})
+	h.Go("news", func(ctx context.Context) error {
+		return pg.Lead(ctx, pool, "runtime news", func(ctx context.Context) error {
+			return newsLoop(ctx, svc.db, eventspb.NewStreamClient(events), h.Log)
 		})
 	})
 	return h.Serve(s)
@@ -180,7 +190,7 @@ func (s *Service) Create(ctx context.Context, req *runtimepb.CreateRequest) (*ru
 	wanted := record{Source: svc.GetSource(), Spec: sealed, Metadata: metadataOf(svc), Owner: owner(ctx)}
 	number, err := s.db.change(ctx, k, r, s.opts.Services, func(old *existing) (plan, error) {
 		start := old == nil || old.Deleted || req.GetOptions().GetForce() || !old.State.live()
-		return plan{record: wanted, Upload: uploaded, Start: start}, nil
+		return plan{record: wanted, Upload: uploaded, Start: start, News: serviceCreated}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -258,7 +268,7 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 		if err := checkMetadata(kept); err != nil {
 			return plan{}, err
 		}
-		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded, Start: true}, nil
+		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded, Start: true, News: serviceUpdated}, nil
 	})
 	if err != nil {
 		return nil, err
