@@ -19,7 +19,7 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request) {
 	}
 	call, err := g.edge.Admit(r.Context(), requestTo(r, service, endpoint))
 	if err != nil {
-		writeError(w, translate(err))
+		writeError(w, notAdmitted(err))
 		return
 	}
 	defer call.Close()

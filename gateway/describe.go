@@ -27,7 +27,7 @@ func (g *Gateway) describe(w http.ResponseWriter, r *http.Request, service strin
 		d, err = g.edge.Describe(r.Context(), rest, request)
 	}
 	if err != nil {
-		writeError(w, translate(err))
+		writeError(w, notAdmitted(err))
 		return
 	}
 	s := openapi.Service{Name: d.Service, Version: d.Version, Server: baseURL(r), Handlers: d.Handlers}

@@ -84,6 +84,17 @@ func translate(err error) error {
 	return err
 }
 
+// notAdmitted puts what the Edge says of a call that it did not let in into the
+// words of the HTTP API, which has its own for a service that there is not.
+func notAdmitted(err error) error {
+	e := errors.FromError(err)
+	_, rest, ok := strings.Cut(e.Detail, ": route not found")
+	if !ok || e.HTTP != http.StatusNotFound {
+		return translate(err)
+	}
+	return errors.New(codes.NotFound, "service not found%s", rest).From("go.micro.api")
+}
+
 // restError puts what the decoder of protobuf says into our words.
 func restError(err error) error {
 	e := errors.FromError(err)

@@ -66,27 +66,35 @@ func cors(next http.Handler) http.Handler {
 // limit refuses what is larger or stranger than anything that is meant.
 func (g *Gateway) limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.bound(w, r)
 		switch {
 		case len(r.RequestURI) > maxURL:
 			writeError(w, errors.NewHTTP(http.StatusRequestURITooLong, "URL longer than %d bytes", maxURL).From("go.micro.api"))
 		case strings.ContainsFunc(r.URL.Path, noPath) || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/.."):
 			writeError(w, errors.New(codes.InvalidArgument, "invalid path").From("go.micro.api"))
+		case r.ContentLength > g.opts.BodyLimit && !isUpload(r):
+			writeError(w, tooLarge(g.opts.BodyLimit))
 		case clean(r.URL.Path) != r.URL.Path:
 			w.Header().Set("Location", (&url.URL{Path: clean(r.URL.Path), RawQuery: r.URL.RawQuery}).String())
 			w.WriteHeader(http.StatusMovedPermanently)
 		default:
-			within := bodyTimeout
-			if isUpload(r) {
-				within = uploadTimeout
-			} else {
-				r.Body = http.MaxBytesReader(w, r.Body, g.opts.BodyLimit)
-			}
-			if r.ContentLength != 0 {
-				r.Body = newTimed(w, r.Body, within)
-			}
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// bound gives a body its time and size. Refusals need it too: the server reads
+// what is left of a body.
+func (g *Gateway) bound(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	within := uploadTimeout
+	if !isUpload(r) {
+		within = bodyTimeout
+		r.Body = http.MaxBytesReader(w, r.Body, g.opts.BodyLimit)
+	}
+	r.Body = newTimed(w, r.Body, within)
 }
 
 // noPath says whether a path with this in it is meant to confuse: gRPC cannot
@@ -107,10 +115,11 @@ func newTimed(w http.ResponseWriter, body io.ReadCloser, within time.Duration) t
 	return t
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. After another error the deadline stays: the server
+// reads what is left of a body before it answers.
 func (t timed) Read(p []byte) (int, error) {
 	n, err := t.ReadCloser.Read(p)
-	if err != nil {
+	if err == io.EOF {
 		_ = t.conn.SetReadDeadline(time.Time{})
 	}
 	return n, err

@@ -9,7 +9,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -176,8 +179,11 @@ func (g *Gateway) read(r io.Reader) ([]byte, error) {
 // unreadable says why a body did not come through.
 func (g *Gateway) unreadable(err error, what string) error {
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	switch {
+	case errors.As(err, &large):
 		return tooLarge(large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New(codes.DeadlineExceeded, "the body did not come within %v", bodyTimeout).From("go.micro.api")
 	}
 	return badRequest("%s: %v", what, err)
 }

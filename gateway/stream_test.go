@@ -172,10 +172,12 @@ func TestStalledReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.until(func() bool { return e.service.Open.Load() == 1 })
-	for end := time.Now().Add(time.Minute); e.service.Open.Load() > 0; {
-		if time.Now().After(end) {
+	end := time.After(time.Minute)
+	for e.service.Open.Load() > 0 {
+		select {
+		case <-end:
 			t.Fatal("the stream is still open")
+		case <-time.After(100 * time.Millisecond):
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
