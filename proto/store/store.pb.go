@@ -366,7 +366,7 @@ type WriteOptions struct {
 	Table    string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
 	// Only if there is no such key; AlreadyExists if there is.
 	IfAbsent bool `protobuf:"varint,100,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`
-	// Only if the record has this version; Aborted if not. 0 asks for none.
+	// Only if the record has this version; FailedPrecondition if not. 0 asks for none.
 	IfVersion     int64 `protobuf:"varint,101,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -486,7 +486,7 @@ type DeleteOptions struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Database string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
 	Table    string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
-	// Only if the record has this version; Aborted if not. 0 asks for none.
+	// Only if the record has this version; FailedPrecondition if not. 0 asks for none.
 	IfVersion     int64 `protobuf:"varint,100,opt,name=if_version,json=ifVersion,proto3" json:"if_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1855,8 +1855,8 @@ func (x *BatchResponse) GetResults() []*ChangeResult {
 
 type ChangeResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The code of the HTTP status: 200, 409 for a condition that does not hold,
-	// 429 for a limit.
+	// The code of the HTTP status: 200, 409 for a key that exists,
+	// 412 for another version, 429 for a limit.
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
 	// What is wrong, for a person.
 	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`

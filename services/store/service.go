@@ -391,9 +391,9 @@ func (s *Service) failure(u unit, c change, o outcome) error {
 	case o.result == "condition" && c.condition == "absent":
 		return errors.New(codes.AlreadyExists, "key %q exists, with version %d", errors.Clip(c.key), o.version)
 	case o.result == "condition" && o.version == 0:
-		return errors.New(codes.Aborted, "key %q does not exist, so it has no version %s", errors.Clip(c.key), c.condition)
+		return errors.New(codes.FailedPrecondition, "key %q does not exist, so it has no version %s", errors.Clip(c.key), c.condition)
 	case o.result == "condition":
-		return errors.New(codes.Aborted, "key %q has version %d, not %s: read it again", errors.Clip(c.key), o.version, c.condition)
+		return errors.New(codes.FailedPrecondition, "key %q has version %d, not %s: read it again", errors.Clip(c.key), o.version, c.condition)
 	case o.result == "keys":
 		return errors.New(codes.ResourceExhausted, "namespace %s may have %d %s: delete some, or ask for a larger plan", u.namespace, limit.keys, kind)
 	case o.result == "bytes":
