@@ -375,7 +375,7 @@ func TestCoreServices(t *testing.T) {
 			t.Errorf("GetService(registry) in %q = %v, %v; want one node and five endpoints", domain, rsp, err)
 		}
 	}
-	for domain, want := range map[string]string{"": "greeter", "a": "greeter", "micro": "greeter auth namespaces network registry runtime"} {
+	for domain, want := range map[string]string{"": "greeter", "a": "greeter", "micro": "greeter auth broker config events namespaces network registry runtime store"} {
 		rsp, err := s.ListServices(a, &registrypb.ListRequest{Options: &registrypb.Options{Domain: domain}})
 		if err != nil {
 			t.Fatal(err)
