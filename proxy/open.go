@@ -24,9 +24,10 @@ type openCall struct {
 func newOpen() *open { return &open{calls: map[string]map[*openCall]bool{}} }
 
 // add answers a context of the call that ends when its token is revoked, and
-// what to call when the call is over.
+// what to call when the call is over. Components answer a single call within a
+// minute, and it may be the very one that revokes its token: that is let finish.
 func (o *open) add(ctx context.Context, c *Call) (context.Context, func()) {
-	if c.Caller == nil {
+	if c.Caller == nil || c.Platform() && c.target.stream == unary {
 		return ctx, func() {}
 	}
 	ctx, end := context.WithCancel(ctx)
