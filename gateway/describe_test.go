@@ -13,6 +13,8 @@ import (
 	"github.com/micro/platform/framework/auth"
 	"github.com/micro/platform/framework/server"
 	"github.com/micro/platform/framework/testdata/echo"
+	"github.com/micro/platform/internal/grants"
+	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
 )
@@ -129,20 +131,28 @@ func TestDocumentIsForCallers(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	stranger := []string{"Authorization", "", "Micro-Namespace", "acme"}
-	wait := func(service string) {
+	refused := func(service string) {
 		t.Helper()
 		status, _, known := e.do("GET", "/"+service+"/openapi.json", "", stranger...)
 		if status != http.StatusUnauthorized || strings.Contains(known, "not found") {
 			t.Errorf("a stranger asks for %s: %d %s", service, status, known)
 		}
 	}
-	wait("echo")
-	wait("nothere")
+	refused("echo")
+	refused("nothere")
 	if status, _, _ := e.do("GET", "/echo/openapi.json", "", "Authorization", "Bearer "+e.User(t, "other")); status != http.StatusNotFound {
 		t.Errorf("an account of another namespace = %d, want 404", status)
 	}
 	if status, _, body := e.do("GET", "/nothere/openapi.json", ""); status != http.StatusNotFound {
 		t.Errorf("a member asks for nothere: %d %s", status, body)
+	}
+	list, err := grants.ParseAll([]string{"echo:Echo.Fail:write"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := e.APIToken(identity.Caller{ID: "jane@acme", Namespace: "acme", Type: identity.User, Session: "one", Grants: list})
+	if d := e.document("/echo/openapi.json", "Authorization", "Bearer "+limited); len(d.Paths) != 1 || d.Paths["/echo/Echo/Fail"].Post.OperationID == "" {
+		t.Errorf("an API token sees %v", d.Paths)
 	}
 	e.Change(&authpb.Change{Rules: &authpb.RuleSet{Namespace: "acme", Rules: []*authpb.Rule{
 		{Id: "all", Scope: "*", Access: authpb.Access_GRANTED, Resource: &authpb.Resource{Type: "*", Name: "*", Endpoint: "*"}},

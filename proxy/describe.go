@@ -51,11 +51,7 @@ func (e *Edge) describe(ctx context.Context, c *Call, r Request) (*Description, 
 	if reserved.Service(c.Service) {
 		return e.describeComponent(c)
 	}
-	if c.done, err = e.inFlight.enter(c.Namespace); err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	refused := e.authorise(ctx, c)
+	refused := e.mayCall(ctx, c, c.Endpoint)
 	s, err := e.service(ctx, name{c.Namespace, c.Service})
 	if err != nil {
 		if refused != nil {
@@ -70,6 +66,10 @@ func (e *Edge) describe(ctx context.Context, c *Call, r Request) (*Description, 
 	if len(d.Endpoints) == 0 && refused != nil {
 		return nil, refused
 	}
+	if err := e.enter(c, r.Origin, false); err != nil {
+		return nil, err
+	}
+	defer c.Close()
 	c.target = target{service: s, stream: streaming}
 	c.md = forwarded(c, r)
 	d.Handlers = e.reflected(ctx, c)
@@ -87,13 +87,21 @@ func (e *Edge) callable(ctx context.Context, c *Call, s *service, public map[str
 	var out []*registrypb.Endpoint
 	for _, name := range slices.Sorted(maps.Keys(s.endpoints)) {
 		public[name] = set.Evaluate(nil, rules.Resource{Type: "service", Name: c.Service, Endpoint: name}).Allowed
-		one := *c
-		one.Endpoint = name
-		if elsewhere || e.authorise(ctx, &one) == nil {
+		if elsewhere || e.mayCall(ctx, c, name) == nil {
 			out = append(out, s.endpoints[name])
 		}
 	}
 	return out, nil
+}
+
+// mayCall says why the caller may not call an endpoint, if so.
+func (e *Edge) mayCall(ctx context.Context, c *Call, endpoint string) error {
+	one := *c
+	one.Endpoint = endpoint
+	if err := one.granted(); err != nil {
+		return err
+	}
+	return e.authorise(ctx, &one)
 }
 
 // describeComponent describes what a component of the platform serves, which is

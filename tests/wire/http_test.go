@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -30,8 +31,15 @@ func TestHTTP(t *testing.T) {
 	api.login(t, x.Email)
 	t.Run("requests", func(t *testing.T) { requests(t, api) })
 	t.Run("document", func(t *testing.T) { isOpenAPI(t, api) })
+	out, err := x.Micro(t.Context(), "", "auth", "token", "create", "website", "--grant", "helloworld:*:write", "--expires", "1h")
+	if api.token = apiToken.FindString(out); err != nil || api.token == "" {
+		t.Fatalf("micro auth token create: %v: %s", err, out)
+	}
 	t.Run("npm packages", func(t *testing.T) { npmClients(t, api) })
 }
+
+// apiToken is what the secret of an API token looks like.
+var apiToken = regexp.MustCompile(`mtk_\S+`)
 
 // api is the HTTP API as one person calls it.
 type api struct {
@@ -145,7 +153,8 @@ func isOpenAPI(t *testing.T, a *api) {
 	}
 }
 
-// npmClients installs the packages and runs testdata/clients.js.
+// npmClients installs the packages and runs testdata/clients.js, with an API
+// token, which is what people have in their scripts.
 func npmClients(t *testing.T, a *api) {
 	if _, err := exec.LookPath("npm"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -191,7 +200,7 @@ func npmClients(t *testing.T, a *api) {
 		"micro-js-client call":            `{"msg":"Hello John"}`,
 		"micro-js-client stream":          `{"messages":[{"count":"0"},{"count":"1"}],"code":1000}`,
 		"micro-js-client prefix":          `{"msg":"Hello "}`,
-		"micro-js-client error":           `"code":404,"detail":"service not found"`,
+		"micro-js-client error":           `"code":403`,
 		"micro-js-client without a token": `"code":404`,
 		"m3o call":                        `{"msg":"Hello Jane"}`,
 		"m3o stream":                      `{"messages":[{"count":"0"},{"count":"1"},{"count":"2"}],"code":1000}`,
