@@ -63,21 +63,22 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 
 // Redis opens the Redis for what may be lost.
 func (h *Host) Redis() (redis.UniversalClient, error) {
-	return h.redis("MICRO_REDIS_URL", h.Platform.RedisURL)
+	return h.redis("MICRO_REDIS_URL", h.Platform.RedisURL, true)
 }
 
 // Durable opens the Redis for what must be kept: what it has acknowledged is on
 // its disk. It may be a cluster, so the keys of one command need a common hash
-// tag.
+// tag. A command whose answer got lost is not sent again: it may have been done,
+// and twice is not once where records and events are added.
 func (h *Host) Durable() (redis.UniversalClient, error) {
-	return h.redis("MICRO_DURABLE_REDIS_URL", h.Platform.DurableRedisURL)
+	return h.redis("MICRO_DURABLE_REDIS_URL", h.Platform.DurableRedisURL, false)
 }
 
-func (h *Host) redis(setting string, address settings.Secret) (redis.UniversalClient, error) {
+func (h *Host) redis(setting string, address settings.Secret, retry bool) (redis.UniversalClient, error) {
 	if address == "" {
 		return nil, fmt.Errorf("%s needs %s", h.Name, setting)
 	}
-	c, err := openRedis(address.Reveal(), "micro-"+h.Name)
+	c, err := openRedis(address.Reveal(), "micro-"+h.Name, retry)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
@@ -87,7 +88,7 @@ func (h *Host) redis(setting string, address settings.Secret) (redis.UniversalCl
 
 // openRedis connects to one server, or to a cluster when address names more
 // nodes in its query: redis://host:6379?addr=other:6379.
-func openRedis(address, name string) (redis.UniversalClient, error) {
+func openRedis(address, name string, retry bool) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("not an address like redis://user:password@host:port")
@@ -105,6 +106,9 @@ func openRedis(address, name string) (redis.UniversalClient, error) {
 		return nil, err
 	}
 	o.ClientName = name
+	if !retry {
+		o.MaxRetries = -1
+	}
 	return redis.NewClient(o), nil
 }
 

@@ -55,18 +55,51 @@ func Cluster(t testing.TB) *redis.ClusterClient {
 	return c
 }
 
+// Replicated starts a server with a replica that end with the test, and lends
+// clients of both.
+func Replicated(t testing.TB) (master, replica *redis.Client) {
+	t.Helper()
+	lend := func(port int) *redis.Client {
+		c := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", port)})
+		t.Cleanup(func() { c.Close() })
+		wait(t, func(ctx context.Context) error { return c.Ping(ctx).Err() })
+		return c
+	}
+	of, to := freePort(t), freePort(t)
+	startServer(t, of)
+	startServer(t, to, "--replicaof", "127.0.0.1 "+strconv.Itoa(of), "--repl-diskless-sync-delay", "0")
+	master, replica = lend(of), lend(to)
+	wait(t, func(ctx context.Context) error {
+		n, err := master.Wait(ctx, 1, time.Second).Result()
+		if err == nil && n == 0 {
+			err = fmt.Errorf("the replica is not there yet")
+		}
+		return err
+	})
+	return master, replica
+}
+
 // startNode starts a server that waits to be joined to others.
 func startNode(t testing.TB) (port, bus int) {
 	t.Helper()
-	var err error
-	if port, err = local.FreePort(); err == nil {
-		bus, err = local.FreePort()
-	}
+	port, bus = freePort(t), freePort(t)
+	startServer(t, port, "--cluster-port", strconv.Itoa(bus), "--cluster-enabled", "yes")
+	return port, bus
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	port, err := local.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("redis-server", "--port", strconv.Itoa(port), "--cluster-port", strconv.Itoa(bus), "--bind", "127.0.0.1",
-		"--cluster-enabled", "yes", "--dir", t.TempDir(), "--save", "", "--appendonly", "yes", "--appendfsync", "always")
+	return port
+}
+
+func startServer(t testing.TB, port int, args ...string) {
+	t.Helper()
+	cmd := exec.Command("redis-server", append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1",
+		"--dir", t.TempDir(), "--save", "", "--appendonly", "yes", "--appendfsync", "always"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start redis-server: %v", err)
@@ -75,7 +108,6 @@ func startNode(t testing.TB) (port, bus int) {
 		cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
 		cmd.Wait()         //nolint:errcheck // as told
 	})
-	return port, bus
 }
 
 // wait polls until probe succeeds.

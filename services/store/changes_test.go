@@ -238,6 +238,25 @@ func TestDroppedTable(t *testing.T) {
 	}
 }
 
+// TestReplicas acknowledges what a replica has, and nothing while there is none.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	master, replica := redistest.Replicated(t)
+	s, ns := setupOn(t, master, func(o *Options) { o.Replicas = 1 })
+	ctx := as(t, ns)
+	write(t, s, ctx, "a", "1")
+	if n := replica.HLen(ctx, unit{ns, defaultTable}.keys()[1]).Val(); n != 1 {
+		t.Errorf("the replica has %d records, want 1", n)
+	}
+	if err := replica.Do(ctx, "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Write(ctx, &storepb.WriteRequest{Record: &storepb.Record{Key: "b"}})
+	if errors.Code(err) != codes.Unavailable {
+		t.Errorf("Write without a replica = %v, want Unavailable", err)
+	}
+}
+
 // TestCluster runs what touches several keys on a Redis Cluster.
 func TestCluster(t *testing.T) {
 	t.Parallel()

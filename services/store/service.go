@@ -47,6 +47,7 @@ var Component = app.New("store", func(ctx context.Context, h *app.Host, o Option
 		return err
 	}
 	svc := New(rdb, bucket, h.Log, o)
+	svc.warnUnlessDurable(ctx)
 	storepb.RegisterStoreServer(s, svc)
 	storepb.RegisterBlobStoreServer(s, svc.Blobs())
 	h.Go("sweep", svc.sweepLoop)
@@ -68,6 +69,16 @@ type Service struct {
 func New(rdb redis.UniversalClient, bucket *blob.Bucket, log *slog.Logger, o Options) *Service {
 	d := db{redis: rdb, replicas: o.Replicas}
 	return &Service{db: d, usage: newUsage(d), bucket: bucket, log: log, opts: o}
+}
+
+// warnUnlessDurable tells an operator whose Redis would lose what it answered.
+// One that does not say what it is set to is left alone.
+func (s *Service) warnUnlessDurable(ctx context.Context) {
+	set, err := s.db.redis.ConfigGet(ctx, "append*").Result()
+	if err == nil && (set["appendonly"] != "yes" || set["appendfsync"] != "always") {
+		s.log.WarnContext(ctx, "records may be lost when Redis ends: MICRO_DURABLE_REDIS_URL wants appendonly yes and appendfsync always",
+			"appendonly", set["appendonly"], "appendfsync", set["appendfsync"])
+	}
 }
 
 // maxAnswer bounds a unary answer, with room for what is around the records.
