@@ -50,6 +50,8 @@ type Decision struct {
 type Set struct {
 	namespace string
 	rules     []*authpb.Rule
+	scopes    []string // of the rules, side by side: most are looked at no further
+	index     index
 }
 
 // New makes the Set of a namespace. Without rules it is the default's.
@@ -57,7 +59,12 @@ func New(namespace string, rules []*authpb.Rule) *Set {
 	if len(rules) == 0 {
 		rules = []*authpb.Rule{Default()}
 	}
-	return &Set{namespace: namespace, rules: Sort(rules)}
+	rules = Sort(rules)
+	scopes := make([]string, len(rules))
+	for i, rule := range rules {
+		scopes[i] = rule.GetScope()
+	}
+	return &Set{namespace: namespace, rules: rules, scopes: scopes, index: newIndex(rules)}
 }
 
 // Sort answers the rules in the order in which they decide: highest priority
@@ -70,21 +77,70 @@ func Sort(rules []*authpb.Rule) []*authpb.Rule {
 	return out
 }
 
+// Step is what a rule says about a call.
+type Step struct {
+	Rule *authpb.Rule
+	// Decides says that this rule decided.
+	Decides bool
+	// Reason is for a person.
+	Reason string
+}
+
 // Evaluate decides for a caller; nil is anonymous. The first rule that speaks
 // about the resource and the caller decides.
 func (s *Set) Evaluate(caller *identity.Caller, r Resource) Decision {
-	for _, rule := range s.rules {
+	d, _ := s.walk(caller, r, nil)
+	return d
+}
+
+// Explain is Evaluate, and answers the rules that speak about the resource, in
+// order, with what each says.
+func (s *Set) Explain(caller *identity.Caller, r Resource) (Decision, []Step) {
+	var steps []Step
+	d, rest := s.walk(caller, r, func(rule *authpb.Rule, d Decision, decided bool) {
+		steps = append(steps, Step{rule, decided, d.Reason})
+	})
+	for at, more := rest.next(); more; at, more = rest.next() {
+		if applies(s.rules[at].GetResource(), r) {
+			steps = append(steps, Step{Rule: s.rules[at], Reason: "not asked any more"})
+		}
+	}
+	return d, steps
+}
+
+// walk asks the rules in turn until one decides, and answers those that were
+// not asked.
+func (s *Set) walk(caller *identity.Caller, r Resource, seen func(rule *authpb.Rule, d Decision, decided bool)) (Decision, candidates) {
+	list := s.index.candidates(r)
+	for at, more := list.next(); more; at, more = list.next() {
+		if seen == nil && s.skips(s.scopes[at], caller) {
+			continue
+		}
+		rule := s.rules[at]
 		if !applies(rule.GetResource(), r) {
 			continue
 		}
-		if d, decided := s.decide(rule, caller); decided {
-			return d
+		d, decided := s.decide(rule, caller)
+		if seen != nil {
+			seen(rule, d, decided)
+		}
+		if decided {
+			return d, list
 		}
 	}
 	if caller == nil {
-		return Decision{Reason: "no rule lets callers without an account in"}
+		return Decision{Reason: "no rule lets callers without an account in"}, list
 	}
-	return Decision{Reason: "no rule grants it to this account"}
+	return Decision{Reason: "no rule grants it to this account"}, list
+}
+
+// skips says whether decide is undecided, which costs less to find out than
+// whether the rule applies.
+func (s *Set) skips(scope string, caller *identity.Caller) bool {
+	if scope == Public {
+		return false
+	}
+	return caller == nil || scope != Anybody && scope != Namespace && caller.Namespace == s.namespace && !caller.Has(scope)
 }
 
 func (s *Set) decide(rule *authpb.Rule, caller *identity.Caller) (d Decision, decided bool) {
@@ -93,7 +149,7 @@ func (s *Set) decide(rule *authpb.Rule, caller *identity.Caller) (d Decision, de
 	case scope == Public:
 		return answer(rule, "everybody"), true
 	case caller == nil:
-		return d, false
+		return Decision{Reason: "speaks about accounts, and there is none"}, false
 	case scope != Anybody && caller.Namespace != s.namespace:
 		return Decision{Rule: rule.GetId(), Reason: "the account belongs to another namespace"}, true
 	case scope == Anybody:
@@ -103,7 +159,7 @@ func (s *Set) decide(rule *authpb.Rule, caller *identity.Caller) (d Decision, de
 	case caller.Has(scope):
 		return answer(rule, fmt.Sprintf("accounts with scope %q", scope)), true
 	}
-	return d, false
+	return Decision{Reason: "the account lacks the scope"}, false
 }
 
 func answer(rule *authpb.Rule, whom string) Decision {

@@ -112,17 +112,3 @@ func TestProperties(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkEvaluate(b *testing.B) {
-	var set []*authpb.Rule
-	for i := range 20 {
-		set = append(set, rule(string(rune('a'+i)), "editor", "service", "x", "*", granted, 1))
-	}
-	s := New("acme", append(set, Default()))
-	caller := &identity.Caller{Namespace: "acme"}
-	for b.Loop() {
-		if !s.Evaluate(caller, Resource{"service", "notes", "Notes.Read"}).Allowed {
-			b.Fatal("denied")
-		}
-	}
-}
