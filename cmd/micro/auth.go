@@ -34,7 +34,7 @@ func authCommand(c *cli) *cobra.Command {
 				}),
 			}),
 		group("update", "Change an account", updateSecretCommand(c)),
-		tokenCommand(c), sessionsCommand(c), keysCommand(c))
+		explainCommand(c), tokenCommand(c), sessionsCommand(c), keysCommand(c))
 }
 
 func (x *client) authOptions() *authpb.Options { return &authpb.Options{Namespace: x.Namespace} }
@@ -100,9 +100,9 @@ func listRulesCommand(c *cli) *cobra.Command {
 		rules := make([]rule, 0, len(rsp.GetRules()))
 		rows := [][]string{{"ID", "Scope", "Access", "Resource", "Priority"}}
 		for _, r := range rsp.GetRules() {
-			resource := strings.Join([]string{r.GetResource().GetType(), r.GetResource().GetName(), r.GetResource().GetEndpoint()}, ":")
-			rules = append(rules, rule{r.GetId(), r.GetScope(), r.GetAccess().String(), resource, r.GetPriority()})
-			rows = append(rows, []string{r.GetId(), cmp.Or(r.GetScope(), "<public>"), r.GetAccess().String(), resource, strconv.Itoa(int(r.GetPriority()))})
+			one := ruleOf(r)
+			rules = append(rules, one)
+			rows = append(rows, []string{one.ID, cmp.Or(one.Scope, "<public>"), one.Access, one.Resource, strconv.Itoa(int(one.Priority))})
 		}
 		if inJSON {
 			return c.JSON(rules)
@@ -134,6 +134,11 @@ type rule struct {
 	Access   string `json:"access"`
 	Resource string `json:"resource"`
 	Priority int32  `json:"priority"`
+}
+
+func ruleOf(r *authpb.Rule) rule {
+	resource := strings.Join([]string{r.GetResource().GetType(), r.GetResource().GetName(), r.GetResource().GetEndpoint()}, ":")
+	return rule{r.GetId(), r.GetScope(), r.GetAccess().String(), resource, r.GetPriority()}
 }
 
 func createAccountCommand(c *cli) *cobra.Command {

@@ -14,6 +14,7 @@ var platform = map[string]kind{
 	"auth passwords.beginreset":      open,
 	"auth passwords.reset":           open,
 	"auth accounts.list":             read,
+	"auth rules.explain":             read,
 	"auth rules.list":                read,
 	"auth sessions.list":             read,
 	"auth tokens.list":               read,

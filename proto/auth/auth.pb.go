@@ -2214,6 +2214,278 @@ func (x *ListResponse) GetRules() []*Rule {
 	return nil
 }
 
+type ExplainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An account of the namespace; empty is a call without a token.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	// "Notes.List"
+	Endpoint string   `protobuf:"bytes,3,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Options  *Options `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
+	// An API token of the account, its id or its name; empty is a login.
+	Token         string `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_auth_auth_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ExplainRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetOptions() *Options {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type ExplainResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Allowed bool                   `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// For a person: what decided.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Account, token, rules; those after one that failed are not made.
+	Checks []*Check `protobuf:"bytes,3,rep,name=checks,proto3" json:"checks,omitempty"`
+	// The rules that speak about the resource, in the order in which they are
+	// asked. None for the platform's own services.
+	Rules         []*RuleCheck `protobuf:"bytes,4,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_auth_auth_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ExplainResponse) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *ExplainResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetChecks() []*Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetRules() []*RuleCheck {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type Check struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Passed        bool                   `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Check) Reset() {
+	*x = Check{}
+	mi := &file_auth_auth_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Check) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Check) ProtoMessage() {}
+
+func (x *Check) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Check.ProtoReflect.Descriptor instead.
+func (*Check) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Check) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Check) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *Check) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+type RuleCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rule  *Rule                  `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// It decided.
+	Decides       bool   `protobuf:"varint,2,opt,name=decides,proto3" json:"decides,omitempty"`
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleCheck) Reset() {
+	*x = RuleCheck{}
+	mi := &file_auth_auth_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleCheck) ProtoMessage() {}
+
+func (x *RuleCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleCheck.ProtoReflect.Descriptor instead.
+func (*RuleCheck) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RuleCheck) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *RuleCheck) GetDecides() bool {
+	if x != nil {
+		return x.Decides
+	}
+	return false
+}
+
+func (x *RuleCheck) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 type DeleteAccountResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2222,7 +2494,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_auth_auth_proto_msgTypes[39]
+	mi := &file_auth_auth_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2506,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[39]
+	mi := &file_auth_auth_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2519,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{39}
+	return file_auth_auth_proto_rawDescGZIP(), []int{43}
 }
 
 type ChangeSecretResponse struct {
@@ -2258,7 +2530,7 @@ type ChangeSecretResponse struct {
 
 func (x *ChangeSecretResponse) Reset() {
 	*x = ChangeSecretResponse{}
-	mi := &file_auth_auth_proto_msgTypes[40]
+	mi := &file_auth_auth_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2542,7 @@ func (x *ChangeSecretResponse) String() string {
 func (*ChangeSecretResponse) ProtoMessage() {}
 
 func (x *ChangeSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[40]
+	mi := &file_auth_auth_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2555,7 @@ func (x *ChangeSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeSecretResponse.ProtoReflect.Descriptor instead.
 func (*ChangeSecretResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{40}
+	return file_auth_auth_proto_rawDescGZIP(), []int{44}
 }
 
 type CreateResponse struct {
@@ -2294,7 +2566,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_auth_auth_proto_msgTypes[41]
+	mi := &file_auth_auth_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2578,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[41]
+	mi := &file_auth_auth_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2591,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{41}
+	return file_auth_auth_proto_rawDescGZIP(), []int{45}
 }
 
 type DeleteResponse struct {
@@ -2330,7 +2602,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_auth_auth_proto_msgTypes[42]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2614,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[42]
+	mi := &file_auth_auth_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2627,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{42}
+	return file_auth_auth_proto_rawDescGZIP(), []int{46}
 }
 
 type ListKeysRequest struct {
@@ -2366,7 +2638,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_auth_auth_proto_msgTypes[43]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2650,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[43]
+	mi := &file_auth_auth_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2663,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{43}
+	return file_auth_auth_proto_rawDescGZIP(), []int{47}
 }
 
 type ListKeysResponse struct {
@@ -2404,7 +2676,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_auth_auth_proto_msgTypes[44]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2688,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[44]
+	mi := &file_auth_auth_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2701,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{44}
+	return file_auth_auth_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2459,7 +2731,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_auth_auth_proto_msgTypes[45]
+	mi := &file_auth_auth_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2471,7 +2743,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[45]
+	mi := &file_auth_auth_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2484,7 +2756,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{45}
+	return file_auth_auth_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Key) GetId() string {
@@ -2540,7 +2812,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_auth_auth_proto_msgTypes[46]
+	mi := &file_auth_auth_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2824,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[46]
+	mi := &file_auth_auth_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2837,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{46}
+	return file_auth_auth_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RotateKeyRequest) GetNow() bool {
@@ -2584,7 +2856,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_auth_auth_proto_msgTypes[47]
+	mi := &file_auth_auth_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2868,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[47]
+	mi := &file_auth_auth_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2881,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{47}
+	return file_auth_auth_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RotateKeyResponse) GetKey() *Key {
@@ -2628,7 +2900,7 @@ type RetireKeyRequest struct {
 
 func (x *RetireKeyRequest) Reset() {
 	*x = RetireKeyRequest{}
-	mi := &file_auth_auth_proto_msgTypes[48]
+	mi := &file_auth_auth_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2912,7 @@ func (x *RetireKeyRequest) String() string {
 func (*RetireKeyRequest) ProtoMessage() {}
 
 func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[48]
+	mi := &file_auth_auth_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2925,7 @@ func (x *RetireKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyRequest.ProtoReflect.Descriptor instead.
 func (*RetireKeyRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{48}
+	return file_auth_auth_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RetireKeyRequest) GetId() string {
@@ -2671,7 +2943,7 @@ type RetireKeyResponse struct {
 
 func (x *RetireKeyResponse) Reset() {
 	*x = RetireKeyResponse{}
-	mi := &file_auth_auth_proto_msgTypes[49]
+	mi := &file_auth_auth_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2955,7 @@ func (x *RetireKeyResponse) String() string {
 func (*RetireKeyResponse) ProtoMessage() {}
 
 func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[49]
+	mi := &file_auth_auth_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2968,7 @@ func (x *RetireKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireKeyResponse.ProtoReflect.Descriptor instead.
 func (*RetireKeyResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{49}
+	return file_auth_auth_proto_rawDescGZIP(), []int{53}
 }
 
 type ComponentTokenRequest struct {
@@ -2711,7 +2983,7 @@ type ComponentTokenRequest struct {
 
 func (x *ComponentTokenRequest) Reset() {
 	*x = ComponentTokenRequest{}
-	mi := &file_auth_auth_proto_msgTypes[50]
+	mi := &file_auth_auth_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2995,7 @@ func (x *ComponentTokenRequest) String() string {
 func (*ComponentTokenRequest) ProtoMessage() {}
 
 func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[50]
+	mi := &file_auth_auth_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +3008,7 @@ func (x *ComponentTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentTokenRequest.ProtoReflect.Descriptor instead.
 func (*ComponentTokenRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{50}
+	return file_auth_auth_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ComponentTokenRequest) GetName() string {
@@ -2769,7 +3041,7 @@ type CreateOwnerRequest struct {
 
 func (x *CreateOwnerRequest) Reset() {
 	*x = CreateOwnerRequest{}
-	mi := &file_auth_auth_proto_msgTypes[51]
+	mi := &file_auth_auth_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +3053,7 @@ func (x *CreateOwnerRequest) String() string {
 func (*CreateOwnerRequest) ProtoMessage() {}
 
 func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[51]
+	mi := &file_auth_auth_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +3066,7 @@ func (x *CreateOwnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerRequest.ProtoReflect.Descriptor instead.
 func (*CreateOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{51}
+	return file_auth_auth_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateOwnerRequest) GetNamespace() string {
@@ -2833,7 +3105,7 @@ type CreateOwnerResponse struct {
 
 func (x *CreateOwnerResponse) Reset() {
 	*x = CreateOwnerResponse{}
-	mi := &file_auth_auth_proto_msgTypes[52]
+	mi := &file_auth_auth_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +3117,7 @@ func (x *CreateOwnerResponse) String() string {
 func (*CreateOwnerResponse) ProtoMessage() {}
 
 func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[52]
+	mi := &file_auth_auth_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +3130,7 @@ func (x *CreateOwnerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOwnerResponse.ProtoReflect.Descriptor instead.
 func (*CreateOwnerResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{52}
+	return file_auth_auth_proto_rawDescGZIP(), []int{56}
 }
 
 type WatchRequest struct {
@@ -2869,7 +3141,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[53]
+	mi := &file_auth_auth_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +3153,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[53]
+	mi := &file_auth_auth_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +3166,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{53}
+	return file_auth_auth_proto_rawDescGZIP(), []int{57}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -2914,7 +3186,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[54]
+	mi := &file_auth_auth_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3198,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[54]
+	mi := &file_auth_auth_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3211,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{54}
+	return file_auth_auth_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -2982,7 +3254,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[55]
+	mi := &file_auth_auth_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3266,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[55]
+	mi := &file_auth_auth_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3279,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{55}
+	return file_auth_auth_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -3054,7 +3326,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[56]
+	mi := &file_auth_auth_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3338,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[56]
+	mi := &file_auth_auth_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3351,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{56}
+	return file_auth_auth_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -3283,7 +3555,27 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\"0\n" +
 	"\fListResponse\x12 \n" +
 	"\x05rules\x18\x01 \x03(\v2\n" +
-	".auth.RuleR\x05rules\"\x17\n" +
+	".auth.RuleR\x05rules\"\x9f\x01\n" +
+	"\x0eExplainRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x1a\n" +
+	"\bendpoint\x18\x03 \x01(\tR\bendpoint\x12'\n" +
+	"\aoptions\x18\x04 \x01(\v2\r.auth.OptionsR\aoptions\x12\x14\n" +
+	"\x05token\x18\x05 \x01(\tR\x05token\"\x8f\x01\n" +
+	"\x0fExplainResponse\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12#\n" +
+	"\x06checks\x18\x03 \x03(\v2\v.auth.CheckR\x06checks\x12%\n" +
+	"\x05rules\x18\x04 \x03(\v2\x0f.auth.RuleCheckR\x05rules\"K\n" +
+	"\x05Check\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06passed\x18\x02 \x01(\bR\x06passed\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"]\n" +
+	"\tRuleCheck\x12\x1e\n" +
+	"\x04rule\x18\x01 \x01(\v2\n" +
+	".auth.RuleR\x04rule\x12\x18\n" +
+	"\adecides\x18\x02 \x01(\bR\adecides\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x17\n" +
 	"\x15DeleteAccountResponse\"\x16\n" +
 	"\x14ChangeSecretResponse\"\x10\n" +
 	"\x0eCreateResponse\"\x10\n" +
@@ -3361,11 +3653,12 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\bAccounts\x12=\n" +
 	"\x04List\x12\x19.auth.ListAccountsRequest\x1a\x1a.auth.ListAccountsResponse\x12A\n" +
 	"\x06Delete\x12\x1a.auth.DeleteAccountRequest\x1a\x1b.auth.DeleteAccountResponse\x12E\n" +
-	"\fChangeSecret\x12\x19.auth.ChangeSecretRequest\x1a\x1a.auth.ChangeSecretResponse2\xa0\x01\n" +
+	"\fChangeSecret\x12\x19.auth.ChangeSecretRequest\x1a\x1a.auth.ChangeSecretResponse2\xd8\x01\n" +
 	"\x05Rules\x123\n" +
 	"\x06Create\x12\x13.auth.CreateRequest\x1a\x14.auth.CreateResponse\x123\n" +
 	"\x06Delete\x12\x13.auth.DeleteRequest\x1a\x14.auth.DeleteResponse\x12-\n" +
-	"\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse2\xb3\x01\n" +
+	"\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse\x126\n" +
+	"\aExplain\x12\x14.auth.ExplainRequest\x1a\x15.auth.ExplainResponse2\xb3\x01\n" +
 	"\x04Keys\x125\n" +
 	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse\x129\n" +
 	"\x06Rotate\x12\x16.auth.RotateKeyRequest\x1a\x17.auth.RotateKeyResponse\x129\n" +
@@ -3390,7 +3683,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -3432,30 +3725,34 @@ var file_auth_auth_proto_goTypes = []any{
 	(*DeleteRequest)(nil),         // 37: auth.DeleteRequest
 	(*ListRequest)(nil),           // 38: auth.ListRequest
 	(*ListResponse)(nil),          // 39: auth.ListResponse
-	(*DeleteAccountResponse)(nil), // 40: auth.DeleteAccountResponse
-	(*ChangeSecretResponse)(nil),  // 41: auth.ChangeSecretResponse
-	(*CreateResponse)(nil),        // 42: auth.CreateResponse
-	(*DeleteResponse)(nil),        // 43: auth.DeleteResponse
-	(*ListKeysRequest)(nil),       // 44: auth.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 45: auth.ListKeysResponse
-	(*Key)(nil),                   // 46: auth.Key
-	(*RotateKeyRequest)(nil),      // 47: auth.RotateKeyRequest
-	(*RotateKeyResponse)(nil),     // 48: auth.RotateKeyResponse
-	(*RetireKeyRequest)(nil),      // 49: auth.RetireKeyRequest
-	(*RetireKeyResponse)(nil),     // 50: auth.RetireKeyResponse
-	(*ComponentTokenRequest)(nil), // 51: auth.ComponentTokenRequest
-	(*CreateOwnerRequest)(nil),    // 52: auth.CreateOwnerRequest
-	(*CreateOwnerResponse)(nil),   // 53: auth.CreateOwnerResponse
-	(*WatchRequest)(nil),          // 54: auth.WatchRequest
-	(*Change)(nil),                // 55: auth.Change
-	(*RuleSet)(nil),               // 56: auth.RuleSet
-	(*Revocation)(nil),            // 57: auth.Revocation
-	nil,                           // 58: auth.Account.MetadataEntry
-	nil,                           // 59: auth.GenerateRequest.MetadataEntry
+	(*ExplainRequest)(nil),        // 40: auth.ExplainRequest
+	(*ExplainResponse)(nil),       // 41: auth.ExplainResponse
+	(*Check)(nil),                 // 42: auth.Check
+	(*RuleCheck)(nil),             // 43: auth.RuleCheck
+	(*DeleteAccountResponse)(nil), // 44: auth.DeleteAccountResponse
+	(*ChangeSecretResponse)(nil),  // 45: auth.ChangeSecretResponse
+	(*CreateResponse)(nil),        // 46: auth.CreateResponse
+	(*DeleteResponse)(nil),        // 47: auth.DeleteResponse
+	(*ListKeysRequest)(nil),       // 48: auth.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 49: auth.ListKeysResponse
+	(*Key)(nil),                   // 50: auth.Key
+	(*RotateKeyRequest)(nil),      // 51: auth.RotateKeyRequest
+	(*RotateKeyResponse)(nil),     // 52: auth.RotateKeyResponse
+	(*RetireKeyRequest)(nil),      // 53: auth.RetireKeyRequest
+	(*RetireKeyResponse)(nil),     // 54: auth.RetireKeyResponse
+	(*ComponentTokenRequest)(nil), // 55: auth.ComponentTokenRequest
+	(*CreateOwnerRequest)(nil),    // 56: auth.CreateOwnerRequest
+	(*CreateOwnerResponse)(nil),   // 57: auth.CreateOwnerResponse
+	(*WatchRequest)(nil),          // 58: auth.WatchRequest
+	(*Change)(nil),                // 59: auth.Change
+	(*RuleSet)(nil),               // 60: auth.RuleSet
+	(*Revocation)(nil),            // 61: auth.Revocation
+	nil,                           // 62: auth.Account.MetadataEntry
+	nil,                           // 63: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	58, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	59, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	62, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	63, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
@@ -3480,64 +3777,70 @@ var file_auth_auth_proto_depIdxs = []int32{
 	1,  // 23: auth.DeleteRequest.options:type_name -> auth.Options
 	1,  // 24: auth.ListRequest.options:type_name -> auth.Options
 	35, // 25: auth.ListResponse.rules:type_name -> auth.Rule
-	46, // 26: auth.ListKeysResponse.keys:type_name -> auth.Key
-	46, // 27: auth.RotateKeyResponse.key:type_name -> auth.Key
-	56, // 28: auth.Change.rules:type_name -> auth.RuleSet
-	57, // 29: auth.Change.revocation:type_name -> auth.Revocation
-	35, // 30: auth.RuleSet.rules:type_name -> auth.Rule
-	5,  // 31: auth.Auth.Generate:input_type -> auth.GenerateRequest
-	7,  // 32: auth.Auth.Inspect:input_type -> auth.InspectRequest
-	9,  // 33: auth.Auth.Token:input_type -> auth.TokenRequest
-	11, // 34: auth.Auth.Logout:input_type -> auth.LogoutRequest
-	14, // 35: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
-	16, // 36: auth.Tokens.List:input_type -> auth.ListTokensRequest
-	18, // 37: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
-	20, // 38: auth.Passwords.BeginReset:input_type -> auth.BeginResetRequest
-	22, // 39: auth.Passwords.Reset:input_type -> auth.ResetRequest
-	25, // 40: auth.Sessions.List:input_type -> auth.ListSessionsRequest
-	27, // 41: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
-	31, // 42: auth.Accounts.List:input_type -> auth.ListAccountsRequest
-	33, // 43: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
-	34, // 44: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
-	36, // 45: auth.Rules.Create:input_type -> auth.CreateRequest
-	37, // 46: auth.Rules.Delete:input_type -> auth.DeleteRequest
-	38, // 47: auth.Rules.List:input_type -> auth.ListRequest
-	44, // 48: auth.Keys.List:input_type -> auth.ListKeysRequest
-	47, // 49: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
-	49, // 50: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
-	51, // 51: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	52, // 52: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
-	29, // 53: auth.Components.Exchange:input_type -> auth.ExchangeRequest
-	54, // 54: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 55: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 56: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 57: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 58: auth.Auth.Logout:output_type -> auth.LogoutResponse
-	15, // 59: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
-	17, // 60: auth.Tokens.List:output_type -> auth.ListTokensResponse
-	19, // 61: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
-	21, // 62: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
-	23, // 63: auth.Passwords.Reset:output_type -> auth.ResetResponse
-	26, // 64: auth.Sessions.List:output_type -> auth.ListSessionsResponse
-	28, // 65: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
-	32, // 66: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	40, // 67: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	41, // 68: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	42, // 69: auth.Rules.Create:output_type -> auth.CreateResponse
-	43, // 70: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	39, // 71: auth.Rules.List:output_type -> auth.ListResponse
-	45, // 72: auth.Keys.List:output_type -> auth.ListKeysResponse
-	48, // 73: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
-	50, // 74: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
-	10, // 75: auth.Components.Token:output_type -> auth.TokenResponse
-	53, // 76: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	30, // 77: auth.Components.Exchange:output_type -> auth.ExchangeResponse
-	55, // 78: auth.Components.Watch:output_type -> auth.Change
-	55, // [55:79] is the sub-list for method output_type
-	31, // [31:55] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	1,  // 26: auth.ExplainRequest.options:type_name -> auth.Options
+	42, // 27: auth.ExplainResponse.checks:type_name -> auth.Check
+	43, // 28: auth.ExplainResponse.rules:type_name -> auth.RuleCheck
+	35, // 29: auth.RuleCheck.rule:type_name -> auth.Rule
+	50, // 30: auth.ListKeysResponse.keys:type_name -> auth.Key
+	50, // 31: auth.RotateKeyResponse.key:type_name -> auth.Key
+	60, // 32: auth.Change.rules:type_name -> auth.RuleSet
+	61, // 33: auth.Change.revocation:type_name -> auth.Revocation
+	35, // 34: auth.RuleSet.rules:type_name -> auth.Rule
+	5,  // 35: auth.Auth.Generate:input_type -> auth.GenerateRequest
+	7,  // 36: auth.Auth.Inspect:input_type -> auth.InspectRequest
+	9,  // 37: auth.Auth.Token:input_type -> auth.TokenRequest
+	11, // 38: auth.Auth.Logout:input_type -> auth.LogoutRequest
+	14, // 39: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
+	16, // 40: auth.Tokens.List:input_type -> auth.ListTokensRequest
+	18, // 41: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
+	20, // 42: auth.Passwords.BeginReset:input_type -> auth.BeginResetRequest
+	22, // 43: auth.Passwords.Reset:input_type -> auth.ResetRequest
+	25, // 44: auth.Sessions.List:input_type -> auth.ListSessionsRequest
+	27, // 45: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
+	31, // 46: auth.Accounts.List:input_type -> auth.ListAccountsRequest
+	33, // 47: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
+	34, // 48: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
+	36, // 49: auth.Rules.Create:input_type -> auth.CreateRequest
+	37, // 50: auth.Rules.Delete:input_type -> auth.DeleteRequest
+	38, // 51: auth.Rules.List:input_type -> auth.ListRequest
+	40, // 52: auth.Rules.Explain:input_type -> auth.ExplainRequest
+	48, // 53: auth.Keys.List:input_type -> auth.ListKeysRequest
+	51, // 54: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
+	53, // 55: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
+	55, // 56: auth.Components.Token:input_type -> auth.ComponentTokenRequest
+	56, // 57: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	29, // 58: auth.Components.Exchange:input_type -> auth.ExchangeRequest
+	58, // 59: auth.Components.Watch:input_type -> auth.WatchRequest
+	6,  // 60: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 61: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 62: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 63: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15, // 64: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17, // 65: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19, // 66: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	21, // 67: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
+	23, // 68: auth.Passwords.Reset:output_type -> auth.ResetResponse
+	26, // 69: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	28, // 70: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	32, // 71: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	44, // 72: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	45, // 73: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	46, // 74: auth.Rules.Create:output_type -> auth.CreateResponse
+	47, // 75: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	39, // 76: auth.Rules.List:output_type -> auth.ListResponse
+	41, // 77: auth.Rules.Explain:output_type -> auth.ExplainResponse
+	49, // 78: auth.Keys.List:output_type -> auth.ListKeysResponse
+	52, // 79: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
+	54, // 80: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
+	10, // 81: auth.Components.Token:output_type -> auth.TokenResponse
+	57, // 82: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	30, // 83: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	59, // 84: auth.Components.Watch:output_type -> auth.Change
+	60, // [60:85] is the sub-list for method output_type
+	35, // [35:60] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_auth_auth_proto_init() }
@@ -3551,7 +3854,7 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   59,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

@@ -948,9 +948,10 @@ var Accounts_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Rules_Create_FullMethodName = "/auth.Rules/Create"
-	Rules_Delete_FullMethodName = "/auth.Rules/Delete"
-	Rules_List_FullMethodName   = "/auth.Rules/List"
+	Rules_Create_FullMethodName  = "/auth.Rules/Create"
+	Rules_Delete_FullMethodName  = "/auth.Rules/Delete"
+	Rules_List_FullMethodName    = "/auth.Rules/List"
+	Rules_Explain_FullMethodName = "/auth.Rules/Explain"
 )
 
 // RulesClient is the client API for Rules service.
@@ -966,6 +967,10 @@ type RulesClient interface {
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// List answers the rules in force, highest priority first.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
+	// Explain answers whether an account may call an endpoint, and what each check
+	// says, in the order in which edges make them. Callers are admins of the
+	// namespace.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 }
 
 type rulesClient struct {
@@ -1006,6 +1011,16 @@ func (c *rulesClient) List(ctx context.Context, in *ListRequest, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *rulesClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, Rules_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RulesServer is the server API for Rules service.
 // All implementations must embed UnimplementedRulesServer
 // for forward compatibility.
@@ -1019,6 +1034,10 @@ type RulesServer interface {
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// List answers the rules in force, highest priority first.
 	List(context.Context, *ListRequest) (*ListResponse, error)
+	// Explain answers whether an account may call an endpoint, and what each check
+	// says, in the order in which edges make them. Callers are admins of the
+	// namespace.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	mustEmbedUnimplementedRulesServer()
 }
 
@@ -1037,6 +1056,9 @@ func (UnimplementedRulesServer) Delete(context.Context, *DeleteRequest) (*Delete
 }
 func (UnimplementedRulesServer) List(context.Context, *ListRequest) (*ListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedRulesServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedRulesServer) mustEmbedUnimplementedRulesServer() {}
 func (UnimplementedRulesServer) testEmbeddedByValue()               {}
@@ -1113,6 +1135,24 @@ func _Rules_List_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Rules_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RulesServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Rules_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RulesServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Rules_ServiceDesc is the grpc.ServiceDesc for Rules service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1131,6 +1171,10 @@ var Rules_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _Rules_List_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _Rules_Explain_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
