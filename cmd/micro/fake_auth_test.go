@@ -95,3 +95,16 @@ func (fakePasswords) Reset(_ context.Context, req *authpb.ResetRequest) (*authpb
 	}
 	return &authpb.ResetResponse{}, nil
 }
+
+// fakeRules has one rule, which lets the accounts of the namespace in.
+type fakeRules struct {
+	authpb.UnimplementedRulesServer
+}
+
+func (fakeRules) Explain(ctx context.Context, req *authpb.ExplainRequest) (*authpb.ExplainResponse, error) {
+	rsp := &authpb.ExplainResponse{Allowed: req.GetAccount() != "", Reason: "rule \"default\" grants it"}
+	rsp.Checks = []*authpb.Check{{Name: "rules", Passed: rsp.Allowed, Detail: rsp.Reason}}
+	rsp.Rules = []*authpb.RuleCheck{{Decides: rsp.Allowed, Detail: "asked", Rule: &authpb.Rule{Id: "default", Scope: "*", Access: authpb.Access_GRANTED,
+		Resource: &authpb.Resource{Type: "*", Name: "*", Endpoint: "*"}}}}
+	return rsp, loggedIn(ctx)
+}

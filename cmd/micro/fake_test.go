@@ -46,6 +46,7 @@ func startFake() (address string, stop func(), err error) {
 	authpb.RegisterAuthServer(s, f)
 	authpb.RegisterAccountsServer(s, fakeAccounts{})
 	authpb.RegisterTokensServer(s, fakeTokens{})
+	authpb.RegisterRulesServer(s, fakeRules{})
 	authpb.RegisterPasswordsServer(s, fakePasswords{})
 	authpb.RegisterSessionsServer(s, fakeSessions{})
 	authpb.RegisterKeysServer(s, fakeKeys{})
