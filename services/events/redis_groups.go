@@ -1,0 +1,278 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+)
+
+// createGroup makes a group that begins after a position. It is no error if the
+// group is there.
+func (d db) createGroup(ctx context.Context, t topic, group string, after position) error {
+	read, err := d.entriesRead(ctx, t, after)
+	if err != nil {
+		return err
+	}
+	err = d.client.Do(ctx, "XGROUP", "CREATE", t.key(), group, after.String(), "MKSTREAM", "ENTRIESREAD", read).Err()
+	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		return fmt.Errorf("create group: %w", err)
+	}
+	return nil
+}
+
+// seek moves a group.
+func (d db) seek(ctx context.Context, t topic, group string, after position) error {
+	read, err := d.entriesRead(ctx, t, after)
+	if err != nil {
+		return err
+	}
+	err = d.client.Do(ctx, "XGROUP", "SETID", t.key(), group, after.String(), "ENTRIESREAD", read).Err()
+	if isMissing(err) {
+		return noGroup(t, group)
+	}
+	if err != nil {
+		return fmt.Errorf("move group: %w", err)
+	}
+	return nil
+}
+
+func noGroup(t topic, group string) error {
+	return errors.New(codes.NotFound, "no group %q of topic %q", clip(group), t.name())
+}
+
+// countPage is how many entries are counted at once.
+const countPage = 5000
+
+// entriesRead answers how many events there ever were up to a position, which
+// Redis needs to know a group's lag but cannot tell itself.
+func (d db) entriesRead(ctx context.Context, t topic, at position) (int64, error) {
+	info, err := d.client.XInfoStream(ctx, t.key()).Result()
+	if isMissing(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("describe topic: %w", err)
+	}
+	later := int64(0)
+	for {
+		n, last, err := d.count(ctx, t, at, countPage)
+		if err != nil {
+			return 0, err
+		}
+		if later += int64(n); n < countPage {
+			return max(0, info.EntriesAdded-later), nil
+		}
+		at = last
+	}
+}
+
+func (d db) deleteGroup(ctx context.Context, t topic, group string) error {
+	n, err := d.client.XGroupDestroy(ctx, t.key(), group).Result()
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("delete group: %w", err)
+	}
+	if n == 0 {
+		return noGroup(t, group)
+	}
+	return nil
+}
+
+// groups describes the groups of a topic.
+func (d db) groups(ctx context.Context, t topic) ([]redis.XInfoGroup, error) {
+	groups, err := d.client.XInfoGroups(ctx, t.key()).Result()
+	if isMissing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	slices.SortFunc(groups, func(a, b redis.XInfoGroup) int { return strings.Compare(a.Name, b.Name) })
+	return groups, nil
+}
+
+// once is a command that the client does not send again when the answer is lost:
+// the events of that answer would come after those of the next.
+type once struct{ *redis.XStreamSliceCmd }
+
+// NoRetry implements redis.Cmder.
+func (once) NoRetry() bool { return true }
+
+// readGroup gives a process up to n events that nobody of the group has had.
+func (d db) readGroup(ctx context.Context, t topic, group, process string, n int) ([]entry, error) {
+	cmd := once{redis.NewXStreamSliceCmd(ctx, "XREADGROUP", "GROUP", group, process, "COUNT", n, "STREAMS", t.key(), ">")}
+	_ = d.client.Process(ctx, cmd) // the command has the error
+	streams, err := cmd.Result()
+	if err == redis.Nil || err == nil && len(streams) == 0 {
+		return nil, nil
+	}
+	if isMissing(err) {
+		return nil, noGroup(t, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read group: %w", err)
+	}
+	entries, err := toEntries(streams[0].Messages)
+	for i := range entries {
+		entries[i].attempt = 1
+	}
+	return entries, err
+}
+
+// take gives a process up to n events that were given to another. more is what
+// is added to the times that they were sent.
+func (d db) take(ctx context.Context, t topic, group, process, from string, more, n int) ([]entry, error) {
+	got, err := takeScript.Run(ctx, d.client, []string{t.key()}, group, process, from, more, n).Slice()
+	if isMissing(err) {
+		return nil, noGroup(t, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take pending events: %w", err)
+	}
+	out := make([]entry, 0, len(got))
+	for _, x := range got {
+		row, _ := x.([]any)
+		if len(row) != 3 {
+			return nil, fmt.Errorf("take pending events: unexpected answer %v", x)
+		}
+		id, _ := row[0].(string)
+		attempt, _ := row[1].(int64)
+		blob, _ := row[2].(string)
+		at, err := parsePosition(id)
+		if err != nil {
+			return nil, fmt.Errorf("take pending events: %w", err)
+		}
+		out = append(out, entry{at: at, blob: []byte(blob), attempt: attempt})
+	}
+	return out, nil
+}
+
+// give hands events to another name of the group, without counting them as sent.
+func (d db) give(ctx context.Context, t topic, group, to string, at []position) error {
+	if len(at) == 0 {
+		return nil
+	}
+	err := d.client.XClaimJustID(ctx, &redis.XClaimArgs{Stream: t.key(), Group: group, Consumer: to, Messages: ids(at)}).Err()
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("leave events: %w", err)
+	}
+	return nil
+}
+
+// wake tells all processes something about a topic.
+func (d db) wake(ctx context.Context, message string) error {
+	if err := d.client.Publish(ctx, wakeChannel, message).Err(); err != nil {
+		return fmt.Errorf("wake the consumers: %w", err)
+	}
+	return nil
+}
+
+func ids(at []position) []string {
+	out := make([]string, len(at))
+	for i, p := range at {
+		out[i] = p.String()
+	}
+	return out
+}
+
+// again notes that a process sends an event another time, and answers it; false
+// if it is gone or done.
+func (d db) again(ctx context.Context, t topic, group, process string, at position, attempt int64) (entry, bool, error) {
+	got, err := againScript.Run(ctx, d.client, []string{t.key()}, group, process, at.String(), attempt).Text()
+	switch {
+	case err == redis.Nil:
+		return entry{}, false, nil
+	case isMissing(err):
+		return entry{}, false, noGroup(t, group)
+	case err != nil:
+		return entry{}, false, fmt.Errorf("send event again: %w", err)
+	}
+	return entry{at: at, blob: []byte(got), attempt: attempt}, true, nil
+}
+
+// done acknowledges events.
+func (d db) done(ctx context.Context, t topic, group string, at []position) error {
+	if err := d.client.XAck(ctx, t.key(), group, ids(at)...).Err(); err != nil {
+		return fmt.Errorf("acknowledge events: %w", err)
+	}
+	return nil
+}
+
+// bury moves an event of a group to the dead letters. Of several tries, one
+// does it.
+func (d db) bury(ctx context.Context, t topic, group string, at position, blob []byte) error {
+	if err := d.register(ctx, t.deadTopic(), 0); err != nil {
+		return err
+	}
+	if err := buryScript.Run(ctx, d.client, []string{t.key(), t.letters()}, group, at.String(), blobField, blob).Err(); err != nil && err != redis.Nil {
+		return fmt.Errorf("bury event: %w", err)
+	}
+	return nil
+}
+
+// processes answers which processes a group's events were given to, and how
+// many each has.
+func (d db) processes(ctx context.Context, t topic, group string) (map[string]int64, error) {
+	found, err := d.client.XInfoConsumers(ctx, t.key(), group).Result()
+	if isMissing(err) {
+		return nil, noGroup(t, group)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	out := make(map[string]int64, len(found))
+	for _, c := range found {
+		out[c.Name] = c.Pending
+	}
+	return out, nil
+}
+
+// forget removes a process from a group, unless something is left with it.
+func (d db) forget(ctx context.Context, t topic, group, process string) error {
+	if err := forgetScript.Run(ctx, d.client, []string{t.key()}, group, process).Err(); err != nil && err != redis.Nil {
+		return fmt.Errorf("remove consumer: %w", err)
+	}
+	return nil
+}
+
+// alive answers which of some processes have their channel open. Redis closes it
+// with the process's connection.
+func (d db) alive(ctx context.Context, processes []string) (map[string]bool, error) {
+	channels := make([]string, len(processes))
+	for i, p := range processes {
+		channels[i] = processChannel(p)
+	}
+	out := map[string]bool{}
+	err := d.eachNode(ctx, func(ctx context.Context, c *redis.Client) error {
+		counts, err := c.PubSubNumSub(ctx, channels...).Result()
+		for i, ch := range channels {
+			if counts[ch] > 0 {
+				out[processes[i]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for processes: %w", err)
+	}
+	return out, nil
+}
+
+// lag answers how many events a group has before it.
+func (d db) lag(ctx context.Context, t topic, group string) (int64, error) {
+	groups, err := d.groups(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range groups {
+		if g.Name == group {
+			return g.Lag, nil
+		}
+	}
+	return 0, noGroup(t, group)
+}
