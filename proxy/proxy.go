@@ -103,6 +103,23 @@ type server struct {
 	containers bool
 }
 
+// Services of Micro open a subscription that ended in an error again at once,
+// thousands of times a second if they may: so none ends in less than refusal.
+const (
+	subscribe = "/broker.Broker/Subscribe"
+	refusal   = time.Second
+)
+
+// holdBack waits until a call has taken as long as a refusal does, or ctx ends.
+func holdBack(ctx context.Context, began time.Time) {
+	t := time.NewTimer(refusal - time.Since(began))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
 // forward passes a call on as a stream of bytes, whatever its method.
 func (s *server) forward(_ any, in grpc.ServerStream) error {
 	ctx, began := in.Context(), time.Now()
@@ -118,6 +135,9 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 	}
 	s.log.DebugContext(ctx, "call", "method", method, "namespace", call.Namespace, "code", errors.Code(err).String(),
 		"took", time.Since(began), "request_id", call.ID)
+	if err != nil && method == subscribe {
+		holdBack(ctx, began)
+	}
 	if e := errors.FromError(err); e != nil && e.Reason != "" {
 		in.SetTrailer(metadata.Pairs(ReasonKey, e.Reason))
 	}

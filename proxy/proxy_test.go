@@ -323,3 +323,17 @@ func TestStreams(t *testing.T) {
 		t.Errorf("Watch = %v, %v", &r, err)
 	}
 }
+
+// TestRefusedSubscriptionsWait shows that a client which subscribes again at
+// once when it is refused, as old ones do, is held back.
+func TestRefusedSubscriptionsWait(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	began := time.Now()
+	if _, err := e.call("/broker.Broker/Subscribe", "{}", bearer("damaged")...); err == nil {
+		t.Fatal("a damaged token subscribes")
+	}
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("refused after %v, want a second at least", took)
+	}
+}
