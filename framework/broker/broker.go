@@ -205,6 +205,9 @@ func (b *Broker) receive(ctx context.Context, topic string, h Handler, o options
 		return err
 	}
 	defer s.Close()
+	if err := s.CloseSend(); err != nil {
+		return err
+	}
 	for {
 		in := &brokerpb.Message{}
 		if err := s.RecvMsg(in); err != nil {

@@ -62,6 +62,9 @@ func (w *watched) watch(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	defer s.Close()
+	if err := s.CloseSend(); err != nil {
+		return false, err
+	}
 	for {
 		rsp := &configpb.WatchResponse{}
 		if err := s.RecvMsg(rsp); err != nil {
