@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,11 +79,18 @@ func (n *node) eject(now time.Time)        { n.ejected.Store(now.Add(ejection).U
 func (n *node) healthy(now time.Time) bool { return now.UnixNano() >= n.ejected.Load() }
 func (n *node) lighter(other *node) bool   { return n.load.Load() < other.load.Load() }
 
+// alive finds nodes whose host is gone, behind a silent stream: after 30 s.
+// Pings of HTTP/2 would, too, but servers of gRPC close connections that ping
+// more often than every 5 minutes.
+var alive = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+
 // dial connects at the first call, in plain HTTP/2, as services serve it.
 func dial(address string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy(),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return alive.DialContext(ctx, "tcp", address)
+		}),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(rpc.MaxMessage), grpc.MaxCallSendMsgSize(rpc.MaxMessage)),

@@ -147,7 +147,7 @@ func newVictim(t *testing.T, p *platform.Platform) *victim {
 		"id": "ledger", "name": "ledger", "service": "ledger", "key": "ledger", "path": "ledger", "topic": "ledger", "table": "ledger",
 		"version": "latest", "email": alice.Email, "account": "ledger", "secret": "wrong horse", "old_secret": "wrong horse", "new_secret": "stolen horse",
 		"password": "stolen horse", "code": "AAAAAAAA", "type": "user", "group": "ledger", "queue": "ledger", "source": "ledger", "scope": "*",
-		"endpoint": "*", "address": "127.0.0.1:10", "auth.Tokens/id": apiToken, "auth.Sessions/id": in(t, session, "sessions", "id"),
+		"endpoint": "Ledger.Call", "address": "127.0.0.1:10", "auth.Tokens/id": apiToken, "auth.Sessions/id": in(t, session, "sessions", "id"),
 		"auth.Auth/id": alice.Email, "runtime.Runtime/type": "", "network.Network/address": "",
 	}
 	v.ghosts = known{}
