@@ -129,6 +129,9 @@ func (t timed) Read(p []byte) (int, error) {
 // believed yet: the Edge decides.
 func (g *Gateway) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isWebSocket(r) {
+			protocolHeaders(r)
+		}
 		if token := cookieToken(r); r.Header.Get("Authorization") == "" && token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
@@ -137,6 +140,33 @@ func (g *Gateway) identify(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, origin(r))))
 	})
+}
+
+// protocolHeaders reads what a page says in subprotocols, since it cannot set a
+// WebSocket's headers: "bearer.TOKEN" and "namespace.NAME". They go no further.
+func protocolHeaders(r *http.Request) {
+	const offer = "Sec-Websocket-Protocol"
+	var rest []string
+	for p := range strings.SplitSeq(strings.Join(r.Header.Values(offer), ","), ",") {
+		p = strings.TrimSpace(p)
+		if token, ok := strings.CutPrefix(p, "bearer."); ok {
+			setMissing(r.Header, "Authorization", "Bearer "+token)
+		} else if ns, ok := strings.CutPrefix(p, "namespace."); ok {
+			setMissing(r.Header, "Micro-Namespace", ns)
+		} else if p != "" {
+			rest = append(rest, p)
+		}
+	}
+	r.Header.Del(offer)
+	if len(rest) > 0 {
+		r.Header.Set(offer, strings.Join(rest, ", "))
+	}
+}
+
+func setMissing(h http.Header, key, value string) {
+	if h.Get(key) == "" {
+		h.Set(key, value)
+	}
 }
 
 // cookieToken answers the token in the cookie, for requests that a page of ours

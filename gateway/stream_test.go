@@ -95,6 +95,38 @@ func TestWebSocket(t *testing.T) {
 	})
 }
 
+// TestWebSocketOfPage shows that a page, which cannot set headers, says who it is
+// in subprotocols, and that the service hears nothing of them.
+func TestWebSocketOfPage(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	url := strings.Replace(e.url, "http", "ws", 1) + "/echo/Echo/Chat"
+	for _, tt := range []struct {
+		name      string
+		protocols []string
+		status    int
+	}{
+		{"token", []string{"micro", "bearer." + e.token}, http.StatusSwitchingProtocols},
+		{"token and its namespace", []string{"micro", "bearer." + e.token, "namespace.acme"}, http.StatusSwitchingProtocols},
+		{"foreign namespace", []string{"micro", "bearer." + e.token, "namespace.other"}, http.StatusForbidden},
+		{"bad token", []string{"micro", "bearer.x", "namespace.acme"}, http.StatusUnauthorized},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), settle)
+		c, rsp, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: tt.protocols})
+		cancel()
+		if rsp == nil || rsp.StatusCode != tt.status {
+			t.Errorf("%s: %v, %v, want %d", tt.name, rsp, err, tt.status)
+			continue
+		}
+		if err == nil {
+			if c.Subprotocol() != "micro" {
+				t.Errorf("%s: subprotocol %q", tt.name, c.Subprotocol())
+			}
+			c.CloseNow() //nolint:errcheck // a test
+		}
+	}
+}
+
 // TestEvents shows a stream as server-sent events, with what ended it.
 func TestEvents(t *testing.T) {
 	t.Parallel()
