@@ -2,7 +2,10 @@ module github.com/micro/platform
 
 go 1.26.0
 
-ignore ./services/console/ui/node_modules
+ignore (
+	./framework/typescript/node_modules
+	./services/console/ui/node_modules
+)
 
 replace golang.org/x/exp => golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba
 

@@ -1,0 +1,143 @@
+package tests
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/micro/platform/tests/platform"
+)
+
+// TestClients uses a deployed service from programs outside the platform, with
+// an API token: the clients that the repository has, in the form in which people
+// get them, and those that micro gen client writes.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("npm"); err != nil && os.Getenv("CI") == "" {
+		t.Skip("npm is not installed here (deploy/prepare.sh installs it): the clients are not tested")
+	}
+	p := start(t, false)
+	x := person(t, p, "alice")
+	expect(t, x, "", "micro new helloworld")
+	expect(t, x, "running", "micro run ./helloworld")
+	token, err := sh(t.Context(), x, "micro auth token create clients --grant '*:*:write' --expires 1d 2>/dev/null")
+	if err != nil {
+		t.Fatalf("make an API token: %v: %s", err, token)
+	}
+	c := clients{p, x, strings.TrimSpace(token)}
+	t.Run("TypeScript", c.typeScript)
+}
+
+// typescript is where the client for TypeScript is. What npm makes there is left
+// alone.
+const typescript = "../framework/typescript"
+
+// clients is what the clients call.
+type clients struct {
+	*platform.Platform
+	person *platform.Person
+	token  string
+}
+
+// typeScript tests the package of framework/typescript, then packs it and uses
+// it as a program does that has installed it.
+func (c clients) typeScript(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "source")
+	for _, dir := range []string{"src", "test"} {
+		if err := os.CopyFS(filepath.Join(source, dir), os.DirFS(filepath.Join(typescript, dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{".npmrc", "README.md", "package.json", "package-lock.json", "tsconfig.json", "tsconfig.cjs.json"} {
+		b, err := os.ReadFile(filepath.Join(typescript, file))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(source, file), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.run(t, source, "npm", "ci")
+	c.run(t, source, "npm", "test")
+	c.run(t, source, "npm", "pack", "--pack-destination", filepath.Dir(source))
+	packed, err := filepath.Glob(filepath.Join(filepath.Dir(source), "*.tgz"))
+	if err != nil || len(packed) != 1 {
+		t.Fatalf("npm pack made %q, %v", packed, err)
+	}
+	user := t.TempDir()
+	if err := os.CopyFS(user, os.DirFS("testdata/typescript")); err != nil {
+		t.Fatal(err)
+	}
+	tsc := filepath.Join(source, "node_modules", ".bin", "tsc")
+	c.run(t, user, "npm", "install", "--no-save", packed[0], filepath.Join(source, "node_modules", "@types", "node"))
+	c.run(t, user, tsc)
+	c.run(t, user, "node", "module.mjs")
+	c.run(t, user, "node", "common.cjs")
+	t.Run("browser", func(t *testing.T) { c.browser(t, filepath.Join(user, "node_modules", "@micro", "platform-client", "dist", "esm")) })
+}
+
+// run runs a program where it finds the platform.
+func (c clients) run(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(),
+		"MICRO_TEST_API=http://"+c.API, "MICRO_TEST_PROXY="+c.Proxy, "MICRO_TEST_TOKEN="+c.token,
+		"MICRO_TEST_ID=alice@example.com", "MICRO_TEST_SECRET=correct horse battery staple")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// browser opens a page that calls the platform from another origin.
+func (c clients) browser(t *testing.T, dist string) {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("chromium is not installed here: the client is not tested in a browser")
+	}
+	page, err := os.ReadFile("testdata/browser.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 1)
+	mux := http.NewServeMux()
+	mux.Handle("GET /client/", http.StripPrefix("/client/", http.FileServer(http.Dir(dist))))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, strings.NewReplacer("ADDRESS", "http://"+c.API, "TOKEN", c.token).Replace(string(page))) //nolint:errcheck // the page says nothing then
+	})
+	mux.HandleFunc("POST /said", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		said <- string(b)
+	})
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	browser := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", s.URL)
+	if err := browser.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const want = "Hello Jane; 3 messages; pong 7; 404"
+	select {
+	case got := <-said:
+		if got != want {
+			t.Errorf("the page says %q, want %q", got, want)
+		}
+	case <-ctx.Done():
+		t.Error("the page says nothing")
+	}
+	cancel()
+	browser.Wait() //nolint:errcheck // it was killed
+}
