@@ -32,6 +32,7 @@ func TestClients(t *testing.T) {
 		t.Fatalf("make an API token: %v: %s", err, token)
 	}
 	c := clients{p, x, strings.TrimSpace(token)}
+	t.Run("Go", c.golang)
 	t.Run("TypeScript", c.typeScript)
 }
 
@@ -44,6 +45,48 @@ type clients struct {
 	*platform.Platform
 	person *platform.Person
 	token  string
+}
+
+// golang compiles and runs a program in a module of its own, with a client that
+// micro gen client writes.
+func (c clients) golang(t *testing.T) {
+	user := t.TempDir()
+	if err := os.CopyFS(user, os.DirFS("testdata/goclient")); err != nil {
+		t.Fatal(err)
+	}
+	c.gen(t, "--go", filepath.Join(user, "helloworld"))
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same versions of what the framework needs, so that nothing is fetched.
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(mod), "module github.com/micro/platform", "module example.com/user", 1) +
+		"\nrequire github.com/micro/platform v0.0.0\n\nreplace github.com/micro/platform => " + root + "\n"
+	if err := os.WriteFile(filepath.Join(user, "go.mod"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := os.ReadFile("../go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(user, "go.sum"), sum, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.run(t, user, "go", "build", "-mod=mod", "-o", "user", ".")
+	const want = "Hello Jane; 3 messages; pong 7; missing: true\n"
+	if got := c.run(t, user, "./user"); got != want {
+		t.Errorf("the program says %q, want %q", got, want)
+	}
+}
+
+// gen has micro write a client of helloworld.
+func (c clients) gen(t *testing.T, language, out string) {
+	t.Helper()
+	expect(t, c.person, "client.", "micro gen client "+language+" --out "+out+" --api http://"+c.API+" helloworld")
 }
 
 // typeScript tests the package of framework/typescript, then packs it and uses
@@ -77,10 +120,13 @@ func (c clients) typeScript(t *testing.T) {
 	}
 	tsc := filepath.Join(source, "node_modules", ".bin", "tsc")
 	c.run(t, user, "npm", "install", "--no-save", packed[0], filepath.Join(source, "node_modules", "@types", "node"))
+	c.gen(t, "--ts", filepath.Join(user, "gen"))
 	c.run(t, user, tsc)
 	c.run(t, user, "node", "module.mjs")
 	c.run(t, user, "node", "common.cjs")
-	t.Run("browser", func(t *testing.T) { c.browser(t, filepath.Join(user, "node_modules", "@micro", "platform-client", "dist", "esm")) })
+	t.Run("browser", func(t *testing.T) {
+		c.browser(t, filepath.Join(user, "node_modules", "@micro", "platform-client", "dist", "esm"))
+	})
 }
 
 // run runs a program where it finds the platform.

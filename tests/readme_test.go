@@ -68,6 +68,8 @@ func readmeLine(t *testing.T, p *platform.Platform, git *platform.GitServer, rea
 	switch {
 	case line == "micro env set local":
 		return "micro env set platform" // this test's server is not on the usual port
+	case strings.HasPrefix(line, "micro gen client "):
+		return line + " --api http://" + p.API
 	case strings.HasPrefix(line, "micro run github.com/"):
 		url, err := git.Push(t.Context(), filepath.Join(reader.Home, "helloworld"), "services", "helloworld")
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -57,6 +58,23 @@ func startFake() (address string, stop func(), err error) {
 	debug.New().Register(s, "auth")
 	go s.Serve(l) //nolint:errcheck // it ends with the test
 	return l.Addr().String(), s.Stop, nil
+}
+
+// fakeAPI describes the service notes to those who are logged in.
+func fakeAPI(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Header.Get("Authorization") != "Bearer a.b.c":
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"id":"go.micro.api","code":401,"detail":"an account is required","status":"Unauthorized"}`) //nolint:errcheck // a test
+	case r.URL.Path == "/page/openapi.json":
+		http.NotFound(w, r)
+	case r.URL.Path != "/notes/openapi.json":
+		w.WriteHeader(http.StatusNotFound)
+		io.WriteString(w, `{"id":"go.micro.api","code":404,"detail":"service nothere: route not found","status":"Not Found"}`) //nolint:errcheck // a test
+	default:
+		io.WriteString(w, `{"openapi":"3.1.0","info":{"title":"notes"},"paths":{"/notes/Notes/Count":{"post":{
+			"x-micro-service":"notes","x-micro-endpoint":"Notes.Count"}}}}`) //nolint:errcheck // a test
+	}
 }
 
 func loggedIn(ctx context.Context) error {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
 
@@ -39,6 +41,9 @@ func TestScriptsWithServer(t *testing.T) {
 			e.Defer(stop)
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("MICRO_PROXY", address)
+			api := httptest.NewServer(http.HandlerFunc(fakeAPI))
+			e.Defer(api.Close)
+			e.Setenv("API", api.URL)
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

@@ -68,14 +68,17 @@ func (c *cli) seed(ctx context.Context, module *modproxy.Module) {
 }
 
 func genCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "gen [FILE.proto...]",
-		Short: "Write the Go code of .proto files",
+		Short: "Write the Go code of .proto files, or clients of services",
 		Long: `Writes the Go code of .proto files beside them: of those that are named, or all below
 proto/. No protoc is needed. It also makes the framework's module known to this
 machine's Go, in the version that belongs to this micro.`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.generate(cmd.Context(), args) },
 	}
+	cmd.AddCommand(genClientCommand(c))
+	return cmd
 }
 
 func (c *cli) generate(ctx context.Context, files []string) error {

@@ -1,13 +1,21 @@
 import { Client, MicroError } from "@micro/platform-client";
 
+import { HelloworldClient } from "./gen/client.js";
+
 const { MICRO_TEST_API: address = "", MICRO_TEST_TOKEN: token = "" } = process.env;
 const client = new Client({ address, token });
 
-const { msg } = await client.call<{ name: string }, { msg: string }>("helloworld", "Helloworld.Call", { name: "Jane" });
+const hello = new HelloworldClient(client);
+
+const { msg } = await hello.call({ name: "Jane" });
 if (msg !== "Hello Jane") throw new Error(msg);
 
-const pingPong = client.open<{ stroke: number }, { stroke: string }>("helloworld", "Helloworld.PingPong");
-await pingPong.send({ stroke: 1 });
+let messages = 0;
+for await (const { count } of hello.stream({ count: "3" })) if (count) messages++;
+if (messages !== 3) throw new Error(`${messages} messages`);
+
+const pingPong = hello.pingPong();
+await pingPong.send({ stroke: "1" });
 for await (const pong of pingPong) {
   if (pong.stroke !== "1") throw new Error(pong.stroke);
   break;
