@@ -25,7 +25,7 @@ test("a platform", options, async (t) => {
     assert.equal(got.length, 3);
   });
   await t.test("stream that is left", async () => {
-    for await (const m of count(1_000_000)) {
+    for await (const m of count(1000)) {
       assert.ok(m.count);
       break;
     }
