@@ -90,7 +90,8 @@ type group struct {
 	pending   map[position]*delivery
 	retries   []retry // by position
 	done      []position
-	lookLeft  bool // for events that others left, or that were lost on the way here
+	lookLeft  bool // for events that others left
+	lookOwn   bool // for events that were lost on the way here
 	failed    chan struct{}
 	err       error // why failed is closed
 	size      int   // of an event, about
@@ -99,7 +100,7 @@ type group struct {
 func newGroup(t topic, name string, src source, scan time.Duration, log *slog.Logger) *group {
 	return &group{topic: t, name: name, src: src, scan: scan, log: log, now: time.Now,
 		wake: make(chan struct{}, 1), acks: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
-		failed: make(chan struct{}), pending: map[position]*delivery{}, lookLeft: true, size: firstSize}
+		failed: make(chan struct{}), pending: map[position]*delivery{}, lookLeft: true, lookOwn: true, size: firstSize}
 }
 
 func signal(c chan struct{}) {
@@ -141,7 +142,7 @@ func (g *group) workLoop(ctx context.Context) {
 		}
 		if !g.now().Before(nextScan) {
 			nextScan = g.now().Add(g.scan)
-			g.look()
+			g.look(false)
 		}
 		err := g.work(ctx)
 		switch {
@@ -157,7 +158,7 @@ func (g *group) workLoop(ctx context.Context) {
 				g.log.WarnContext(ctx, "events are not read, trying again", "topic", g.topic.name(), "namespace", g.topic.namespace, "error", err)
 			}
 			backoff = min(max(2*backoff, minBackoff), maxBackoff)
-			g.look() // what was read may be lost on the way here
+			g.look(true) // what was read may be lost on the way here
 		}
 		wait := min(g.untilDue(), nextScan.Sub(g.now()))
 		if backoff > 0 {
@@ -182,10 +183,10 @@ func isDecision(err error) bool {
 }
 
 // look asks the loop to look for events that were left.
-func (g *group) look() {
+func (g *group) look(own bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.lookLeft = true
+	g.lookLeft, g.lookOwn = true, g.lookOwn || own
 	signal(g.wake)
 }
 
@@ -281,15 +282,15 @@ func (g *group) untilDue() time.Duration {
 // takeLeft adds events that others left to the retries.
 func (g *group) takeLeft(ctx context.Context) error {
 	g.mu.Lock()
-	look, have := g.lookLeft, len(g.pending)+len(g.retries)+len(g.done)
-	g.lookLeft = false
+	look, own := g.lookLeft, g.lookOwn
+	g.lookLeft, g.lookOwn = false, false
 	g.mu.Unlock()
 	if !look {
 		return nil
 	}
-	entries, err := g.src.left(ctx, have)
+	entries, err := g.src.left(ctx, own)
 	if err != nil {
-		g.look()
+		g.look(own)
 		return err
 	}
 	g.mu.Lock()

@@ -76,7 +76,7 @@ func (h *hub) wakeAll() {
 	defer h.mu.Unlock()
 	for _, groups := range h.byTopic {
 		for g := range groups {
-			g.look()
+			g.look(true)
 		}
 	}
 }
@@ -87,7 +87,7 @@ func (h *hub) wake(message string) {
 	key, left := strings.CutPrefix(message, leftPrefix)
 	for g := range h.byTopic[key] {
 		if left {
-			g.look()
+			g.look(false)
 		}
 		signal(g.wake)
 	}

@@ -10,10 +10,9 @@ import (
 type source interface {
 	// next answers up to n events that the group has not had.
 	next(ctx context.Context, n int) ([]entry, error)
-	// left answers events that were given to processes that have ended, and, if
-	// this process was given more than it has, all of its own: an answer of Redis
-	// was lost then.
-	left(ctx context.Context, have int) ([]entry, error)
+	// left answers events that were given to processes that have ended, and with
+	// own all that this process was given: an answer of Redis may have been lost.
+	left(ctx context.Context, own bool) ([]entry, error)
 	// again answers an event that is sent another time; false if it is gone.
 	again(ctx context.Context, at position, attempt int64) (entry, bool, error)
 	done(ctx context.Context, at []position) error
@@ -44,7 +43,7 @@ func (s shared) next(ctx context.Context, n int) ([]entry, error) {
 	return s.db.readGroup(ctx, s.topic, s.group, s.process, n)
 }
 
-func (s shared) left(ctx context.Context, have int) ([]entry, error) {
+func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
 	pending, err := s.db.processes(ctx, s.topic, s.group)
 	if err != nil {
 		return nil, err
@@ -58,7 +57,7 @@ func (s shared) left(ctx context.Context, have int) ([]entry, error) {
 		}
 	}
 	var out []entry
-	if mine > have {
+	if own && mine > 0 {
 		if out, err = s.db.take(ctx, s.topic, s.group, s.process, s.process, 0, mine+takePage); err != nil {
 			return nil, err
 		}
@@ -128,7 +127,7 @@ func (p *private) next(ctx context.Context, n int) ([]entry, error) {
 	return entries, nil
 }
 
-func (p *private) left(context.Context, int) ([]entry, error) { return nil, nil }
+func (p *private) left(context.Context, bool) ([]entry, error) { return nil, nil }
 
 func (p *private) again(ctx context.Context, at position, attempt int64) (entry, bool, error) {
 	e, ok, err := p.db.one(ctx, p.topic, at)
