@@ -24,6 +24,7 @@ type account struct {
 	token   string
 	renew   time.Time // from here on a new one is asked for
 	expires time.Time
+	asking  *asked // the attempt under way, if there is one
 }
 
 const (
@@ -34,23 +35,55 @@ const (
 )
 
 // Token answers a token that is good for a while, or "" for a service without
-// an account.
+// an account. Of all that wait for a new one, one asks; its failure is theirs, so
+// that none waits longer than tokenTimeout.
 func (a *account) Token(ctx context.Context) (string, error) {
 	if a.id == "" {
 		return "", nil
 	}
 	a.mu.Lock()
+	if a.now().Before(a.renew) {
+		defer a.mu.Unlock()
+		return a.token, nil
+	}
+	asking := a.asking
+	if asking == nil {
+		asking = &asked{done: make(chan struct{})}
+		a.asking = asking
+		go a.ask(context.WithoutCancel(ctx), asking) // ends within tokenTimeout
+	}
+	a.mu.Unlock()
+	select {
+	case <-asking.done:
+		return asking.token, asking.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// asked is an attempt at a new token, and what came of it once it is done.
+type asked struct {
+	done  chan struct{}
+	token string
+	err   error
+}
+
+// ask asks for a token. The old one will do until the next attempt, if it is
+// still good.
+func (a *account) ask(ctx context.Context, x *asked) {
+	token, expires, err := a.fetch(ctx)
+	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.now()
-	if now.Before(a.renew) {
-		return a.token, nil
+	switch {
+	case err == nil:
+		a.token, a.expires, a.renew = token, expires, now.Add(expires.Sub(now)*2/3)
+	case now.Before(a.expires):
+		a.renew, err = now.Add(tokenTimeout), nil
 	}
-	err := a.fetch(ctx)
-	if err != nil && now.Before(a.expires) { // the old one will do until the next attempt
-		a.renew = now.Add(tokenTimeout)
-		return a.token, nil
-	}
-	return a.token, err
+	x.token, x.err = a.token, err
+	a.asking = nil
+	close(x.done)
 }
 
 // Forget makes the next Token ask for a new one: the platform refused this one.
@@ -60,9 +93,9 @@ func (a *account) Forget() {
 	a.token, a.renew, a.expires = "", time.Time{}, time.Time{}
 }
 
-// fetch asks for a token, and for the next one when two thirds of its life have
-// gone. It leaves the metadata of a call being handled behind.
-func (a *account) fetch(ctx context.Context) error {
+// fetch asks the platform for a token. It leaves the metadata of a call being
+// handled behind.
+func (a *account) fetch(ctx context.Context) (token string, expires time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs("micro-namespace", core))
@@ -71,12 +104,9 @@ func (a *account) fetch(ctx context.Context) error {
 		Options: &authpb.Options{Namespace: a.namespace},
 	})
 	if err != nil {
-		return errors.FromError(err)
+		return "", time.Time{}, errors.FromError(err)
 	}
-	now := a.now()
-	a.token, a.expires = rsp.GetToken().GetAccessToken(), time.Unix(rsp.GetToken().GetExpiry(), 0)
-	a.renew = now.Add(a.expires.Sub(now) * 2 / 3)
-	return nil
+	return rsp.GetToken().GetAccessToken(), time.Unix(rsp.GetToken().GetExpiry(), 0), nil
 }
 
 // refused says whether asking again is no use: the id or secret is wrong.

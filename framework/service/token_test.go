@@ -72,3 +72,45 @@ func TestNoAccount(t *testing.T) {
 		t.Errorf("token %q, %v", token, err)
 	}
 }
+
+// slowIssuer does not answer before it is let go.
+type slowIssuer struct {
+	issuer
+	begun, goOn chan struct{}
+}
+
+func (s *slowIssuer) Token(ctx context.Context, req *authpb.TokenRequest, opts ...grpc.CallOption) (*authpb.TokenResponse, error) {
+	s.begun <- struct{}{} // a second attempt would wait here for ever
+	<-s.goOn
+	return s.issuer.Token(ctx, req, opts...)
+}
+
+// TestOneAsks for all that wait; who waits no longer leaves the others alone.
+func TestOneAsks(t *testing.T) {
+	t.Parallel()
+	auth := &slowIssuer{issuer{now: time.Now, life: time.Hour}, make(chan struct{}), make(chan struct{})}
+	a := &account{auth: auth, id: "echo-latest", secret: "s", now: time.Now}
+	impatient, leave := context.WithCancel(t.Context())
+	left, tokens := make(chan error), make(chan string)
+	go func() {
+		_, err := a.Token(impatient)
+		left <- err
+	}()
+	<-auth.begun
+	for range 10 {
+		go func() {
+			token, err := a.Token(t.Context())
+			tokens <- token + errors.Code(err).String()
+		}()
+	}
+	leave()
+	if err := <-left; err != context.Canceled {
+		t.Errorf("%v, want it canceled", err)
+	}
+	close(auth.goOn)
+	for range 10 {
+		if got := <-tokens; got != "aOK" {
+			t.Errorf("token %s, want the first one", got)
+		}
+	}
+}
