@@ -67,7 +67,7 @@ func TestAPIToken(t *testing.T) {
 			if tt.reason == identity.WrongNamespace {
 				namespace = "other"
 			}
-			err, reason := e.refused(tt.method, append(bearer(tt.token), "micro-namespace", namespace)...)
+			reason, err := e.refused(tt.method, append(bearer(tt.token), "micro-namespace", namespace)...)
 			if errors.Code(err) != tt.code || reason != tt.reason || !strings.Contains(errors.FromError(err).Detail, tt.detail) {
 				t.Errorf("%s = %v (%s), want %s, %s and %q", tt.method, err, reason, tt.code, tt.reason, tt.detail)
 			}
@@ -83,14 +83,14 @@ func TestAPIToken(t *testing.T) {
 }
 
 // refused makes a call and answers its error and the reason beside it.
-func (e *edge) refused(method string, pairs ...string) (error, string) {
+func (e *edge) refused(method string, pairs ...string) (reason string, err error) {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(e.t.Context(), pairs...), settle)
 	defer cancel()
 	var out []byte
 	in, trailer := []byte("{}"), metadata.MD{}
-	err := e.conn.Invoke(ctx, method, &in, &out, proxytest.Codec(), grpc.Trailer(&trailer))
-	return err, strings.Join(trailer.Get("micro-reason"), "|")
+	err = e.conn.Invoke(ctx, method, &in, &out, proxytest.Codec(), grpc.Trailer(&trailer))
+	return strings.Join(trailer.Get("micro-reason"), "|"), err
 }
 
 // TestRevokedStream shows that streams end with the token they came with.
@@ -179,17 +179,17 @@ func TestForgedTokens(t *testing.T) {
 		"empty parts":           "..",
 	} {
 		began := time.Now()
-		err, reason := e.refused("/echo.Echo/Call", append(bearer(token), "micro-namespace", "acme")...)
+		reason, err := e.refused("/echo.Echo/Call", append(bearer(token), "micro-namespace", "acme")...)
 		if detail := errors.FromError(err).Detail; errors.Code(err) != codes.Unauthenticated || reason != identity.TokenInvalid ||
 			!strings.Contains(detail, "token invalid, log in again") || time.Since(began) > 5*time.Second {
 			t.Errorf("%s: %v (%s) after %s", name, err, reason, time.Since(began))
 		}
 	}
-	if err, _ := e.refused("/echo.Echo/Call", bearer(strings.Repeat("a", 1<<20))...); err == nil {
+	if _, err := e.refused("/echo.Echo/Call", bearer(strings.Repeat("a", 1<<20))...); err == nil {
 		t.Error("1 MiB: let in")
 	}
 	old := e.Token(t, identity.Caller{ID: "jane@acme", Namespace: "acme", Type: identity.User, Expires: time.Now().Add(-time.Second)})
-	err, reason := e.refused("/echo.Echo/Call", append(bearer(old), "micro-namespace", "acme")...)
+	reason, err := e.refused("/echo.Echo/Call", append(bearer(old), "micro-namespace", "acme")...)
 	if reason != identity.TokenExpired || !strings.Contains(errors.FromError(err).Detail, "token expired at ") {
 		t.Errorf("expired by a second: %v (%s)", err, reason)
 	}
