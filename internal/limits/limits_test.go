@@ -38,8 +38,10 @@ func TestTake(t *testing.T) {
 			t.Errorf("over the narrow one: %v", got)
 		}
 	}
-	if take(wide) != codes.OK || take(wide) != codes.OK || take(wide) != codes.ResourceExhausted {
-		t.Error("the wide one was counted wrong")
+	for i, want := range []codes.Code{codes.OK, codes.OK, codes.ResourceExhausted} {
+		if got := take(wide); got != want {
+			t.Errorf("the wide one, %d more: %v, want %v", i+1, got, want)
+		}
 	}
 	if err := l.Forget(t.Context(), narrow); err != nil {
 		t.Fatal(err)
