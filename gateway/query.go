@@ -20,9 +20,11 @@ type parameter struct {
 	inside map[string]*parameter
 }
 
-// parseParameters makes a tree of "a.b=1&a[c]=2&d[]=3".
+// parseParameters makes a tree of "a.b=1&a[c]=2&d[]=3", of as many nodes as a
+// JSON body may have keys: a long path makes many of a few bytes.
 func parseParameters(values url.Values) (*parameter, error) {
 	root := &parameter{inside: map[string]*parameter{}}
+	nodes := 0
 	for key, vs := range values {
 		at := root
 		path := strings.FieldsFunc(strings.ReplaceAll(key, "[]", ""), func(r rune) bool { return r == '.' || r == '[' || r == ']' })
@@ -34,6 +36,9 @@ func parseParameters(values url.Values) (*parameter, error) {
 				at.inside = map[string]*parameter{}
 			}
 			if at.inside[name] == nil {
+				if nodes++; nodes > maxKeys {
+					return nil, badRequest("more than %d parameters", maxKeys)
+				}
 				at.inside[name] = &parameter{}
 			}
 			at = at.inside[name]
