@@ -192,7 +192,7 @@ func (e *Edge) enter(c *Call, from rpc.Origin, isCore bool) error {
 	if isCore && c.Caller == nil {
 		leave, err = e.nobody.enter(from.Address)
 	} else {
-		leave, err = e.inFlight.enter(c.Namespace)
+		leave, err = e.inFlight.enter(c.Namespace, c.Caller == nil)
 	}
 	if err == nil {
 		c.done = leave

@@ -15,10 +15,18 @@ type inFlight struct {
 	limit int
 
 	mu    sync.Mutex
-	count map[string]int
+	count map[place]int
 }
 
-func newInFlight(limit int) *inFlight { return &inFlight{limit: limit, count: map[string]int{}} }
+// place is what is counted: all calls of a namespace, and among them those of
+// callers without an account, who may take half, so that nobody can shut the
+// members of a namespace out through what it has made public.
+type place struct {
+	namespace string
+	stranger  bool
+}
+
+func newInFlight(limit int) *inFlight { return &inFlight{limit: limit, count: map[place]int{}} }
 
 // errTooLarge is about a message of either side.
 func errTooLarge() *errors.Error {
@@ -26,21 +34,35 @@ func errTooLarge() *errors.Error {
 }
 
 // enter takes a place for a call of a namespace; leave gives it back.
-func (f *inFlight) enter(namespace string) (leave func(), err error) {
+func (f *inFlight) enter(namespace string, stranger bool) (leave func(), err error) {
 	if f.limit <= 0 {
 		return func() {}, nil
 	}
+	all, strangers := place{namespace: namespace}, place{namespace, true}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.count[namespace] >= f.limit {
+	if f.count[all] >= f.limit {
 		return func() {}, errors.New(codes.ResourceExhausted, "namespace %q has %d calls open, which is the limit: try again when some have ended", namespace, f.limit)
 	}
-	f.count[namespace]++
-	return sync.OnceFunc(func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.count[namespace]--; f.count[namespace] == 0 {
-			delete(f.count, namespace)
+	if stranger && f.count[strangers] >= max(f.limit/2, 1) {
+		return func() {}, errors.New(codes.ResourceExhausted, "too many calls without an account are open in namespace %q: try again when some have ended, or log in", namespace)
+	}
+	taken := []place{all}
+	if stranger {
+		taken = append(taken, strangers)
+	}
+	for _, p := range taken {
+		f.count[p]++
+	}
+	return sync.OnceFunc(func() { f.leave(taken) }), nil
+}
+
+func (f *inFlight) leave(taken []place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range taken {
+		if f.count[p]--; f.count[p] == 0 {
+			delete(f.count, p)
 		}
-	}), nil
+	}
 }

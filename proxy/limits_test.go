@@ -93,3 +93,32 @@ func TestTrust(t *testing.T) {
 		}
 	}
 }
+
+// TestStrangersLeaveRoom shows that callers without an account cannot take all
+// places of a namespace.
+func TestStrangersLeaveRoom(t *testing.T) {
+	t.Parallel()
+	f := newInFlight(4)
+	for range 2 {
+		if _, err := f.enter("acme", true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.enter("acme", true); errors.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a third stranger: %v", err)
+	}
+	leave, err := f.enter("acme", false)
+	if err != nil {
+		t.Errorf("a member: %v", err)
+	}
+	leave()
+	leave() // twice is once
+	for range 2 {
+		if _, err := f.enter("acme", false); err != nil {
+			t.Errorf("a member: %v", err)
+		}
+	}
+	if _, err := f.enter("acme", false); errors.Code(err) != codes.ResourceExhausted {
+		t.Errorf("one too many: %v", err)
+	}
+}
