@@ -117,7 +117,7 @@ func (x *exchange) ask(ctx context.Context, e *exchanged, token string, before *
 	case x.busy <- struct{}{}:
 		defer func() { <-x.busy }()
 	case <-ctx.Done():
-		e.fresh, e.err = x.now(), errors.New(codes.Unavailable, "too many API tokens are being checked, try again")
+		x.unanswered(e, before, errors.New(codes.Unavailable, "too many API tokens are being checked, try again"))
 		return
 	}
 	rsp, err := x.auth.Exchange(identity.AsComponent(ctx), &authpb.ExchangeRequest{Token: token})
@@ -128,13 +128,20 @@ func (x *exchange) ask(ctx context.Context, e *exchanged, token string, before *
 		e.fresh = now.Add(time.Duration(rsp.GetKeep()) * time.Second)
 	case errors.Code(err) == codes.Unauthenticated:
 		e.fresh, e.refusal = now.Add(refusedFor), refused(errors.FromError(err))
-	case before != nil && before.access != "" && now.Before(before.expires):
-		// Auth is away. What stood for the token does so still: revocations of it
-		// come by another way.
-		e.access, e.expires, e.fresh = before.access, before.expires, now.Add(refusedFor)
 	default:
-		e.fresh, e.err = now, errors.New(codes.Unavailable, "the API token could not be checked, try again").Because(err)
+		x.unanswered(e, before, errors.New(codes.Unavailable, "the API token could not be checked, try again").Because(err))
 	}
+}
+
+// unanswered is for when auth is away or busy. What stood for the token does so
+// still: revocations of it come by another way.
+func (x *exchange) unanswered(e, before *exchanged, err error) {
+	now := x.now()
+	if before == nil || before.access == "" || !now.Before(before.expires) {
+		e.fresh, e.err = now, err
+		return
+	}
+	e.access, e.expires, e.fresh = before.access, before.expires, now.Add(refusedFor)
 }
 
 // refused is what auth says of a token.
