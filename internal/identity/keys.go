@@ -8,31 +8,37 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	authpb "github.com/micro/platform/proto/auth"
 )
 
 // KeySet is the public keys of auth, fetched when an unknown id comes up, at
 // most once in refetch so that garbage cannot make work. Tokens of known keys
-// never wait for a fetch.
+// never wait for a fetch, and all that wait share one.
 type KeySet struct {
 	auth authpb.KeysClient
 	now  func() time.Time
 
-	mu    sync.RWMutex
-	keys  map[string]*rsa.PublicKey
-	tried time.Time
-	err   error // of that try
+	fetching singleflight.Group
 
-	fetching sync.Mutex // held by the one who fetches
+	mu        sync.RWMutex
+	keys      map[string]*rsa.PublicKey
+	forgotten int       // how often: keys that were asked for before are not kept
+	tried     time.Time // when the last fetch ended; zero for none since keys were forgotten
+	err       error     // of that fetch
 }
 
-// refetch is the least time between two fetches. A key is published long
-// before it signs, so a good token never waits for it.
-const refetch = time.Second
-
-// retry is the least time after a fetch that failed: those who wait for one
-// when auth is away must not each wait for their own.
-const retry = 100 * time.Millisecond
+const (
+	// refetch is the least time between two fetches. A key is published long
+	// before it signs, so a good token never waits for it.
+	refetch = time.Second
+	// retry is the least time after a fetch that failed: those who come when auth
+	// is away must not each wait for their own.
+	retry = 100 * time.Millisecond
+	// fetchWithin bounds a fetch.
+	fetchWithin = 5 * time.Second
+)
 
 // NewKeySet makes an empty KeySet that asks auth.
 func NewKeySet(auth authpb.KeysClient, now func() time.Time) *KeySet {
@@ -40,27 +46,23 @@ func NewKeySet(auth authpb.KeysClient, now func() time.Time) *KeySet {
 }
 
 // Key implements Keys.
-func (s *KeySet) Key(_ context.Context, id string) (*rsa.PublicKey, error) {
+func (s *KeySet) Key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 	if key, ok := s.known(id); ok {
 		return key, nil
 	}
-	s.fetching.Lock()
-	defer s.fetching.Unlock()
-	s.mu.RLock()
-	empty, tried, err := s.keys == nil, s.tried, s.err
-	s.mu.RUnlock()
-	wait := refetch
-	if err != nil {
-		wait = retry
-	}
-	if now := s.now(); now.Sub(tried) >= wait || empty && err == nil {
-		err = s.fetch()
-		s.mu.Lock()
-		s.tried, s.err = now, err
-		s.mu.Unlock()
-	}
-	if err != nil {
+	if due, err := s.due(); !due {
+		if err == nil {
+			err = ErrInvalid
+		}
 		return nil, err
+	}
+	select {
+	case fetched := <-s.fetching.DoChan("", s.fetch):
+		if fetched.Err != nil {
+			return nil, fetched.Err
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	if key, ok := s.known(id); ok {
 		return key, nil
@@ -75,36 +77,66 @@ func (s *KeySet) known(id string) (*rsa.PublicKey, bool) {
 	return key, ok
 }
 
+// due says whether it is time for a fetch, and else how the last one ended.
+func (s *KeySet) due() (bool, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	wait := refetch
+	if s.err != nil {
+		wait = retry
+	}
+	return s.tried.IsZero() || s.now().Sub(s.tried) >= wait, s.err
+}
+
 // Forget makes the next look-up fetch again: a key was retired.
 func (s *KeySet) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys, s.err = nil, nil
+	s.keys, s.err, s.tried = nil, nil, time.Time{}
+	s.forgotten++
 }
 
-func (s *KeySet) fetch() error {
-	// A context of its own: with a caller's token in it, auth would look for a
-	// key to answer with a key, and others wait for this, too.
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+// fetch has a context of its own: with a caller's token in it, auth would look
+// for a key to answer with a key, and others wait for this, too.
+func (s *KeySet) fetch() (any, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchWithin)
 	defer cancel()
+	for {
+		s.mu.RLock()
+		forgotten := s.forgotten
+		s.mu.RUnlock()
+		keys, err := s.list(ctx)
+		s.mu.Lock()
+		stale := s.forgotten != forgotten // a key of this answer may be retired by now
+		if !stale {
+			s.tried, s.err = s.now(), err
+			if err == nil {
+				s.keys = keys
+			}
+		}
+		s.mu.Unlock()
+		if !stale || err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *KeySet) list(ctx context.Context) (map[string]*rsa.PublicKey, error) {
 	rsp, err := s.auth.List(ctx, &authpb.ListKeysRequest{})
 	if err != nil {
-		return fmt.Errorf("fetch keys: %w", err)
+		return nil, fmt.Errorf("fetch keys: %w", err)
 	}
 	keys := make(map[string]*rsa.PublicKey, len(rsp.GetKeys()))
 	for _, k := range rsp.GetKeys() {
 		parsed, err := x509.ParsePKIXPublicKey(k.GetDer())
 		if err != nil {
-			return fmt.Errorf("parse key %s: %w", k.GetId(), err)
+			return nil, fmt.Errorf("parse key %s: %w", k.GetId(), err)
 		}
 		key, ok := parsed.(*rsa.PublicKey)
 		if !ok {
-			return fmt.Errorf("key %s is %T, not RSA", k.GetId(), parsed)
+			return nil, fmt.Errorf("key %s is %T, not RSA", k.GetId(), parsed)
 		}
 		keys[k.GetId()] = key
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys = keys
-	return nil
+	return keys, nil
 }
