@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,8 +20,8 @@ import (
 // network that fails often waits for any account. Nobody else waits: who fails
 // from elsewhere cannot lock an account's owner out, and where the owner has
 // logged in before, others of the same network who guess at other accounts
-// cannot either. Accounts are counted as they were typed, whether they exist or
-// not.
+// cannot either. Accounts are counted as they were typed, but for upper and lower
+// case, whether they exist or not.
 //
 // Without Redis there is no count: the cost of the hash remains.
 type failures struct {
@@ -50,6 +51,7 @@ type counters struct {
 }
 
 func (try attempt) counters() counters {
+	try.id = strings.ToLower(try.id) // addresses are found in any spelling
 	unit := "auth:{" + digest(try.namespace, try.id, network(try.address)) + "}"
 	c := counters{failures: unit + ":failures", known: unit + ":known", total: "auth:{" + digest(try.namespace, try.id) + "}:total"}
 	if try.address != "" {
