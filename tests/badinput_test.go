@@ -66,7 +66,7 @@ func badHTTP(t *testing.T, p *platform.Platform, alice *platform.Person) {
 		detail                          string
 	}{
 		{"good", "POST", "/helloworld/Call", token, `{"name":"Jane"}`, 200, ""},
-		{"unknown service", "POST", "/nothere/Call", token, `{}`, 404, "service nothere"},
+		{"unknown service", "POST", "/nothere/Call", token, `{}`, 404, "service not found"},
 		{"unknown endpoint", "POST", "/helloworld/Nothing", token, `{}`, 404, "Helloworld.Nothing"},
 		{"malformed JSON", "POST", "/helloworld/Call", token, `{"name":`, 400, "JSON"},
 		{"not an object", "POST", "/helloworld/Call", token, `[1]`, 400, "object"},

@@ -22,6 +22,7 @@ type described struct{ s *Server }
 // GetServiceInfo implements reflection.ServiceInfoProvider.
 func (d described) GetServiceInfo() map[string]grpc.ServiceInfo {
 	services := d.s.grpc.GetServiceInfo()
+	delete(services, d.s.name+".Debug") // no .proto file knows it by this name
 	for _, name := range d.s.files {
 		services[name] = grpc.ServiceInfo{}
 	}
