@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/porttest"
 )
 
 // The slots of a Redis Cluster.
@@ -89,7 +89,7 @@ func startNode(t testing.TB) (port, bus int) {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	port, err := local.FreePort()
+	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}

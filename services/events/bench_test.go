@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/porttest"
 	eventspb "github.com/micro/platform/proto/events"
 )
 
@@ -24,7 +24,7 @@ const callers = 64
 // durable starts a Redis that has on disk what it acknowledges.
 func durable(b *testing.B) *redis.Client {
 	b.Helper()
-	port, err := local.FreePort()
+	port, err := porttest.Reserve()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/porttest"
 )
 
 // The environment of this program when it is started again as a component.
@@ -80,7 +80,7 @@ func (p *process) kill() {
 
 func address(t *testing.T) string {
 	t.Helper()
-	port, err := local.FreePort()
+	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}

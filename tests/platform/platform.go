@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/porttest"
 )
 
 // Config says what to start.
@@ -179,7 +180,7 @@ func (p *Platform) Kill(name string) {
 }
 
 func freeAddress() (string, error) {
-	port, err := local.FreePort()
+	port, err := porttest.Reserve()
 	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
