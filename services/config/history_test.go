@@ -97,7 +97,7 @@ func TestConcurrency(t *testing.T) {
 	if d, err := kept.load(); err != nil || d.count() != n {
 		t.Errorf("%d values are kept of %d, %v", d.count(), n, err)
 	}
-	for version, want := range map[int64]codes.Code{n - 1: codes.Aborted, n + 1: codes.Aborted, -1: codes.InvalidArgument, n: codes.OK} {
+	for version, want := range map[int64]codes.Code{n - 1: codes.Aborted, n + 2: codes.Aborted, -1: codes.InvalidArgument, n: codes.OK} {
 		_, err := s.Set(ctx, &configpb.SetRequest{Path: "x", Value: &configpb.Value{Data: "1"}, ExpectedVersion: version})
 		if errors.Code(err) != want {
 			t.Errorf("Set for version %d = %v, want %v", version, err, want)
