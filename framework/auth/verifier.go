@@ -5,16 +5,12 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
-
-	"google.golang.org/grpc/metadata"
 
 	authpb "github.com/micro/platform/proto/auth"
 )
@@ -28,9 +24,6 @@ var (
 const (
 	// maxToken bounds what is parsed at all. Real ones are under 2 KiB.
 	maxToken = 16 << 10
-	// refetch is the least time between two questions for keys, so that garbage
-	// cannot make work. A key is published long before it signs.
-	refetch = time.Second
 	// maxKnown bounds the memory for tokens, about 1 KiB each.
 	maxKnown = 10_000
 )
@@ -38,25 +31,22 @@ const (
 // Verifier checks tokens: RS256 with a published key, not expired. It remembers
 // good ones, so that a token costs one RSA operation and then a look-up.
 type Verifier struct {
-	source authpb.KeysClient
-	now    func() time.Time
+	keys keySet
+	now  func() time.Time
 
-	keysMu  sync.Mutex // held while asking, so that one question serves all
-	keys    map[string]*rsa.PublicKey
-	fetched time.Time
-
-	knownMu sync.Mutex
-	known   map[[sha256.Size]byte]verified
+	mu    sync.RWMutex
+	known map[[sha256.Size]byte]verified
 }
 
 type verified struct {
 	account *Account
+	keyID   string // a token is good as long as its key
 	expires time.Time
 }
 
 // NewVerifier makes a Verifier that asks source for keys when it meets a new one.
 func NewVerifier(source authpb.KeysClient) *Verifier {
-	return &Verifier{source: source, now: time.Now, known: map[[sha256.Size]byte]verified{}}
+	return &Verifier{keys: keySet{source: source}, now: time.Now, known: map[[sha256.Size]byte]verified{}}
 }
 
 // Verify answers whose token this is, ErrExpired or ErrInvalid. Any other error
@@ -66,10 +56,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Account, error) {
 		return nil, ErrInvalid
 	}
 	sum := sha256.Sum256([]byte(token))
-	v.knownMu.Lock()
+	v.mu.RLock()
 	known, ok := v.known[sum]
-	v.knownMu.Unlock()
-	if !ok {
+	v.mu.RUnlock()
+	if ok = ok && v.keys.known(known.keyID, v.now) != nil; !ok {
 		var err error
 		if known, err = v.check(ctx, token); err != nil {
 			return nil, err
@@ -116,7 +106,7 @@ func (v *Verifier) check(ctx context.Context, token string) (verified, error) {
 	if err != nil {
 		return verified{}, ErrInvalid
 	}
-	key, err := v.key(ctx, h.KeyID)
+	key, err := v.keys.get(ctx, h.KeyID, v.now)
 	if err != nil {
 		return verified{}, err
 	}
@@ -133,7 +123,7 @@ func (v *Verifier) check(ctx context.Context, token string) (verified, error) {
 	}
 	return verified{
 		account: &Account{ID: c.Subject, Type: c.Type, Issuer: c.Issuer, Name: c.Name, Scopes: c.Scopes, Metadata: c.Metadata},
-		expires: unix(*c.Expires),
+		keyID:   h.KeyID, expires: unix(*c.Expires),
 	}, nil
 }
 
@@ -152,52 +142,21 @@ func unix(seconds float64) time.Time {
 	return time.Unix(int64(min(max(seconds, 0), last)), 0)
 }
 
-func (v *Verifier) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
-	v.keysMu.Lock()
-	defer v.keysMu.Unlock()
-	if key, ok := v.keys[id]; ok {
-		return key, nil
-	}
-	if now := v.now(); now.Sub(v.fetched) >= refetch {
-		if err := v.fetch(ctx); err != nil {
-			return nil, err
-		}
-		v.fetched = now
-	}
-	if key, ok := v.keys[id]; ok {
-		return key, nil
-	}
-	return nil, ErrInvalid
-}
-
-func (v *Verifier) fetch(ctx context.Context) error {
-	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs("micro-namespace", "micro")) // nothing of the call being handled
-	rsp, err := v.source.List(ctx, &authpb.ListKeysRequest{})
-	if err != nil {
-		return fmt.Errorf("fetch the platform's public keys: %w", err)
-	}
-	keys := make(map[string]*rsa.PublicKey, len(rsp.GetKeys()))
-	for _, k := range rsp.GetKeys() {
-		parsed, err := x509.ParsePKIXPublicKey(k.GetDer())
-		if err != nil {
-			return fmt.Errorf("parse key %s: %w", k.GetId(), err)
-		}
-		if key, ok := parsed.(*rsa.PublicKey); ok { // other kinds are for other algorithms
-			keys[k.GetId()] = key
-		}
-	}
-	v.keys = keys
-	return nil
-}
-
+// remember keeps a good token. Full, it forgets a few, in random order: the
+// expired, and at least one. Looking at all would cost each new token a walk
+// over the whole memory.
 func (v *Verifier) remember(sum [sha256.Size]byte, token verified) {
-	v.knownMu.Lock()
-	defer v.knownMu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if len(v.known) >= maxKnown {
-		now := v.now()
-		for k, old := range v.known { // in random order: the expired, and one more if there are none
-			if !now.Before(old.expires) || len(v.known) >= maxKnown {
+		const few = 32
+		seen, now := 0, v.now()
+		for k, old := range v.known {
+			if seen == 0 || !now.Before(old.expires) {
 				delete(v.known, k)
+			}
+			if seen++; seen == few {
+				break
 			}
 		}
 	}

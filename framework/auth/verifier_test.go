@@ -11,7 +11,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,12 +26,17 @@ import (
 type keys struct {
 	authpb.KeysClient
 	public map[string]*rsa.PublicKey
-	asked  int
 	err    error
+	hold   chan struct{} // answers wait for it, if it is there
+
+	asked atomic.Int32
 }
 
 func (k *keys) List(context.Context, *authpb.ListKeysRequest, ...grpc.CallOption) (*authpb.ListKeysResponse, error) {
-	k.asked++
+	k.asked.Add(1)
+	if k.hold != nil {
+		<-k.hold
+	}
 	var rsp authpb.ListKeysResponse
 	for id, key := range k.public {
 		der, err := x509.MarshalPKIXPublicKey(key)
@@ -186,8 +193,8 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 			t.Fatalf("unknown key: %v", err)
 		}
 	}
-	if source.asked != 1 {
-		t.Errorf("asked %d times within a second", source.asked)
+	if n := source.asked.Load(); n != 1 {
+		t.Errorf("asked %d times within a second", n)
 	}
 	source.public["k2"] = &second.PublicKey
 	clock = clock.Add(refetch)
@@ -208,10 +215,100 @@ func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
 	v := newVerifier(&keys{})
 	for i := range maxKnown + 10 {
-		v.remember(sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)}), verified{&Account{}, now.Add(time.Hour)})
+		v.remember(sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)}), verified{&Account{}, "k1", now.Add(time.Hour)})
 	}
 	if len(v.known) > maxKnown {
 		t.Errorf("remembers %d", len(v.known))
+	}
+}
+
+// TestFullMemoryIsCheap shows that one token more does not cost a walk over all
+// that are remembered: of the many that have expired it meets a few.
+func TestFullMemoryIsCheap(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(&keys{})
+	for i := range maxKnown {
+		v.remember(sha256.Sum256([]byte{byte(i), byte(i >> 8)}), verified{&Account{}, "k1", now.Add(-time.Second)})
+	}
+	v.remember(sha256.Sum256([]byte("one more")), verified{&Account{}, "k1", now.Add(time.Hour)})
+	if n := len(v.known); n > maxKnown || n < maxKnown-100 {
+		t.Errorf("remembers %d of %d", n, maxKnown)
+	}
+}
+
+// TestKnownKeysDoNotWait shows that a question which hangs holds up only tokens
+// of keys that are not known, and that those share it.
+func TestKnownKeysDoNotWait(t *testing.T) {
+	t.Parallel()
+	first, second := newKey(t), newKey(t)
+	source := &keys{public: map[string]*rsa.PublicKey{"k1": &first.PublicKey, "k2": &second.PublicKey}}
+	v := newVerifier(source)
+	if _, err := v.Verify(t.Context(), signed(first, rs256("k1"), claimsOf("a", now.Unix()+3600))); err != nil {
+		t.Fatal(err)
+	}
+	v.keys.mu.Lock()
+	delete(v.keys.keys, "k2") // as if it had come later
+	v.keys.mu.Unlock()
+	v.now = func() time.Time { return now.Add(refetch) }
+	source.hold = make(chan struct{})
+	waiting := signed(second, rs256("k2"), claimsOf("b", now.Unix()+3600))
+	results := make(chan error, 10)
+	for range cap(results) {
+		go func() { _, err := v.Verify(t.Context(), waiting); results <- err }()
+	}
+	for source.asked.Load() < 2 {
+		runtime.Gosched()
+	}
+	known := make(chan error)
+	go func() {
+		_, err := v.Verify(t.Context(), signed(first, rs256("k1"), claimsOf("c", now.Unix()+3600)))
+		known <- err
+	}()
+	select {
+	case err := <-known:
+		if err != nil {
+			t.Errorf("a known key: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("a token of a known key waits for a question about another")
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := v.Verify(gone, waiting); !errors.Is(err, context.Canceled) {
+		t.Errorf("who is gone: %v", err)
+	}
+	close(source.hold)
+	for range cap(results) {
+		if err := <-results; err != nil {
+			t.Errorf("who waited: %v", err)
+		}
+	}
+	if n := source.asked.Load(); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestRetiredKey shows that tokens of a key that the platform has withdrawn are
+// refused after a while, those that were good before included.
+func TestRetiredKey(t *testing.T) {
+	t.Parallel()
+	key, other := newKey(t), newKey(t)
+	source := &keys{public: map[string]*rsa.PublicKey{"k1": &key.PublicKey}}
+	v := newVerifier(source)
+	token := signed(key, rs256("k1"), claimsOf("a", now.Unix()+3600))
+	if _, err := v.Verify(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	source.public = map[string]*rsa.PublicKey{"k2": &other.PublicKey}
+	v.now = func() time.Time { return now.Add(keepKeys) }
+	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+		_, err := v.Verify(t.Context(), token)
+		if err == ErrInvalid {
+			break
+		}
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("Verify: %v, want %v", err, ErrInvalid)
+		}
 	}
 }
 
