@@ -70,6 +70,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 		eventsrest.RegisterGroupsHandlerClient(ctx, mux, eventspb.NewGroupsClient(c)),
 		namespacesrest.RegisterSignupHandlerClient(ctx, mux, namespacespb.NewSignupClient(c)),
 		namespacesrest.RegisterNamespacesHandlerClient(ctx, mux, namespacespb.NewNamespacesClient(c)),
+		namespacesrest.RegisterPlansHandlerClient(ctx, mux, namespacespb.NewPlansClient(c)),
 		registryrest.RegisterRegistryHandlerClient(ctx, mux, registrypb.NewRegistryClient(c)),
 		runtimerest.RegisterRuntimeHandlerClient(ctx, mux, runtimepb.NewRuntimeClient(c)),
 		storerest.RegisterStoreHandlerClient(ctx, mux, storepb.NewStoreClient(c)),

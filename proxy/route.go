@@ -40,6 +40,7 @@ var components = map[string]string{
 	eventspb.Groups_ServiceDesc.ServiceName:         "events",
 	namespacespb.Signup_ServiceDesc.ServiceName:     "namespaces",
 	namespacespb.Namespaces_ServiceDesc.ServiceName: "namespaces",
+	namespacespb.Plans_ServiceDesc.ServiceName:      "namespaces",
 	networkpb.Network_ServiceDesc.ServiceName:       "network",
 	registrypb.Registry_ServiceDesc.ServiceName:     "registry",
 	runtimepb.Runtime_ServiceDesc.ServiceName:       "runtime",

@@ -27,6 +27,8 @@ var platform = map[string]kind{
 	"events store.read":              read,
 	"events topics.list":             read,
 	"namespaces namespaces.get":      read,
+	"namespaces plans.limits":        read,
+	"namespaces plans.list":          read,
 	"namespaces signup.begin":        open,
 	"namespaces signup.complete":     open,
 	"namespaces signup.verify":       open,

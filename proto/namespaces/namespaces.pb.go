@@ -23,6 +23,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Action is what a throttle does.
+type Action int32
+
+const (
+	Action_NONE Action = 0
+	// A tenth of the plan's rate of calls.
+	Action_SLOW Action = 1
+	// No calls, and no containers.
+	Action_STOP Action = 2
+)
+
+// Enum value maps for Action.
+var (
+	Action_name = map[int32]string{
+		0: "NONE",
+		1: "SLOW",
+		2: "STOP",
+	}
+	Action_value = map[string]int32{
+		"NONE": 0,
+		"SLOW": 1,
+		"STOP": 2,
+	}
+)
+
+func (x Action) Enum() *Action {
+	p := new(Action)
+	*p = x
+	return p
+}
+
+func (x Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_namespaces_namespaces_proto_enumTypes[0].Descriptor()
+}
+
+func (Action) Type() protoreflect.EnumType {
+	return &file_namespaces_namespaces_proto_enumTypes[0]
+}
+
+func (x Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Action.Descriptor instead.
+func (Action) EnumDescriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{0}
+}
+
 type BeginRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 254 bytes, one plain address.
@@ -484,6 +536,1117 @@ func (x *Namespace) GetCreated() int64 {
 	return 0
 }
 
+type ListPlansRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPlansRequest) Reset() {
+	*x = ListPlansRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPlansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPlansRequest) ProtoMessage() {}
+
+func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
+func (*ListPlansRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{9}
+}
+
+type ListPlansResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Smallest first.
+	Plans         []*Plan `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPlansResponse) Reset() {
+	*x = ListPlansResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPlansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPlansResponse) ProtoMessage() {}
+
+func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
+func (*ListPlansResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListPlansResponse) GetPlans() []*Plan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+// Plan is an entry of the catalogue.
+type Plan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Title string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// By the name of the limit, in its unit; -1 is unlimited. docs/plans.md has
+	// names and units.
+	Limits map[string]int64 `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Price  *Price           `protobuf:"bytes,4,opt,name=price,proto3" json:"price,omitempty"`
+	// Namespaces without a plan of their own are on this one.
+	Default       bool `protobuf:"varint,5,opt,name=default,proto3" json:"default,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Plan) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Plan) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Plan) GetLimits() map[string]int64 {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Plan) GetPrice() *Price {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+func (x *Plan) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
+}
+
+// Price is in the smallest unit of the currency, such as cents.
+type Price struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Currency string                 `protobuf:"bytes,1,opt,name=currency,proto3" json:"currency,omitempty"`
+	// A month of the plan itself.
+	Month int64 `protobuf:"varint,2,opt,name=month,proto3" json:"month,omitempty"`
+	// What is used, by the name of the unit: see docs/plans.md.
+	Units         map[string]int64 `protobuf:"bytes,3,rep,name=units,proto3" json:"units,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price) Reset() {
+	*x = Price{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price) ProtoMessage() {}
+
+func (x *Price) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price.ProtoReflect.Descriptor instead.
+func (*Price) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Price) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Price) GetMonth() int64 {
+	if x != nil {
+		return x.Month
+	}
+	return 0
+}
+
+func (x *Price) GetUnits() map[string]int64 {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+type LimitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace     string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitsRequest) Reset() {
+	*x = LimitsRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsRequest) ProtoMessage() {}
+
+func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsRequest.ProtoReflect.Descriptor instead.
+func (*LimitsRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LimitsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type LimitsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Plan          string                 `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	Limits        []*Limit               `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty"`
+	Suspension    *Suspension            `protobuf:"bytes,4,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	Throttles     []*Throttle            `protobuf:"bytes,5,rep,name=throttles,proto3" json:"throttles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitsResponse) Reset() {
+	*x = LimitsResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsResponse) ProtoMessage() {}
+
+func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsResponse.ProtoReflect.Descriptor instead.
+func (*LimitsResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *LimitsResponse) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *LimitsResponse) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *LimitsResponse) GetLimits() []*Limit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *LimitsResponse) GetSuspension() *Suspension {
+	if x != nil {
+		return x.Suspension
+	}
+	return nil
+}
+
+func (x *LimitsResponse) GetThrottles() []*Throttle {
+	if x != nil {
+		return x.Throttles
+	}
+	return nil
+}
+
+// Limit is one limit of a namespace.
+type Limit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// In the unit; -1 is unlimited.
+	Value int64  `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	Unit  string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// It is the namespace's own, not the plan's.
+	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limit) Reset() {
+	*x = Limit{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limit) ProtoMessage() {}
+
+func (x *Limit) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limit.ProtoReflect.Descriptor instead.
+func (*Limit) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Limit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Limit) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Limit) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Limit) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+type SetPlanRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty leaves the plan as it is; "default" follows the server's default.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Limits that are the namespace's own, by name; -1 is unlimited.
+	Limits map[string]int64 `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Names of limits that are the plan's again.
+	Unset         []string `protobuf:"bytes,4,rep,name=unset,proto3" json:"unset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPlanRequest) Reset() {
+	*x = SetPlanRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPlanRequest) ProtoMessage() {}
+
+func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPlanRequest.ProtoReflect.Descriptor instead.
+func (*SetPlanRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SetPlanRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SetPlanRequest) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *SetPlanRequest) GetLimits() map[string]int64 {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *SetPlanRequest) GetUnset() []string {
+	if x != nil {
+		return x.Unset
+	}
+	return nil
+}
+
+type SuspendRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 1 to 500 bytes. Members of the namespace see it.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendRequest) Reset() {
+	*x = SuspendRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendRequest) ProtoMessage() {}
+
+func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
+func (*SuspendRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SuspendRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SuspendResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendResponse) Reset() {
+	*x = SuspendResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendResponse) ProtoMessage() {}
+
+func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
+func (*SuspendResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{18}
+}
+
+type ResumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ResumeRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type ResumeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{20}
+}
+
+// Suspension says that a namespace is stopped, and why.
+type Suspension struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reason string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Unix seconds.
+	Since         int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspension) Reset() {
+	*x = Suspension{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspension) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspension) ProtoMessage() {}
+
+func (x *Suspension) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
+func (*Suspension) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Suspension) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Suspension) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// Throttle says that a service is held back, and why.
+type Throttle struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is every service of the namespace.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Action  Action `protobuf:"varint,2,opt,name=action,proto3,enum=namespaces.Action" json:"action,omitempty"`
+	// For members of the namespace.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Unix seconds.
+	Since         int64 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Throttle) Reset() {
+	*x = Throttle{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Throttle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Throttle) ProtoMessage() {}
+
+func (x *Throttle) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Throttle.ProtoReflect.Descriptor instead.
+func (*Throttle) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Throttle) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Throttle) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_NONE
+}
+
+func (x *Throttle) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Throttle) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{23}
+}
+
+// Change is one thing to know. One of the fields is set.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Part of the snapshot only: the catalogue.
+	Plan *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	// All about a namespace, replacing what was known.
+	Tenant *Tenant `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The snapshot is complete.
+	Ready         bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Change) GetPlan() *Plan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *Change) GetTenant() *Tenant {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+func (x *Change) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+// Tenant is what a namespace may take.
+type Tenant struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Never empty.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Limits that are the namespace's own, by name; the rest are the plan's.
+	Limits        map[string]int64 `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Suspension    *Suspension      `protobuf:"bytes,4,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	Throttles     []*Throttle      `protobuf:"bytes,5,rep,name=throttles,proto3" json:"throttles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tenant) Reset() {
+	*x = Tenant{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tenant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tenant) ProtoMessage() {}
+
+func (x *Tenant) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
+func (*Tenant) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Tenant) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Tenant) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Tenant) GetLimits() map[string]int64 {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Tenant) GetSuspension() *Suspension {
+	if x != nil {
+		return x.Suspension
+	}
+	return nil
+}
+
+func (x *Tenant) GetThrottles() []*Throttle {
+	if x != nil {
+		return x.Throttles
+	}
+	return nil
+}
+
+type GetTenantRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTenantRequest) Reset() {
+	*x = GetTenantRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTenantRequest) ProtoMessage() {}
+
+func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
+func (*GetTenantRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetTenantRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type SetThrottleRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is every service of the namespace.
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Action  Action `protobuf:"varint,3,opt,name=action,proto3,enum=namespaces.Action" json:"action,omitempty"`
+	// 1 to 500 bytes, unless the action is NONE.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetThrottleRequest) Reset() {
+	*x = SetThrottleRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetThrottleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetThrottleRequest) ProtoMessage() {}
+
+func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetThrottleRequest.ProtoReflect.Descriptor instead.
+func (*SetThrottleRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetThrottleRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SetThrottleRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *SetThrottleRequest) GetAction() Action {
+	if x != nil {
+		return x.Action
+	}
+	return Action_NONE
+}
+
+func (x *SetThrottleRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SetThrottleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetThrottleResponse) Reset() {
+	*x = SetThrottleResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetThrottleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetThrottleResponse) ProtoMessage() {}
+
+func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetThrottleResponse.ProtoReflect.Descriptor instead.
+func (*SetThrottleResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
+}
+
 var File_namespaces_namespaces_proto protoreflect.FileDescriptor
 
 const file_namespaces_namespaces_proto_rawDesc = "" +
@@ -516,14 +1679,112 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\tNamespace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x18\n" +
-	"\acreated\x18\x03 \x01(\x03R\acreated2\xce\x01\n" +
+	"\acreated\x18\x03 \x01(\x03R\acreated\"\x12\n" +
+	"\x10ListPlansRequest\";\n" +
+	"\x11ListPlansResponse\x12&\n" +
+	"\x05plans\x18\x01 \x03(\v2\x10.namespaces.PlanR\x05plans\"\xe0\x01\n" +
+	"\x04Plan\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x124\n" +
+	"\x06limits\x18\x03 \x03(\v2\x1c.namespaces.Plan.LimitsEntryR\x06limits\x12'\n" +
+	"\x05price\x18\x04 \x01(\v2\x11.namespaces.PriceR\x05price\x12\x18\n" +
+	"\adefault\x18\x05 \x01(\bR\adefault\x1a9\n" +
+	"\vLimitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xa7\x01\n" +
+	"\x05Price\x12\x1a\n" +
+	"\bcurrency\x18\x01 \x01(\tR\bcurrency\x12\x14\n" +
+	"\x05month\x18\x02 \x01(\x03R\x05month\x122\n" +
+	"\x05units\x18\x03 \x03(\v2\x1c.namespaces.Price.UnitsEntryR\x05units\x1a8\n" +
+	"\n" +
+	"UnitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"-\n" +
+	"\rLimitsRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\xd9\x01\n" +
+	"\x0eLimitsResponse\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\tR\x04plan\x12)\n" +
+	"\x06limits\x18\x03 \x03(\v2\x11.namespaces.LimitR\x06limits\x126\n" +
+	"\n" +
+	"suspension\x18\x04 \x01(\v2\x16.namespaces.SuspensionR\n" +
+	"suspension\x122\n" +
+	"\tthrottles\x18\x05 \x03(\v2\x14.namespaces.ThrottleR\tthrottles\"W\n" +
+	"\x05Limit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x10\n" +
+	"\x03own\x18\x04 \x01(\bR\x03own\"\xd3\x01\n" +
+	"\x0eSetPlanRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\tR\x04plan\x12>\n" +
+	"\x06limits\x18\x03 \x03(\v2&.namespaces.SetPlanRequest.LimitsEntryR\x06limits\x12\x14\n" +
+	"\x05unset\x18\x04 \x03(\tR\x05unset\x1a9\n" +
+	"\vLimitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"F\n" +
+	"\x0eSuspendRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x11\n" +
+	"\x0fSuspendResponse\"-\n" +
+	"\rResumeRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x10\n" +
+	"\x0eResumeResponse\":\n" +
+	"\n" +
+	"Suspension\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\"~\n" +
+	"\bThrottle\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12*\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x12.namespaces.ActionR\x06action\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x03R\x05since\"\x0e\n" +
+	"\fWatchRequest\"p\n" +
+	"\x06Change\x12$\n" +
+	"\x04plan\x18\x01 \x01(\v2\x10.namespaces.PlanR\x04plan\x12*\n" +
+	"\x06tenant\x18\x02 \x01(\v2\x12.namespaces.TenantR\x06tenant\x12\x14\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\"\x99\x02\n" +
+	"\x06Tenant\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\tR\x04plan\x126\n" +
+	"\x06limits\x18\x03 \x03(\v2\x1e.namespaces.Tenant.LimitsEntryR\x06limits\x126\n" +
+	"\n" +
+	"suspension\x18\x04 \x01(\v2\x16.namespaces.SuspensionR\n" +
+	"suspension\x122\n" +
+	"\tthrottles\x18\x05 \x03(\v2\x14.namespaces.ThrottleR\tthrottles\x1a9\n" +
+	"\vLimitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"0\n" +
+	"\x10GetTenantRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x90\x01\n" +
+	"\x12SetThrottleRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12*\n" +
+	"\x06action\x18\x03 \x01(\x0e2\x12.namespaces.ActionR\x06action\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x15\n" +
+	"\x13SetThrottleResponse*&\n" +
+	"\x06Action\x12\b\n" +
+	"\x04NONE\x10\x00\x12\b\n" +
+	"\x04SLOW\x10\x01\x12\b\n" +
+	"\x04STOP\x10\x022\xce\x01\n" +
 	"\x06Signup\x12<\n" +
 	"\x05Begin\x12\x18.namespaces.BeginRequest\x1a\x19.namespaces.BeginResponse\x12?\n" +
 	"\x06Verify\x12\x19.namespaces.VerifyRequest\x1a\x1a.namespaces.VerifyResponse\x12E\n" +
 	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2D\n" +
 	"\n" +
 	"Namespaces\x126\n" +
-	"\x03Get\x12\x16.namespaces.GetRequest\x1a\x17.namespaces.GetResponseB9Z7github.com/micro/platform/proto/namespaces;namespacespbb\x06proto3"
+	"\x03Get\x12\x16.namespaces.GetRequest\x1a\x17.namespaces.GetResponse2\xd1\x02\n" +
+	"\x05Plans\x12C\n" +
+	"\x04List\x12\x1c.namespaces.ListPlansRequest\x1a\x1d.namespaces.ListPlansResponse\x12?\n" +
+	"\x06Limits\x12\x19.namespaces.LimitsRequest\x1a\x1a.namespaces.LimitsResponse\x12=\n" +
+	"\x03Set\x12\x1a.namespaces.SetPlanRequest\x1a\x1a.namespaces.LimitsResponse\x12B\n" +
+	"\aSuspend\x12\x1a.namespaces.SuspendRequest\x1a\x1b.namespaces.SuspendResponse\x12?\n" +
+	"\x06Resume\x12\x19.namespaces.ResumeRequest\x1a\x1a.namespaces.ResumeResponse2\xd4\x01\n" +
+	"\n" +
+	"Components\x127\n" +
+	"\x05Watch\x12\x18.namespaces.WatchRequest\x1a\x12.namespaces.Change0\x01\x12=\n" +
+	"\tGetTenant\x12\x1c.namespaces.GetTenantRequest\x1a\x12.namespaces.Tenant\x12N\n" +
+	"\vSetThrottle\x12\x1e.namespaces.SetThrottleRequest\x1a\x1f.namespaces.SetThrottleResponseB9Z7github.com/micro/platform/proto/namespaces;namespacespbb\x06proto3"
 
 var (
 	file_namespaces_namespaces_proto_rawDescOnce sync.Once
@@ -537,33 +1798,90 @@ func file_namespaces_namespaces_proto_rawDescGZIP() []byte {
 	return file_namespaces_namespaces_proto_rawDescData
 }
 
-var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_namespaces_namespaces_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_namespaces_namespaces_proto_goTypes = []any{
-	(*BeginRequest)(nil),     // 0: namespaces.BeginRequest
-	(*BeginResponse)(nil),    // 1: namespaces.BeginResponse
-	(*VerifyRequest)(nil),    // 2: namespaces.VerifyRequest
-	(*VerifyResponse)(nil),   // 3: namespaces.VerifyResponse
-	(*CompleteRequest)(nil),  // 4: namespaces.CompleteRequest
-	(*CompleteResponse)(nil), // 5: namespaces.CompleteResponse
-	(*GetRequest)(nil),       // 6: namespaces.GetRequest
-	(*GetResponse)(nil),      // 7: namespaces.GetResponse
-	(*Namespace)(nil),        // 8: namespaces.Namespace
+	(Action)(0),                 // 0: namespaces.Action
+	(*BeginRequest)(nil),        // 1: namespaces.BeginRequest
+	(*BeginResponse)(nil),       // 2: namespaces.BeginResponse
+	(*VerifyRequest)(nil),       // 3: namespaces.VerifyRequest
+	(*VerifyResponse)(nil),      // 4: namespaces.VerifyResponse
+	(*CompleteRequest)(nil),     // 5: namespaces.CompleteRequest
+	(*CompleteResponse)(nil),    // 6: namespaces.CompleteResponse
+	(*GetRequest)(nil),          // 7: namespaces.GetRequest
+	(*GetResponse)(nil),         // 8: namespaces.GetResponse
+	(*Namespace)(nil),           // 9: namespaces.Namespace
+	(*ListPlansRequest)(nil),    // 10: namespaces.ListPlansRequest
+	(*ListPlansResponse)(nil),   // 11: namespaces.ListPlansResponse
+	(*Plan)(nil),                // 12: namespaces.Plan
+	(*Price)(nil),               // 13: namespaces.Price
+	(*LimitsRequest)(nil),       // 14: namespaces.LimitsRequest
+	(*LimitsResponse)(nil),      // 15: namespaces.LimitsResponse
+	(*Limit)(nil),               // 16: namespaces.Limit
+	(*SetPlanRequest)(nil),      // 17: namespaces.SetPlanRequest
+	(*SuspendRequest)(nil),      // 18: namespaces.SuspendRequest
+	(*SuspendResponse)(nil),     // 19: namespaces.SuspendResponse
+	(*ResumeRequest)(nil),       // 20: namespaces.ResumeRequest
+	(*ResumeResponse)(nil),      // 21: namespaces.ResumeResponse
+	(*Suspension)(nil),          // 22: namespaces.Suspension
+	(*Throttle)(nil),            // 23: namespaces.Throttle
+	(*WatchRequest)(nil),        // 24: namespaces.WatchRequest
+	(*Change)(nil),              // 25: namespaces.Change
+	(*Tenant)(nil),              // 26: namespaces.Tenant
+	(*GetTenantRequest)(nil),    // 27: namespaces.GetTenantRequest
+	(*SetThrottleRequest)(nil),  // 28: namespaces.SetThrottleRequest
+	(*SetThrottleResponse)(nil), // 29: namespaces.SetThrottleResponse
+	nil,                         // 30: namespaces.Plan.LimitsEntry
+	nil,                         // 31: namespaces.Price.UnitsEntry
+	nil,                         // 32: namespaces.SetPlanRequest.LimitsEntry
+	nil,                         // 33: namespaces.Tenant.LimitsEntry
 }
 var file_namespaces_namespaces_proto_depIdxs = []int32{
-	8, // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
-	0, // 1: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
-	2, // 2: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
-	4, // 3: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
-	6, // 4: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
-	1, // 5: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
-	3, // 6: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
-	5, // 7: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
-	7, // 8: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	9,  // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
+	12, // 1: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
+	30, // 2: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
+	13, // 3: namespaces.Plan.price:type_name -> namespaces.Price
+	31, // 4: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
+	16, // 5: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
+	22, // 6: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
+	23, // 7: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
+	32, // 8: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
+	0,  // 9: namespaces.Throttle.action:type_name -> namespaces.Action
+	12, // 10: namespaces.Change.plan:type_name -> namespaces.Plan
+	26, // 11: namespaces.Change.tenant:type_name -> namespaces.Tenant
+	33, // 12: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
+	22, // 13: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
+	23, // 14: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
+	0,  // 15: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
+	1,  // 16: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
+	3,  // 17: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
+	5,  // 18: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
+	7,  // 19: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
+	10, // 20: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
+	14, // 21: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
+	17, // 22: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
+	18, // 23: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
+	20, // 24: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
+	24, // 25: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
+	27, // 26: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
+	28, // 27: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
+	2,  // 28: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
+	4,  // 29: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
+	6,  // 30: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
+	8,  // 31: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
+	11, // 32: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
+	15, // 33: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
+	15, // 34: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
+	19, // 35: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
+	21, // 36: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
+	25, // 37: namespaces.Components.Watch:output_type -> namespaces.Change
+	26, // 38: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
+	29, // 39: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
+	28, // [28:40] is the sub-list for method output_type
+	16, // [16:28] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_namespaces_namespaces_proto_init() }
@@ -576,13 +1894,14 @@ func file_namespaces_namespaces_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_namespaces_namespaces_proto_rawDesc), len(file_namespaces_namespaces_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   33,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   4,
 		},
 		GoTypes:           file_namespaces_namespaces_proto_goTypes,
 		DependencyIndexes: file_namespaces_namespaces_proto_depIdxs,
+		EnumInfos:         file_namespaces_namespaces_proto_enumTypes,
 		MessageInfos:      file_namespaces_namespaces_proto_msgTypes,
 	}.Build()
 	File_namespaces_namespaces_proto = out.File

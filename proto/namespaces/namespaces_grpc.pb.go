@@ -329,3 +329,479 @@ var Namespaces_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "namespaces/namespaces.proto",
 }
+
+const (
+	Plans_List_FullMethodName    = "/namespaces.Plans/List"
+	Plans_Limits_FullMethodName  = "/namespaces.Plans/Limits"
+	Plans_Set_FullMethodName     = "/namespaces.Plans/Set"
+	Plans_Suspend_FullMethodName = "/namespaces.Plans/Suspend"
+	Plans_Resume_FullMethodName  = "/namespaces.Plans/Resume"
+)
+
+// PlansClient is the client API for Plans service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Plans says what namespaces may take.
+type PlansClient interface {
+	// List answers the catalogue. Everybody with an account may read it.
+	List(ctx context.Context, in *ListPlansRequest, opts ...grpc.CallOption) (*ListPlansResponse, error)
+	// Limits answers the plan and the limits of the caller's namespace, with its
+	// suspension and throttles. For its members; operators may name another.
+	Limits(ctx context.Context, in *LimitsRequest, opts ...grpc.CallOption) (*LimitsResponse, error)
+	// Set puts a namespace on a plan, or changes limits of it alone. For
+	// operators; in force at every edge within a second.
+	Set(ctx context.Context, in *SetPlanRequest, opts ...grpc.CallOption) (*LimitsResponse, error)
+	// Suspend refuses the calls of a namespace and stops its containers, until
+	// Resume. For operators. Suspending again changes the reason.
+	Suspend(ctx context.Context, in *SuspendRequest, opts ...grpc.CallOption) (*SuspendResponse, error)
+	// Resume lifts a suspension. For operators.
+	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
+}
+
+type plansClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewPlansClient(cc grpc.ClientConnInterface) PlansClient {
+	return &plansClient{cc}
+}
+
+func (c *plansClient) List(ctx context.Context, in *ListPlansRequest, opts ...grpc.CallOption) (*ListPlansResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPlansResponse)
+	err := c.cc.Invoke(ctx, Plans_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *plansClient) Limits(ctx context.Context, in *LimitsRequest, opts ...grpc.CallOption) (*LimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LimitsResponse)
+	err := c.cc.Invoke(ctx, Plans_Limits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *plansClient) Set(ctx context.Context, in *SetPlanRequest, opts ...grpc.CallOption) (*LimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LimitsResponse)
+	err := c.cc.Invoke(ctx, Plans_Set_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *plansClient) Suspend(ctx context.Context, in *SuspendRequest, opts ...grpc.CallOption) (*SuspendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SuspendResponse)
+	err := c.cc.Invoke(ctx, Plans_Suspend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *plansClient) Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeResponse)
+	err := c.cc.Invoke(ctx, Plans_Resume_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PlansServer is the server API for Plans service.
+// All implementations must embed UnimplementedPlansServer
+// for forward compatibility.
+//
+// Plans says what namespaces may take.
+type PlansServer interface {
+	// List answers the catalogue. Everybody with an account may read it.
+	List(context.Context, *ListPlansRequest) (*ListPlansResponse, error)
+	// Limits answers the plan and the limits of the caller's namespace, with its
+	// suspension and throttles. For its members; operators may name another.
+	Limits(context.Context, *LimitsRequest) (*LimitsResponse, error)
+	// Set puts a namespace on a plan, or changes limits of it alone. For
+	// operators; in force at every edge within a second.
+	Set(context.Context, *SetPlanRequest) (*LimitsResponse, error)
+	// Suspend refuses the calls of a namespace and stops its containers, until
+	// Resume. For operators. Suspending again changes the reason.
+	Suspend(context.Context, *SuspendRequest) (*SuspendResponse, error)
+	// Resume lifts a suspension. For operators.
+	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
+	mustEmbedUnimplementedPlansServer()
+}
+
+// UnimplementedPlansServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedPlansServer struct{}
+
+func (UnimplementedPlansServer) List(context.Context, *ListPlansRequest) (*ListPlansResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedPlansServer) Limits(context.Context, *LimitsRequest) (*LimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Limits not implemented")
+}
+func (UnimplementedPlansServer) Set(context.Context, *SetPlanRequest) (*LimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Set not implemented")
+}
+func (UnimplementedPlansServer) Suspend(context.Context, *SuspendRequest) (*SuspendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Suspend not implemented")
+}
+func (UnimplementedPlansServer) Resume(context.Context, *ResumeRequest) (*ResumeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
+}
+func (UnimplementedPlansServer) mustEmbedUnimplementedPlansServer() {}
+func (UnimplementedPlansServer) testEmbeddedByValue()               {}
+
+// UnsafePlansServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to PlansServer will
+// result in compilation errors.
+type UnsafePlansServer interface {
+	mustEmbedUnimplementedPlansServer()
+}
+
+func RegisterPlansServer(s grpc.ServiceRegistrar, srv PlansServer) {
+	// If the following call panics, it indicates UnimplementedPlansServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Plans_ServiceDesc, srv)
+}
+
+func _Plans_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPlansRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlansServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plans_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlansServer).List(ctx, req.(*ListPlansRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Plans_Limits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlansServer).Limits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plans_Limits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlansServer).Limits(ctx, req.(*LimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Plans_Set_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlansServer).Set(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plans_Set_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlansServer).Set(ctx, req.(*SetPlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Plans_Suspend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlansServer).Suspend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plans_Suspend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlansServer).Suspend(ctx, req.(*SuspendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Plans_Resume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlansServer).Resume(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plans_Resume_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlansServer).Resume(ctx, req.(*ResumeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Plans_ServiceDesc is the grpc.ServiceDesc for Plans service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Plans_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "namespaces.Plans",
+	HandlerType: (*PlansServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Plans_List_Handler,
+		},
+		{
+			MethodName: "Limits",
+			Handler:    _Plans_Limits_Handler,
+		},
+		{
+			MethodName: "Set",
+			Handler:    _Plans_Set_Handler,
+		},
+		{
+			MethodName: "Suspend",
+			Handler:    _Plans_Suspend_Handler,
+		},
+		{
+			MethodName: "Resume",
+			Handler:    _Plans_Resume_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "namespaces/namespaces.proto",
+}
+
+const (
+	Components_Watch_FullMethodName       = "/namespaces.Components/Watch"
+	Components_GetTenant_FullMethodName   = "/namespaces.Components/GetTenant"
+	Components_SetThrottle_FullMethodName = "/namespaces.Components/SetThrottle"
+)
+
+// ComponentsClient is the client API for Components service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Components is for the components of the platform only, and not reachable
+// through an edge.
+type ComponentsClient interface {
+	// Watch streams what namespaces may take: first a snapshot, closed by a change
+	// with ready set, then each change as it is committed. A namespace that no
+	// tenant came for is on the default plan, and nothing else is to be known.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Change], error)
+	// GetTenant answers one namespace from the database, for those who cannot
+	// wait for a push. A namespace that there is not is NotFound.
+	GetTenant(ctx context.Context, in *GetTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
+	// SetThrottle sets what holds a service of a namespace back, or all of them,
+	// or lifts it: action NONE. It replaces what was set for the same.
+	SetThrottle(ctx context.Context, in *SetThrottleRequest, opts ...grpc.CallOption) (*SetThrottleResponse, error)
+}
+
+type componentsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewComponentsClient(cc grpc.ClientConnInterface) ComponentsClient {
+	return &componentsClient{cc}
+}
+
+func (c *componentsClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Change], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Components_ServiceDesc.Streams[0], Components_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, Change]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Components_WatchClient = grpc.ServerStreamingClient[Change]
+
+func (c *componentsClient) GetTenant(ctx context.Context, in *GetTenantRequest, opts ...grpc.CallOption) (*Tenant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Tenant)
+	err := c.cc.Invoke(ctx, Components_GetTenant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *componentsClient) SetThrottle(ctx context.Context, in *SetThrottleRequest, opts ...grpc.CallOption) (*SetThrottleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetThrottleResponse)
+	err := c.cc.Invoke(ctx, Components_SetThrottle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ComponentsServer is the server API for Components service.
+// All implementations must embed UnimplementedComponentsServer
+// for forward compatibility.
+//
+// Components is for the components of the platform only, and not reachable
+// through an edge.
+type ComponentsServer interface {
+	// Watch streams what namespaces may take: first a snapshot, closed by a change
+	// with ready set, then each change as it is committed. A namespace that no
+	// tenant came for is on the default plan, and nothing else is to be known.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error
+	// GetTenant answers one namespace from the database, for those who cannot
+	// wait for a push. A namespace that there is not is NotFound.
+	GetTenant(context.Context, *GetTenantRequest) (*Tenant, error)
+	// SetThrottle sets what holds a service of a namespace back, or all of them,
+	// or lifts it: action NONE. It replaces what was set for the same.
+	SetThrottle(context.Context, *SetThrottleRequest) (*SetThrottleResponse, error)
+	mustEmbedUnimplementedComponentsServer()
+}
+
+// UnimplementedComponentsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedComponentsServer struct{}
+
+func (UnimplementedComponentsServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedComponentsServer) GetTenant(context.Context, *GetTenantRequest) (*Tenant, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTenant not implemented")
+}
+func (UnimplementedComponentsServer) SetThrottle(context.Context, *SetThrottleRequest) (*SetThrottleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetThrottle not implemented")
+}
+func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
+func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
+
+// UnsafeComponentsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ComponentsServer will
+// result in compilation errors.
+type UnsafeComponentsServer interface {
+	mustEmbedUnimplementedComponentsServer()
+}
+
+func RegisterComponentsServer(s grpc.ServiceRegistrar, srv ComponentsServer) {
+	// If the following call panics, it indicates UnimplementedComponentsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Components_ServiceDesc, srv)
+}
+
+func _Components_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ComponentsServer).Watch(m, &grpc.GenericServerStream[WatchRequest, Change]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Components_WatchServer = grpc.ServerStreamingServer[Change]
+
+func _Components_GetTenant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).GetTenant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_GetTenant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).GetTenant(ctx, req.(*GetTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Components_SetThrottle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetThrottleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).SetThrottle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_SetThrottle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).SetThrottle(ctx, req.(*SetThrottleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Components_ServiceDesc is the grpc.ServiceDesc for Components service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Components_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "namespaces.Components",
+	HandlerType: (*ComponentsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetTenant",
+			Handler:    _Components_GetTenant_Handler,
+		},
+		{
+			MethodName: "SetThrottle",
+			Handler:    _Components_SetThrottle_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _Components_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "namespaces/namespaces.proto",
+}

@@ -8,5 +8,9 @@
 // namespace and carried out after it, again after a crash, until it is done. It
 // sends mail.
 //
-// Tables: namespaces, codes, outbox. Redis: how much mail was asked for lately.
+// It also says what each namespace may take: its plan, limits of its own, a
+// suspension by an operator, and throttles, which usage sets. Edges and
+// components are told of changes as they are committed.
+//
+// Tables: namespaces, codes, outbox, throttles. Redis: how much mail was asked for lately.
 package namespaces

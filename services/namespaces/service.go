@@ -23,6 +23,8 @@ import (
 // Options come from MICRO_NAMESPACES_*.
 type Options struct {
 	Retry time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
+	Plan  string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
+	Plans string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -53,6 +55,9 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	}
 	namespacespb.RegisterSignupServer(s, svc)
 	namespacespb.RegisterNamespacesServer(s, svc)
+	namespacespb.RegisterPlansServer(s, plansAPI{Service: svc})
+	namespacespb.RegisterComponentsServer(s, components{Service: svc})
+	h.Go("tenants", svc.tenants.run)
 	h.Go("orders", svc.orderLoop)
 	h.Go("prune", svc.pruneLoop)
 	return h.Serve(s)
@@ -70,6 +75,7 @@ type Service struct {
 	namespacespb.UnsafeNamespacesServer
 
 	db        db
+	tenants   *tenants
 	limits    bounds
 	owners    authpb.ComponentsClient
 	mails     *mail.Outbox
@@ -87,8 +93,12 @@ func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, cluster s
 	if err != nil {
 		return nil, err
 	}
+	catalogue, standard, err := o.catalogue()
+	if err != nil {
+		return nil, err
+	}
 	return &Service{
-		db: db{s.Postgres}, limits: bounds{limits.New(s.Redis, "namespaces", p)}, owners: owners, mails: mails,
+		db: db{s.Postgres}, tenants: newTenants(db{s.Postgres}, catalogue, standard, log), limits: bounds{limits.New(s.Redis, "namespaces", p)}, owners: owners, mails: mails,
 		passwords: password.NewHasher(), pepper: p, log: log, opts: o, now: time.Now,
 	}, nil
 }

@@ -112,7 +112,7 @@ func (b *bundle) start(t *testing.T) *Service {
 		l.Close()      // the server may not have seen it yet
 		running.Wait()
 	})
-	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second})
+	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,261 @@
+package tenants
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/billing/plans"
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/identity"
+	namespacespb "github.com/micro/platform/proto/namespaces"
+)
+
+// Tenant is what a namespace may take. It is shared and never changes.
+type Tenant struct {
+	// Plan is the id of the plan.
+	Plan string
+	// Limits are the plan's with the namespace's own in their place.
+	Limits *plans.Limits
+	// Suspension is nil unless the namespace is suspended.
+	Suspension *Suspension
+
+	throttles []Throttle
+}
+
+// Suspension says that a namespace is stopped.
+type Suspension struct {
+	// Reason is for members of the namespace.
+	Reason string
+	Since  time.Time
+}
+
+// Action is what a throttle does. A greater one is stronger.
+type Action int
+
+// The actions.
+const (
+	None Action = iota
+	Slow        // a tenth of the plan's rate of calls
+	Stop        // no calls, no containers
+)
+
+// Throttle is what holds a service back.
+type Throttle struct {
+	// Service is empty for every service of the namespace.
+	Service string
+	Action  Action
+	// Reason is for members of the namespace.
+	Reason string
+	Since  time.Time
+}
+
+// Throttle answers the strongest throttle that a service is under. Its action is
+// None if there is none.
+func (t *Tenant) Throttle(service string) Throttle {
+	var strongest Throttle
+	for _, x := range t.throttles {
+		if (x.Service == "" || x.Service == service) && x.Action > strongest.Action {
+			strongest = x
+		}
+	}
+	return strongest
+}
+
+// Tenants is the state of all namespaces.
+type Tenants struct {
+	namespaces namespacespb.ComponentsClient
+	log        *slog.Logger
+	changed    func(namespace string)
+	ready      chan struct{} // closed at the first snapshot
+
+	mu  sync.RWMutex
+	now *state
+}
+
+// state is what was pushed.
+type state struct {
+	plans    map[string]*plans.Limits
+	standard *Tenant // a namespace of which nothing else is known
+	known    map[string]*Tenant
+}
+
+func newState() *state {
+	return &state{plans: map[string]*plans.Limits{}, standard: &Tenant{Limits: &plans.Limits{}}, known: map[string]*Tenant{}}
+}
+
+// patience is how long Of waits for the first snapshot after a start.
+const patience = 5 * time.Second
+
+// Open follows component namespaces until h stops. changed is told of every
+// namespace after it has changed, and of "" after a new snapshot, when any may
+// have; it may be nil, and must not take long.
+func Open(h *app.Host, changed func(namespace string)) (*Tenants, error) {
+	conn, err := h.Conn("namespaces")
+	if err != nil {
+		return nil, err
+	}
+	t := New(namespacespb.NewComponentsClient(conn), h.Log, changed)
+	h.Go("watch tenants", t.Run)
+	return t, nil
+}
+
+// New makes Tenants that know nothing before Run.
+func New(namespaces namespacespb.ComponentsClient, log *slog.Logger, changed func(namespace string)) *Tenants {
+	if changed == nil {
+		changed = func(string) {}
+	}
+	return &Tenants{namespaces: namespaces, log: log, changed: changed, ready: make(chan struct{}), now: newState()}
+}
+
+// Fixed answers the same limits for every namespace, for ever: for tests.
+func Fixed(l plans.Limits) *Tenants {
+	t := New(nil, nil, nil)
+	t.now.standard = &Tenant{Plan: "fixed", Limits: &l}
+	close(t.ready)
+	return t
+}
+
+// Of answers what a namespace may take. Which namespaces there are it does not
+// know: one that nobody has heard of is on the default plan.
+func (t *Tenants) Of(ctx context.Context, namespace string) (*Tenant, error) {
+	if err := t.wait(ctx); err != nil {
+		return nil, err
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if x := t.now.known[namespace]; x != nil {
+		return x, nil
+	}
+	return t.now.standard, nil
+}
+
+func (t *Tenants) wait(ctx context.Context) error {
+	select {
+	case <-t.ready:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-t.ready:
+		return nil
+	case <-ctx.Done():
+		return errors.New(codes.DeadlineExceeded, "%v", ctx.Err())
+	case <-timer.C:
+		return errors.New(codes.Unavailable, "namespaces is not reachable, try again")
+	}
+}
+
+// The waits between two attempts to follow.
+const (
+	firstWait = 50 * time.Millisecond
+	longWait  = 2 * time.Second
+	// settled is how long a stream lasts that was not a failed attempt.
+	settled = 10 * time.Second
+)
+
+// Run follows component namespaces until ctx ends, with growing waits while
+// that fails.
+func (t *Tenants) Run(ctx context.Context) error {
+	wait := firstWait
+	for {
+		began := time.Now()
+		err := t.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > settled {
+			wait = firstWait
+		}
+		if wait == firstWait {
+			t.log.WarnContext(ctx, "limits are not followed, going on with what is known", "cause", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+		wait = min(2*wait, longWait)
+	}
+}
+
+// follow takes in a snapshot and what comes after it, until the stream breaks.
+func (t *Tenants) follow(ctx context.Context) error {
+	w, err := t.namespaces.Watch(identity.AsComponent(ctx), &namespacespb.WatchRequest{})
+	if err != nil {
+		return err
+	}
+	next := newState()
+	for {
+		c, err := w.Recv()
+		if err != nil {
+			return err
+		}
+		switch {
+		case next == nil && c.GetTenant() != nil:
+			t.mu.Lock()
+			t.now.put(c.GetTenant())
+			t.mu.Unlock()
+			t.changed(c.GetTenant().GetNamespace())
+		case next == nil:
+		case c.GetPlan() != nil:
+			next.addPlan(c.GetPlan())
+		case c.GetTenant() != nil:
+			next.put(c.GetTenant())
+		case c.GetReady():
+			t.replace(next)
+			next = nil
+			t.changed("")
+		}
+	}
+}
+
+func (t *Tenants) replace(s *state) {
+	t.mu.Lock()
+	t.now = s
+	t.mu.Unlock()
+	select {
+	case <-t.ready:
+	default:
+		close(t.ready)
+	}
+}
+
+func (s *state) addPlan(p *namespacespb.Plan) {
+	l := plans.FromMap(p.GetLimits())
+	s.plans[p.GetId()] = &l
+	if p.GetDefault() {
+		s.standard = &Tenant{Plan: p.GetId(), Limits: &l}
+	}
+}
+
+// put takes in all about a namespace, or forgets it if that is the default.
+func (s *state) put(m *namespacespb.Tenant) {
+	limits := s.plans[m.GetPlan()]
+	if limits == nil {
+		limits = s.standard.Limits
+	}
+	if len(m.GetLimits()) > 0 {
+		own := limits.With(m.GetLimits())
+		limits = &own
+	}
+	x := &Tenant{Plan: m.GetPlan(), Limits: limits}
+	if limits == s.standard.Limits && m.GetSuspension() == nil && len(m.GetThrottles()) == 0 {
+		delete(s.known, m.GetNamespace())
+		return
+	}
+	if r := m.GetSuspension(); r != nil {
+		x.Suspension = &Suspension{Reason: r.GetReason(), Since: time.Unix(r.GetSince(), 0)}
+	}
+	for _, r := range m.GetThrottles() {
+		x.throttles = append(x.throttles, Throttle{Service: r.GetService(), Action: Action(r.GetAction()), Reason: r.GetReason(), Since: time.Unix(r.GetSince(), 0)})
+	}
+	s.known[m.GetNamespace()] = x
+}

@@ -1,0 +1,167 @@
+package namespaces
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channel is where Postgres tells of namespaces whose plan, suspension or
+// throttles have changed; the payload is the namespace.
+const channel = "namespaces_tenants"
+
+// tenantRow is what is to be known of a namespace.
+type tenantRow struct {
+	Namespace    string
+	Plan         *string
+	Limits       map[string]int64
+	SuspendedAt  *time.Time
+	SuspendedFor string
+	Throttles    []throttleRow
+}
+
+type throttleRow struct {
+	Service string    `json:"service"`
+	Action  int16     `json:"action"`
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
+}
+
+// differs says whether anybody has to be told of the namespace.
+func (r tenantRow) differs() bool {
+	return r.Plan != nil || len(r.Limits) > 0 || r.SuspendedAt != nil || len(r.Throttles) > 0
+}
+
+const tenantColumns = `
+	SELECT n.namespace, n.plan, n.limits, n.suspended_at, coalesce(n.suspended_for, '') AS suspended_for,
+		coalesce((SELECT jsonb_agg(jsonb_build_object('service', t.service, 'action', t.action, 'reason', t.reason, 'since', t.since) ORDER BY t.service)
+			FROM namespaces.throttles t WHERE t.namespace = n.namespace), '[]') AS throttles
+	FROM namespaces.namespaces n `
+
+// tenants answers one namespace, or none.
+func (d db) tenants(ctx context.Context, namespace string) ([]tenantRow, error) {
+	return d.collectTenants(ctx, tenantColumns+`WHERE n.namespace = $1 AND n.active_at IS NOT NULL`, namespace)
+}
+
+// differing answers every namespace that is not as the default is.
+func (d db) differing(ctx context.Context) ([]tenantRow, error) {
+	const where = `
+		WHERE n.plan IS NOT NULL OR n.limits <> '{}' OR n.suspended_at IS NOT NULL
+			OR n.namespace IN (SELECT namespace FROM namespaces.throttles)
+		ORDER BY n.namespace`
+	return d.collectTenants(ctx, tenantColumns+where)
+}
+
+func (d db) collectTenants(ctx context.Context, q string, args ...any) ([]tenantRow, error) {
+	rows, _ := d.pool.Query(ctx, q, args...) // CollectRows reports the error
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[tenantRow])
+	if err != nil {
+		return nil, fmt.Errorf("read plans of namespaces: %w", err)
+	}
+	return found, nil
+}
+
+// changePlan lets change decide on the plan and the limits of a namespace, while
+// nobody else changes them.
+func (d db) changePlan(ctx context.Context, namespace string, change func(*tenantRow) error) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		const read = `
+			SELECT plan, limits FROM namespaces.namespaces
+			WHERE namespace = $1 AND active_at IS NOT NULL
+			FOR UPDATE`
+		r := tenantRow{Namespace: namespace}
+		err := tx.QueryRow(ctx, read, namespace).Scan(&r.Plan, &r.Limits)
+		if err == pgx.ErrNoRows {
+			return errNone
+		}
+		if err != nil {
+			return fmt.Errorf("read plan: %w", err)
+		}
+		if err := change(&r); err != nil {
+			return err
+		}
+		const write = `UPDATE namespaces.namespaces SET plan = $2, limits = $3 WHERE namespace = $1`
+		if _, err := tx.Exec(ctx, write, namespace, r.Plan, r.Limits); err != nil {
+			return fmt.Errorf("write plan: %w", err)
+		}
+		return tell(ctx, tx, namespace)
+	})
+}
+
+// suspend suspends a namespace for a reason, or lifts that when there is none.
+// A suspension that goes on keeps its beginning.
+func (d db) suspend(ctx context.Context, namespace string, reason *string) (found bool, err error) {
+	const q = `
+		UPDATE namespaces.namespaces
+		SET suspended_for = $2, suspended_at = CASE WHEN $2::text IS NULL THEN NULL ELSE coalesce(suspended_at, now()) END
+		WHERE namespace = $1 AND active_at IS NOT NULL`
+	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, q, namespace, reason)
+		if err != nil {
+			return fmt.Errorf("suspend namespace: %w", err)
+		}
+		if found = tag.RowsAffected() > 0; !found {
+			return nil
+		}
+		return tell(ctx, tx, namespace)
+	})
+	return found, err
+}
+
+// throttle sets what holds a service of a namespace back, or lifts it. What is
+// set already is not told again.
+func (d db) throttle(ctx context.Context, namespace string, t throttleRow) (found bool, err error) {
+	const lock = `SELECT true FROM namespaces.namespaces WHERE namespace = $1 AND active_at IS NOT NULL FOR UPDATE`
+	const lift = `DELETE FROM namespaces.throttles WHERE namespace = $1 AND service = $2`
+	const set = `
+		INSERT INTO namespaces.throttles (namespace, service, action, reason)
+		VALUES ($1, $2, $3, $4)
+		ON CONFLICT (namespace, service) DO UPDATE SET action = EXCLUDED.action, reason = EXCLUDED.reason, since = now()
+		WHERE (throttles.action, throttles.reason) <> (EXCLUDED.action, EXCLUDED.reason)`
+	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, lock, namespace).Scan(&found)
+		if err == pgx.ErrNoRows {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("find namespace: %w", err)
+		}
+		q, args := lift, []any{namespace, t.Service}
+		if t.Action != 0 {
+			q, args = set, append(args, t.Action, t.Reason)
+		}
+		tag, err := tx.Exec(ctx, q, args...)
+		if err != nil {
+			return fmt.Errorf("set throttle: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+		return tell(ctx, tx, namespace)
+	})
+	return found, err
+}
+
+// tell tells every process when tx commits.
+func tell(ctx context.Context, tx pgx.Tx, namespace string) error {
+	if _, err := tx.Exec(ctx, "SELECT pg_notify($1, $2)", channel, namespace); err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
+}
+
+// listen opens a connection that hears of changes. It is the caller's.
+func (d db) listen(ctx context.Context) (*pgx.Conn, error) {
+	pooled, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to hear of changes: %w", err)
+	}
+	conn := pooled.Hijack()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the first error says it
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return conn, nil
+}

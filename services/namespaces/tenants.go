@@ -1,0 +1,236 @@
+package namespaces
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/micro/platform/billing/plans"
+	"github.com/micro/platform/internal/identity"
+	namespacespb "github.com/micro/platform/proto/namespaces"
+)
+
+// tenants keeps in memory what is to be known of namespaces that differ from
+// the default, follows the database's notifications, and hands both to watchers.
+type tenants struct {
+	db        db
+	catalogue *plans.Catalogue
+	standard  *plans.Plan // the server's default
+	log       *slog.Logger
+	loaded    chan struct{} // closed when the state has been read once
+
+	mu       sync.Mutex
+	known    map[string]*namespacespb.Tenant
+	watchers map[*watcher]struct{}
+}
+
+// watcher is one stream. It is cut when its queue is full.
+type watcher struct {
+	queue chan *namespacespb.Tenant
+	cut   chan struct{}
+}
+
+const (
+	// watchQueue is how many changes a watcher may be behind.
+	watchQueue = 1024
+	// reconnect is the time between two attempts to reach the database.
+	reconnect = 500 * time.Millisecond
+	// silence is how long the connection may be quiet before it is tried.
+	silence = 15 * time.Second
+)
+
+func newTenants(d db, c *plans.Catalogue, standard *plans.Plan, log *slog.Logger) *tenants {
+	return &tenants{db: d, catalogue: c, standard: standard, log: log, loaded: make(chan struct{}),
+		known: map[string]*namespacespb.Tenant{}, watchers: map[*watcher]struct{}{}}
+}
+
+// platformTenant is the operators' own namespace, which nobody signed up for.
+func platformTenant() *namespacespb.Tenant {
+	return &namespacespb.Tenant{Namespace: identity.Platform, Plan: plans.Local}
+}
+
+// plans answers the catalogue as messages.
+func (t *tenants) plans() []*namespacespb.Plan {
+	var out []*namespacespb.Plan
+	for _, p := range t.catalogue.Plans {
+		out = append(out, &namespacespb.Plan{Id: p.ID, Title: p.Title, Limits: p.Limits.Map(), Default: p == t.standard,
+			Price: &namespacespb.Price{Currency: p.Price.Currency, Month: p.Price.Month, Units: p.Price.Units()}})
+	}
+	return out
+}
+
+// planOf answers the plan of a row. One that has left the catalogue is the
+// default: its namespaces go on, and Limits shows it.
+func (t *tenants) planOf(r tenantRow) *plans.Plan {
+	if r.Plan != nil {
+		if p := t.catalogue.Find(*r.Plan); p != nil {
+			return p
+		}
+		t.log.Warn("a namespace has a plan that the catalogue lacks, the default holds for it", "namespace", r.Namespace, "plan", *r.Plan)
+	}
+	return t.standard
+}
+
+func (t *tenants) message(r tenantRow) *namespacespb.Tenant {
+	m := &namespacespb.Tenant{Namespace: r.Namespace, Plan: t.planOf(r).ID, Limits: r.Limits}
+	if r.SuspendedAt != nil {
+		m.Suspension = &namespacespb.Suspension{Reason: r.SuspendedFor, Since: r.SuspendedAt.Unix()}
+	}
+	for _, x := range r.Throttles {
+		m.Throttles = append(m.Throttles, &namespacespb.Throttle{Service: x.Service, Action: namespacespb.Action(x.Action), Reason: x.Reason, Since: x.Since.Unix()})
+	}
+	return m
+}
+
+// run follows the database until ctx ends, through losses of the connection.
+func (t *tenants) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := t.follow(ctx); err != nil && ctx.Err() == nil {
+			t.log.WarnContext(ctx, "changes of namespaces are not followed, trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnect):
+		}
+	}
+	return nil
+}
+
+// follow listens first and reads the state then, so that nothing is missed
+// between the two.
+func (t *tenants) follow(ctx context.Context) error {
+	conn, err := t.db.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // closed either way
+	if err := t.load(ctx); err != nil {
+		return err
+	}
+	for {
+		namespace, err := next(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if err := t.refresh(ctx, namespace); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for a notification, and makes sure now and then that there is
+// still somebody at the other end.
+func next(ctx context.Context, conn *pgx.Conn) (string, error) {
+	for {
+		wait, cancel := context.WithTimeout(ctx, silence)
+		n, err := conn.WaitForNotification(wait)
+		timeout := wait.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil {
+			return n.Payload, nil
+		}
+		if !timeout {
+			return "", err
+		}
+		ping, cancel := context.WithTimeout(ctx, silence)
+		err = conn.Ping(ping)
+		cancel()
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+// load reads the whole state. Watchers of the state before start anew: they may
+// have missed something.
+func (t *tenants) load(ctx context.Context) error {
+	rows, err := t.db.differing(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[string]*namespacespb.Tenant{identity.Platform: platformTenant()}
+	for _, r := range rows {
+		known[r.Namespace] = t.message(r)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known = known
+	for w := range t.watchers {
+		t.drop(w)
+	}
+	select {
+	case <-t.loaded:
+	default:
+		close(t.loaded)
+	}
+	return nil
+}
+
+// refresh reads a namespace again and tells the watchers. State and queues
+// change in one step, so that a new watcher has a change either in its snapshot
+// or in its queue.
+func (t *tenants) refresh(ctx context.Context, namespace string) error {
+	rows, err := t.db.tenants(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	row := tenantRow{Namespace: namespace}
+	if len(rows) > 0 {
+		row = rows[0]
+	}
+	m := t.message(row)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if row.differs() {
+		t.known[namespace] = m
+	} else {
+		delete(t.known, namespace)
+	}
+	for w := range t.watchers {
+		select {
+		case w.queue <- m:
+		default:
+			t.drop(w)
+		}
+	}
+	return nil
+}
+
+// watch answers the state and a watcher that has every change after it.
+func (t *tenants) watch(ctx context.Context) ([]*namespacespb.Change, *watcher, error) {
+	select {
+	case <-t.loaded:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var snapshot []*namespacespb.Change
+	for _, p := range t.plans() {
+		snapshot = append(snapshot, &namespacespb.Change{Plan: p})
+	}
+	for _, m := range t.known {
+		snapshot = append(snapshot, &namespacespb.Change{Tenant: m})
+	}
+	w := &watcher{queue: make(chan *namespacespb.Tenant, watchQueue), cut: make(chan struct{})}
+	t.watchers[w] = struct{}{}
+	return snapshot, w, nil
+}
+
+// leave ends a watcher that has not been cut.
+func (t *tenants) leave(w *watcher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.watchers[w]; ok {
+		t.drop(w)
+	}
+}
+
+// drop cuts a watcher off. The caller holds mu.
+func (t *tenants) drop(w *watcher) {
+	delete(t.watchers, w)
+	close(w.cut)
+}
