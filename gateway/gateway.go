@@ -21,6 +21,7 @@ import (
 	registryrest "github.com/micro/platform/gateway/rest/registry"
 	runtimerest "github.com/micro/platform/gateway/rest/runtime"
 	storerest "github.com/micro/platform/gateway/rest/store"
+	usagerest "github.com/micro/platform/gateway/rest/usage"
 	"github.com/micro/platform/internal/app"
 	authpb "github.com/micro/platform/proto/auth"
 	brokerpb "github.com/micro/platform/proto/broker"
@@ -30,6 +31,7 @@ import (
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 	storepb "github.com/micro/platform/proto/store"
+	usagepb "github.com/micro/platform/proto/usage"
 	"github.com/micro/platform/proxy"
 )
 
@@ -75,6 +77,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 		runtimerest.RegisterRuntimeHandlerClient(ctx, mux, runtimepb.NewRuntimeClient(c)),
 		storerest.RegisterStoreHandlerClient(ctx, mux, storepb.NewStoreClient(c)),
 		storerest.RegisterBlobStoreHandlerClient(ctx, mux, storepb.NewBlobStoreClient(c)),
+		usagerest.RegisterUsageHandlerClient(ctx, mux, usagepb.NewUsageClient(c)),
 	)
 }
 

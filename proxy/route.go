@@ -20,6 +20,7 @@ import (
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 	storepb "github.com/micro/platform/proto/store"
+	usagepb "github.com/micro/platform/proto/usage"
 )
 
 // components says which component serves an API of the platform. What is not
@@ -48,6 +49,7 @@ var components = map[string]string{
 	runtimepb.Build_ServiceDesc.ServiceName:         "runtime",
 	storepb.Store_ServiceDesc.ServiceName:           "store",
 	storepb.BlobStore_ServiceDesc.ServiceName:       "store",
+	usagepb.Usage_ServiceDesc.ServiceName:           "usage",
 }
 
 // kind is how a method answers.

@@ -29,6 +29,7 @@ import (
 	_ "github.com/micro/platform/proto/runtime"
 	_ "github.com/micro/platform/proto/scheduler"
 	_ "github.com/micro/platform/proto/store"
+	_ "github.com/micro/platform/proto/usage"
 )
 
 const (

@@ -32,6 +32,7 @@ import (
 	"github.com/micro/platform/services/registry"
 	"github.com/micro/platform/services/runtime"
 	"github.com/micro/platform/services/store"
+	usageservice "github.com/micro/platform/services/usage"
 )
 
 // components lists every component, in the order in which they start. They
@@ -50,6 +51,7 @@ func components() []app.Component {
 		runtime.Component,
 		network.Component,
 		store.Component,
+		usageservice.Component,
 		proxy.Component,
 		gateway.Component,
 		console.Component,

@@ -16,6 +16,7 @@ import (
 	_ "github.com/micro/platform/proto/registry"
 	_ "github.com/micro/platform/proto/runtime"
 	_ "github.com/micro/platform/proto/store"
+	_ "github.com/micro/platform/proto/usage"
 )
 
 func TestParse(t *testing.T) {

@@ -51,4 +51,6 @@ var platform = map[string]kind{
 	"store store.read":               read,
 	"store store.tables":             read,
 	"store store.usage":              read,
+	"usage usage.export":             read,
+	"usage usage.read":               read,
 }
