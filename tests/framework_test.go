@@ -26,6 +26,9 @@ func TestMicroFramework(t *testing.T) {
 			}
 			calls(t, p, x)
 			keeps(t, p, x)
+			if m.folder == "v3" {
+				models(t, p, x)
+			}
 		})
 	}
 }
@@ -129,6 +132,35 @@ func keeps(t *testing.T, p *platform.Platform, x *platform.Person) {
 		expect(t, x, `"text":"live"`, `(while [ ! -e heard ]; do `+publish+`; done) >/dev/null & `+follow+` | grep -m1 live; touch heard; wait`)
 	})
 }
+
+// models goes through what the model of v3 makes of the store: an object is a
+// record for itself and for each of its indexes.
+func models(t *testing.T, p *platform.Platform, x *platform.Person) {
+	t.Helper()
+	call := func(endpoint, body string) string { return curl(p, "/keeper/Models/"+endpoint, "-d '"+body+"'") }
+	for _, c := range []struct{ name, want, line string }{
+		{"create", "{}", call("Create", `{"id":"1","owner":"acme/`+x.Email+`","name":"tea","created":1}`)},
+		{"create another", "{}", call("Create", `{"id":"2","owner":"acme/`+x.Email+`","name":"milk €","created":2}`)},
+		{"create for another", "{}", call("Create", `{"id":"3","owner":"acme/b","name":"tea","created":3}`)},
+		{"update", "{}", call("Create", `{"id":"1","owner":"acme/`+x.Email+`","name":"green tea","created":4}`)},
+		{"read one", `"name":"green tea"`, call("Get", `{"id":"1"}`)},
+		{"read by index, newest first", "1 2", call("Mine", `{"owner":"acme/`+x.Email+`"}`) + ids},
+		{"read by what it was", "3", call("Named", `{"name":"tea"}`) + ids},
+		{"read by what it is", "2", call("Named", `{"name":"milk €"}`) + ids},
+		{"delete", "{}", call("Delete", `{"id":"2"}`)},
+		{"deleted", "1", call("Mine", `{"owner":"acme/`+x.Email+`"}`) + ids},
+		{"nothing", "not found", call("Get", `{"id":"2"}`)},
+
+		{"topic as a path with an account", "{}", curl(p, "/keeper/Events/Publish", `-d '{"topic":"event/acme/`+x.Email+`/orders","text":"own"}'`)},
+		{"its history", `"text":"own"`, curl(p, "/keeper/Events/Read", `-d '{"topic":"event/acme/`+x.Email+`/orders"}'`)},
+		{"its history by REST", `"topic":"event/acme/` + x.Email + `/orders"`, curl(p, "/platform/v1/topics/event%2Facme%2F"+x.Email+"%2Forders/events", "")},
+	} {
+		t.Run("model: "+c.name, func(t *testing.T) { expect(t, x, c.want, c.line) })
+	}
+}
+
+// ids leaves of an answer the ids of the objects, in a line.
+const ids = ` | grep -o '"id":"[0-9]*"' | cut -d'"' -f4 | xargs`
 
 // values leaves of an answer the values of the records, in a line.
 const values = ` | grep -o '"value":"[a-z]*"' | cut -d'"' -f4 | xargs`

@@ -42,9 +42,9 @@ func TestRetention(t *testing.T) {
 		t.Errorf("consume after what expired: %v", err)
 	}
 	s.ended <- nil
-	last := ids[1000-len(left)-1]
-	if got := read(t, p, ns, &eventspb.ReadRequest{Topic: "orders", Limit: 1000, After: last}); !slices.Equal(got, left) {
-		t.Errorf("after the last that expired are %d events, want %d", len(got), len(left))
+	oldest := ids[1000-len(left)]
+	if got := read(t, p, ns, &eventspb.ReadRequest{Topic: "orders", Limit: 1000, After: oldest}); !slices.Equal(got, left[1:]) {
+		t.Errorf("after the oldest that is left are %d events, want %d", len(got), len(left)-1)
 	}
 	if err := p.db.trim(t.Context(), at.key(), time.Now().Add(time.Hour), 1<<30); err != nil {
 		t.Fatal(err)

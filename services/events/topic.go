@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,10 +13,10 @@ import (
 // deadSuffix makes the name of a topic's dead letters.
 const deadSuffix = ".dead"
 
-var (
-	namespaceRule = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	topicRule     = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,128}$`)
-)
+// maxTopic is in bytes, of a name without deadSuffix.
+const maxTopic = 256
+
+var namespaceRule = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // topic is a topic whose name was checked; newTopic makes one.
 type topic struct {
@@ -31,8 +32,8 @@ func newTopic(namespace, name string) (topic, error) {
 		return topic{}, invalid("Missing topic")
 	case !namespaceRule.MatchString(namespace):
 		return topic{}, invalid("namespace %q: lower-case letters, digits and hyphens", clip(namespace))
-	case !topicRule.MatchString(base):
-		return topic{}, invalid("topic %q: 1 to 128 letters, digits, dots, underscores and hyphens", clip(name))
+	case base == "", len(base) > maxTopic, !printable(base):
+		return topic{}, invalid("topic %q: 1 to %d printable bytes of UTF-8", clip(name), maxTopic)
 	}
 	return topic{namespace, base, dead}, nil
 }
@@ -50,11 +51,15 @@ func (t topic) key() string {
 	if t.dead {
 		return t.letters()
 	}
-	return "events:{" + t.namespace + "/" + t.base + "}:log"
+	return t.unit() + ":log"
 }
 
+// unit begins the topic's keys. Existing services name topics with paths and
+// addresses in them, so the name is escaped: it has no brace, slash or colon.
+func (t topic) unit() string { return "events:{" + t.namespace + "/" + url.QueryEscape(t.base) + "}" }
+
 // letters is the key of the stream of dead letters.
-func (t topic) letters() string { return "events:{" + t.namespace + "/" + t.base + "}:dead" }
+func (t topic) letters() string { return t.unit() + ":dead" }
 
 // deadTopic is where the topic's dead letters are.
 func (t topic) deadTopic() topic { return topic{t.namespace, t.base, true} }

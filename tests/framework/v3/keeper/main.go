@@ -13,7 +13,7 @@ import (
 func main() {
 	srv := service.New(service.Name("keeper"))
 	events, messages := handler.NewEvents(), handler.NewMessages()
-	for _, h := range []interface{}{new(handler.Records), new(handler.Blobs), new(handler.Settings), new(handler.Accounts), events, messages} {
+	for _, h := range []interface{}{new(handler.Records), new(handler.Blobs), new(handler.Settings), new(handler.Accounts), handler.NewModels(), events, messages} {
 		if err := srv.Handle(h); err != nil {
 			logger.Fatal(err)
 		}
