@@ -37,12 +37,15 @@ import (
 
 // Options come from MICRO_GATEWAY_*.
 type Options struct {
-	Address   string        `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
-	Domain    string        `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
-	BodyLimit int64         `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
-	InFlight  int           `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Anonymous int           `env:"ANONYMOUS_RATE" default:"20" help:"calls a second that an address may make to the platform without an account, twenty times as many at once; 0 is no limit"`
-	Trust     time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
+	Address         string        `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
+	Domain          string        `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
+	BodyLimit       int64         `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
+	InFlight        int           `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Anonymous       int           `env:"ANONYMOUS_RATE" default:"20" help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
+	FirstMessage    time.Duration `env:"FIRST_MESSAGE" default:"5s" help:"how long a WebSocket without an account may hold its place before it sends a message; 0 is no limit"`
+	AnonymousCall   time.Duration `env:"ANONYMOUS_CALL" default:"30s" help:"how long a call without an account may last; 0 is no limit"`
+	AnonymousStream time.Duration `env:"ANONYMOUS_STREAM" default:"1h" help:"how long a stream without an account may last; 0 is no limit"`
+	Trust           time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 }
 
 const (
@@ -83,7 +86,8 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
 
 // Component is the HTTP edge.
 var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := proxy.NewEdge(h, proxy.EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, Trust: o.Trust})
+	edge, err := proxy.NewEdge(h, proxy.EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, FirstMessage: o.FirstMessage,
+		AnonymousCall: o.AnonymousCall, AnonymousStream: o.AnonymousStream, Trust: o.Trust})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -36,13 +37,21 @@ type edge struct {
 
 func start(t testing.TB, more ...app.Component) *edge {
 	t.Helper()
+	return startWith(t, nil, more...)
+}
+
+// startWith is start with settings of the gateway's.
+func startWith(t testing.TB, settings map[string]string, more ...app.Component) *edge {
+	t.Helper()
 	p := proxytest.New(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	p.Run(t, map[string]string{"MICRO_GATEWAY_ADDRESS": l.Addr().String(), "MICRO_GATEWAY_DOMAIN": "example.com", "MICRO_GATEWAY_BODY_LIMIT": "65536"}, append(more, gateway.Component)...)
+	env := map[string]string{"MICRO_GATEWAY_ADDRESS": l.Addr().String(), "MICRO_GATEWAY_DOMAIN": "example.com", "MICRO_GATEWAY_BODY_LIMIT": "65536"}
+	maps.Copy(env, settings)
+	p.Run(t, env, append(more, gateway.Component)...)
 	service := proxytest.NewService(t, "echo")
 	p.Register("acme", service.Entry())
 	e := &edge{p, t, "http://" + l.Addr().String(), p.User(t, "acme"), service}

@@ -213,3 +213,36 @@ func TestStalledReader(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentWebSocket shows that one without an account, which says nothing, is
+// cut off.
+func TestSilentWebSocket(t *testing.T) {
+	t.Parallel()
+	e := startWith(t, map[string]string{"MICRO_GATEWAY_FIRST_MESSAGE": "200ms"})
+	e.Public("acme")
+	ctx, cancel := context.WithTimeout(t.Context(), settle)
+	defer cancel()
+	dial := func(h http.Header) *websocket.Conn {
+		t.Helper()
+		var c *websocket.Conn
+		e.until(func() (open bool) {
+			conn, _, err := websocket.Dial(ctx, strings.Replace(e.url, "http", "ws", 1)+"/echo/Echo/Chat", &websocket.DialOptions{HTTPHeader: h})
+			c = conn
+			return err == nil
+		})
+		t.Cleanup(func() { c.CloseNow() }) //nolint:errcheck // a test
+		return c
+	}
+	member := dial(http.Header{"Authorization": {"Bearer " + e.token}})
+	stranger := dial(http.Header{"Micro-Namespace": {"acme"}})
+	began := time.Now()
+	if _, m, err := stranger.Read(ctx); err == nil || ctx.Err() != nil || time.Since(began) > 3*time.Second {
+		t.Errorf("%s, %v after %s, want it cut off", m, err, time.Since(began))
+	}
+	if err := member.Write(ctx, websocket.MessageText, []byte(`{"a":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, m, err := member.Read(ctx); err != nil || string(m) != `{"a":1}` {
+		t.Errorf("a member's: %s, %v", m, err)
+	}
+}

@@ -75,7 +75,14 @@ func closeCode(err error) websocket.StatusCode {
 // converse copies messages both ways until one side is done. The first message
 // opens the stream. reader goes on until the connection is closed.
 func converse(conn context.Context, c *websocket.Conn, frame websocket.MessageType, call *proxy.Call, reader *sync.WaitGroup) error {
-	first, err := readFrame(conn, c)
+	soon, end := context.WithCancelCause(conn)
+	defer end(nil)
+	came := call.Await(end)
+	first, err := readFrame(soon, c)
+	came()
+	if cause := context.Cause(soon); err != nil && conn.Err() == nil && cause != nil {
+		return cause // the connection is cut by now
+	}
 	if err != nil {
 		return err
 	}

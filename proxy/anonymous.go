@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -8,113 +9,112 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/limits"
 )
 
 const (
 	// maxAnonymous is how many calls without an account may be open to the
 	// platform's own methods: logging in and signing up, mostly.
 	maxAnonymous = 1000
-	// maxAnonymousFrom is how many of them may come from one address.
-	maxAnonymousFrom = 100
-	// maxAddresses bounds the addresses that are remembered, about 100 bytes each.
-	maxAddresses = 50_000
+	// maxFromAddress and maxFromNetwork are how many calls without an account may
+	// come from one place, to the platform's methods, and to services.
+	maxFromAddress = 100
+	maxFromNetwork = 250
+	// burst is how many seconds' worth of calls may come at once.
+	burst = 20
+	// neighbours is how much more than an address a network may do.
+	neighbours = 5
 )
 
-// anonymous bounds the calls that count for no namespace, by the address they
-// come from: their rate, by a bucket that fills again, and how many are open.
+// anonymous bounds the calls that count for no namespace: those of the
+// platform's own methods.
 type anonymous struct {
-	rate, burst float64 // a second, and at once
-	now         func() time.Time
-
-	mu   sync.Mutex
-	open int
-	from map[netip.Prefix]*bucket
-}
-
-type bucket struct {
-	left float64
-	at   time.Time // when left was right
-	open int
+	places  *places
+	address *rates
+	network *rates
 }
 
 func newAnonymous(perSecond int) *anonymous {
-	return &anonymous{rate: float64(perSecond), burst: 20 * float64(perSecond), now: time.Now, from: map[netip.Prefix]*bucket{}}
+	each := float64(perSecond)
+	return &anonymous{places: newPlaces(maxAnonymous), address: newRates(each, burst*each), network: newRates(neighbours*each, burst*neighbours*each)}
 }
 
 // enter takes a place for a call from an address; leave gives it back. Calls
 // from nowhere, such as the platform's own, are free.
 func (a *anonymous) enter(address string) (leave func(), err error) {
 	ip, err := netip.ParseAddr(address)
-	if err != nil || a.rate <= 0 {
+	if err != nil || a.address.each <= 0 {
 		return func() {}, nil
 	}
-	who := neighbours(ip)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	b := a.bucket(who)
-	switch {
-	case a.open >= maxAnonymous:
-		return nil, errors.New(codes.ResourceExhausted, "too many calls without an account are open, try again")
-	case b.open >= maxAnonymousFrom:
-		return nil, errors.New(codes.ResourceExhausted, "your address has %d calls without an account open, which is the limit: try again when some have ended", maxAnonymousFrom)
-	case b.left < 1:
-		return nil, errors.New(codes.ResourceExhausted, "your address makes more than %g calls a second without an account: try again in a second, or log in", a.rate)
+	if leave, err = a.places.enter(ip); err != nil {
+		return nil, err
 	}
-	b.left--
-	b.open++
-	a.open++
+	if !a.network.take(limits.Network(ip)) || !a.address.take(limits.Address(ip)) {
+		leave()
+		return nil, errors.New(codes.ResourceExhausted, "your address or network makes more than %g calls a second without an account: try again in a second, or log in", a.address.each)
+	}
+	return leave, nil
+}
+
+// places counts the open calls of callers without an account by where they come
+// from, so that no one place holds all that there are.
+type places struct {
+	most int // of all together; 0 is no limit
+
+	mu   sync.Mutex
+	open map[netip.Prefix]int // of addresses and networks; the zero one is all
+}
+
+func newPlaces(most int) *places { return &places{most: most, open: map[netip.Prefix]int{}} }
+
+func (p *places) enter(ip netip.Addr) (leave func(), err error) {
+	taken := [...]netip.Prefix{{}, limits.Network(ip), limits.Address(ip)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.most > 0 && p.open[taken[0]] >= p.most:
+		return nil, errors.New(codes.ResourceExhausted, "too many calls without an account are open, try again")
+	case p.open[taken[1]] >= maxFromNetwork:
+		return nil, errors.New(codes.ResourceExhausted, "your network has %d calls without an account open, which is the limit: try again when some have ended, or log in", maxFromNetwork)
+	case p.open[taken[2]] >= maxFromAddress:
+		return nil, errors.New(codes.ResourceExhausted, "your address has %d calls without an account open, which is the limit: try again when some have ended, or log in", maxFromAddress)
+	}
+	for _, from := range taken {
+		p.open[from]++
+	}
 	return sync.OnceFunc(func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.open--
-		b.open--
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, from := range taken {
+			if p.open[from]--; p.open[from] == 0 {
+				delete(p.open, from)
+			}
+		}
 	}), nil
 }
 
-// bucket answers what is left for an address. The caller holds mu.
-func (a *anonymous) bucket(who netip.Prefix) *bucket {
-	now := a.now()
-	b := a.from[who]
-	if b == nil {
-		a.makeRoom(now)
-		b = &bucket{left: a.burst, at: now}
-		a.from[who] = b
+// enterService takes a place for a call to a namespace's services. Loopback is a
+// developer, or a proxy that stands for all.
+func (p *places) enterService(address string) (leave func(), err error) {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().IsLoopback() {
+		return func() {}, nil
 	}
-	b.left = min(a.burst, b.left+a.rate*now.Sub(b.at).Seconds())
-	b.at = now
-	return b
+	return p.enter(ip)
 }
 
-// makeRoom forgets a few addresses when there are too many: those whose bucket
-// is full again, and at least one. The caller holds mu.
-func (a *anonymous) makeRoom(now time.Time) {
-	if len(a.from) < maxAddresses {
-		return
-	}
-	const few = 32
-	seen := 0
-	for who, b := range a.from { // in random order
-		full := b.open == 0 && b.left+a.rate*now.Sub(b.at).Seconds() >= a.burst
-		if seen == 0 || full {
-			delete(a.from, who)
-		}
-		if seen++; seen == few {
-			return
-		}
-	}
+// errNoMessage is about a caller who holds a place and says nothing.
+func errNoMessage(within time.Duration) error {
+	return errors.New(codes.DeadlineExceeded, "the first message did not come within %s, which calls without an account must send: send it, or log in", within).From("go.micro.proxy")
 }
 
-// neighbours is the network that an address stands for: one customer of IPv6
-// has at least a /64.
-func neighbours(ip netip.Addr) netip.Prefix {
-	ip = ip.Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
+// Await ends the call, by end, unless its caller sends a first message soon or
+// has an account. What it answers says that the message is here.
+func (c *Call) Await(end context.CancelCauseFunc) (came func()) {
+	within := c.edge.opts.FirstMessage
+	if c.Caller != nil || within <= 0 {
+		return func() {}
 	}
-	p, err := ip.Prefix(bits)
-	if err != nil { // bits fit
-		return netip.PrefixFrom(ip, ip.BitLen())
-	}
-	return p
+	t := time.AfterFunc(within, func() { end(errNoMessage(within)) })
+	return func() { t.Stop() }
 }

@@ -45,14 +45,17 @@ func TestBound(t *testing.T) {
 		timeout string
 		want    time.Duration // 0 is for ever
 	}{
-		{"unary", &Call{target: target{stream: unary}}, "", unaryTimeout},
-		{"unary, asked for", &Call{target: target{stream: unary}}, "5000000000", 5 * time.Second},
-		{"stream", &Call{target: target{stream: streaming}}, "", 0},
-		{"the platform's stream", &Call{Caller: jane, target: target{stream: streaming, component: platform}}, "", 0},
-		{"nobody's stream", &Call{target: target{stream: streaming, component: platform}}, "", unaryTimeout},
-		{"nobody's unary, a day", &Call{target: target{stream: unary, component: platform}}, day, unaryTimeout},
-		{"nobody's unary, short", &Call{target: target{stream: unary, component: platform}}, "5000000000", 5 * time.Second},
+		{"unary", &Call{Caller: jane, target: target{stream: unary}}, "", unaryTimeout},
+		{"unary, asked for", &Call{Caller: jane, target: target{stream: unary}}, "5000000000", 5 * time.Second},
 		{"a service's unary, a day", &Call{Caller: jane, target: target{stream: unary}}, day, 24 * time.Hour},
+		{"stream", &Call{Caller: jane, target: target{stream: streaming}}, "", 0},
+		{"the platform's stream", &Call{Caller: jane, target: target{stream: streaming, component: platform}}, "", 0},
+		{"nobody's unary", &Call{target: target{stream: unary}}, "", 30 * time.Second},
+		{"nobody's unary, a day", &Call{target: target{stream: unary, component: platform}}, day, 30 * time.Second},
+		{"nobody's unary, short", &Call{target: target{stream: unary, component: platform}}, "5000000000", 5 * time.Second},
+		{"nobody's stream of the platform", &Call{target: target{stream: streaming, component: platform}}, "", 30 * time.Second},
+		{"nobody's stream", &Call{target: target{stream: streaming}}, "", time.Hour},
+		{"nobody's, of a kind not known", &Call{target: target{}}, day, time.Hour},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +63,7 @@ func TestBound(t *testing.T) {
 			if tt.timeout != "" {
 				md.Set("timeout", tt.timeout)
 			}
-			tt.call.edge = &Edge{open: newOpen()}
+			tt.call.edge = &Edge{open: newOpen(), opts: EdgeOptions{AnonymousCall: 30 * time.Second, AnonymousStream: time.Hour}}
 			ctx, cancel := tt.call.Bound(t.Context(), md)
 			defer cancel()
 			end, bounded := ctx.Deadline()

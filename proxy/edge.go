@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strconv"
@@ -20,8 +21,8 @@ import (
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
-// unaryTimeout bounds a unary call whose client names no deadline. Streams
-// have none: they may be silent for hours.
+// unaryTimeout bounds a unary call whose client names no deadline. Streams of
+// accounts have none: they may be silent for hours.
 const unaryTimeout = time.Minute
 
 // EdgeOptions are what a component sets for its Edge.
@@ -31,12 +32,19 @@ type EdgeOptions struct {
 	// Anonymous is how many calls a second an address may make to the platform
 	// without an account; 0 is no limit.
 	Anonymous int
+	// FirstMessage is how long a call without an account may take to say
+	// something, AnonymousCall how long it may last, and AnonymousStream how long
+	// a stream may; 0 is no limit.
+	FirstMessage    time.Duration
+	AnonymousCall   time.Duration
+	AnonymousStream time.Duration
 	// Trust is how long what auth has pushed holds while auth is away.
 	Trust time.Duration
 }
 
 // Edge is the pipeline that every call from outside goes through.
 type Edge struct {
+	opts     EdgeOptions
 	log      *slog.Logger
 	conn     func(component string) (*grpc.ClientConn, error)
 	registry registrypb.RegistryClient
@@ -49,7 +57,8 @@ type Edge struct {
 	open     *open
 	routes   *routes
 	inFlight *inFlight
-	nobody   *anonymous
+	nobody   *anonymous // who calls the platform's own methods without an account
+	visitors *places    // who calls services without one
 	trust    *trust
 }
 
@@ -69,12 +78,13 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		return nil, err
 	}
 	e := &Edge{
-		log: h.Log, conn: h.Conn, methods: methods,
+		opts: o, log: h.Log, conn: h.Conn, methods: methods,
 		registry: registrypb.NewRegistryClient(registry),
 		auth:     authpb.NewComponentsClient(auth),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(auth), time.Now),
 		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(auth)),
-		routes: newRoutes(), inFlight: newInFlight(o.InFlight), nobody: newAnonymous(o.Anonymous), trust: newTrust(o.Trust),
+		routes: newRoutes(), inFlight: newInFlight(o.InFlight), trust: newTrust(o.Trust),
+		nobody: newAnonymous(o.Anonymous), visitors: newPlaces(0),
 	}
 	e.forgetKeys()
 	return e, nil
@@ -187,17 +197,27 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 // enter takes a place among the open calls of the namespace. Signing up and
 // logging in are of none, and bounded by where they come from.
 func (e *Edge) enter(c *Call, from rpc.Origin, isCore bool) error {
-	var leave func()
-	var err error
 	if isCore && c.Caller == nil {
-		leave, err = e.nobody.enter(from.Address)
-	} else {
-		leave, err = e.inFlight.enter(c.Namespace, c.Caller == nil)
+		leave, err := e.nobody.enter(from.Address)
+		if err == nil {
+			c.done = leave
+		}
+		return err
 	}
-	if err == nil {
-		c.done = leave
+	left := func() {}
+	if c.Caller == nil {
+		var err error
+		if left, err = e.visitors.enterService(from.Address); err != nil {
+			return err
+		}
 	}
-	return err
+	leave, err := e.inFlight.enter(c.Namespace, c.Caller == nil)
+	if err != nil {
+		left()
+		return err
+	}
+	c.done = func() { leave(); left() }
+	return nil
 }
 
 // settle takes the other method if there is no service for the first one.
@@ -240,9 +260,9 @@ func (c *Call) Platform() bool { return c.target.component != nil }
 func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }
 
 // Bound answers a context with the call's deadline: the client's, which Micro
-// clients also send as metadata, or one for unary calls without any. Nobody's
-// calls of the platform, which count for no namespace, end soon in any case. The
-// call also ends when its token is revoked.
+// clients also send as metadata, or one for unary calls without any. Calls
+// without an account end soon in any case. The call also ends when its token is
+// revoked.
 func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, context.CancelFunc) {
 	var within time.Duration
 	if v := md.Get("timeout"); len(v) > 0 {
@@ -253,8 +273,8 @@ func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, cont
 	if _, ok := ctx.Deadline(); !ok && within == 0 && c.target.stream == unary {
 		within = unaryTimeout
 	}
-	if c.Caller == nil && c.Platform() && (within == 0 || within > unaryTimeout) {
-		within = unaryTimeout
+	if most := c.longest(); most > 0 && (within == 0 || within > most) {
+		within = most
 	}
 	ctx, over := c.edge.open.add(ctx, c)
 	if within == 0 {
@@ -262,4 +282,19 @@ func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, cont
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	return ctx, func() { cancel(); over() }
+}
+
+// longest is how long the call may last, whatever its client says; 0 is for
+// ever. The platform has no streams for those without an account.
+func (c *Call) longest() time.Duration {
+	switch {
+	case c.Caller != nil:
+		return 0
+	case c.Platform():
+		return cmp.Or(c.edge.opts.AnonymousCall, unaryTimeout)
+	case c.target.stream == unary:
+		return c.edge.opts.AnonymousCall
+	default:
+		return c.edge.opts.AnonymousStream
+	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,8 @@ func TestAnonymous(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	a := newAnonymous(2) // 40 at once
-	a.now = func() time.Time { return now }
+	a.address.now = func() time.Time { return now }
+	a.network.now = a.address.now
 	call := func(address string) error {
 		leave, err := a.enter(address)
 		if err == nil {
@@ -50,23 +52,65 @@ func TestAnonymous(t *testing.T) {
 	}
 }
 
-// TestAnonymousOpen shows that an address cannot hold all places.
+// TestAnonymousOpen shows that neither an address nor its network, nor one of
+// IPv6, can hold all places.
 func TestAnonymousOpen(t *testing.T) {
 	t.Parallel()
-	a := newAnonymous(1000)
-	var leave func()
-	for range maxAnonymousFrom {
-		var err error
-		if leave, err = a.enter("192.0.2.1"); err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		name, others string // an address on others' pattern, and one elsewhere
+		places       int
+		elsewhere    string
+	}{
+		{"an address", "192.0.2.1", maxFromAddress, "192.0.2.2"},
+		{"a network", "192.0.2.%d", maxFromNetwork, "198.51.100.1"},
+		{"a /64", "2001:db8::%x", maxFromAddress, "2001:db8:0:1::1"},
+		{"a /48", "2001:db8:0:%x::1", maxFromNetwork, "2001:db8:1::1"},
+	} {
+		a := newAnonymous(1000)
+		from := func(i int) string {
+			if strings.Contains(tt.others, "%") {
+				return fmt.Sprintf(tt.others, i)
+			}
+			return tt.others
+		}
+		var leave func()
+		for i := range tt.places {
+			var err error
+			if leave, err = a.enter(from(i % 256)); err != nil {
+				t.Fatalf("%s: place %d: %v", tt.name, i, err)
+			}
+		}
+		if _, err := a.enter(from(0)); errors.Code(err) != codes.ResourceExhausted {
+			t.Errorf("%s: one more: %v", tt.name, err)
+		}
+		if _, err := a.enter(tt.elsewhere); err != nil {
+			t.Errorf("%s: from elsewhere: %v", tt.name, err)
+		}
+		leave()
+		leave() // twice is once
+		if _, err := a.enter(from(tt.places - 1)); err != nil {
+			t.Errorf("%s: after one has ended: %v", tt.name, err)
 		}
 	}
-	if _, err := a.enter("192.0.2.1"); errors.Code(err) != codes.ResourceExhausted {
-		t.Errorf("one more: %v", err)
+}
+
+// TestPlacesAreForgotten shows that places take memory while they are taken only.
+func TestPlacesAreForgotten(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(0)
+	var all []func()
+	for i := range 256 {
+		leave, err := p.enterService(fmt.Sprintf("198.51.%d.1", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, leave)
 	}
-	leave()
-	if _, err := a.enter("192.0.2.1"); err != nil {
-		t.Errorf("after one has ended: %v", err)
+	for _, leave := range all {
+		leave()
+	}
+	if len(p.open) != 0 {
+		t.Errorf("%d networks are remembered", len(p.open))
 	}
 }
 

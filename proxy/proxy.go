@@ -29,7 +29,10 @@ type Options struct {
 	Address          string        `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
 	ContainerAddress string        `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
 	InFlight         int           `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Anonymous        int           `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once; 0 is no limit"`
+	Anonymous        int           `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
+	FirstMessage     time.Duration `env:"FIRST_MESSAGE"     default:"5s"             help:"how long a call without an account may hold its place before it sends a message; 0 is no limit"`
+	AnonymousCall    time.Duration `env:"ANONYMOUS_CALL"    default:"30s"            help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
+	AnonymousStream  time.Duration `env:"ANONYMOUS_STREAM"  default:"1h"             help:"how long a stream without an account may last; 0 is no limit"`
 	Trust            time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 }
 
@@ -44,7 +47,8 @@ const (
 
 // Component is the gRPC edge.
 var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, Trust: o.Trust})
+	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, FirstMessage: o.FirstMessage,
+		AnonymousCall: o.AnonymousCall, AnonymousStream: o.AnonymousStream, Trust: o.Trust})
 	if err != nil {
 		return err
 	}
@@ -154,24 +158,33 @@ func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md 
 	if err != nil {
 		return call.Explain(err)
 	}
+	came := call.Await(fail)
+	defer came()
 	// It ends when the call does, at the latest when forward has returned.
 	go func() {
-		if err := up(in, out, call.target.halfClose); err != nil {
+		if err := up(in, out, came, call.target.halfClose); err != nil {
 			fail(err)
 		}
 	}()
 	err = down(out, in)
-	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Code(cause) == codes.ResourceExhausted {
-		return errTooLarge() // the client's message
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		switch e := errors.FromError(cause); {
+		case e.ID == "go.micro.proxy": // our own words
+			return cause
+		case errors.Code(cause) == codes.ResourceExhausted:
+			return errTooLarge() // the client's message
+		}
 	}
 	return call.Explain(err)
 }
 
-// up copies what the client sends. The callee's refusals come back in down.
-func up(in grpc.ServerStream, out grpc.ClientStream, halfClose bool) error {
+// up copies what the client sends, and says when the first of it came. The
+// callee's refusals come back in down.
+func up(in grpc.ServerStream, out grpc.ClientStream, came func(), halfClose bool) error {
 	for {
 		var f frame
 		err := in.RecvMsg(&f)
+		came()
 		if err == io.EOF {
 			return out.CloseSend()
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,22 +41,6 @@ func (l Limiter) Forget(ctx context.Context, x Limit) error {
 		return fmt.Errorf("forget count of %s: %w", x.Kind, err)
 	}
 	return nil
-}
-
-// Source is who a source address stands for: the whole of a customer's
-// network for IPv6. Loopback is a developer, or a proxy that stands for all.
-func Source(source string) (string, bool) {
-	ip, err := netip.ParseAddr(source)
-	if err != nil || ip.IsLoopback() {
-		return "", false
-	}
-	ip = ip.Unmap()
-	if ip.Is6() {
-		if network, err := ip.WithZone("").Prefix(64); err == nil {
-			return network.String(), true
-		}
-	}
-	return ip.String(), true
 }
 
 // Take counts against all limits or against none.

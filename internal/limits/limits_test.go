@@ -13,11 +13,15 @@ import (
 
 func TestSource(t *testing.T) {
 	t.Parallel()
-	for source, want := range map[string]string{
-		"203.0.113.7": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7", "2001:db8:1:2:3::4": "2001:db8:1:2::/64",
-		"": "", "127.0.0.1": "", "::1": "", "nonsense": "",
+	for source, want := range map[string][2]string{
+		"203.0.113.7":        {"203.0.113.7/32", "203.0.113.0/24"},
+		"::ffff:203.0.113.7": {"203.0.113.7/32", "203.0.113.0/24"},
+		"2001:db8:1:2:3::4":  {"2001:db8:1:2::/64", "2001:db8:1::/48"},
+		"fe80::1%eth0":       {"fe80::/64", "fe80::/48"},
+		"":                   {}, "127.0.0.1": {}, "::1": {}, "::ffff:127.0.0.1": {}, "nonsense": {},
 	} {
-		if got, ok := Source(source); got != want || ok != (want != "") {
+		address, network, ok := Source(source)
+		if got := [2]string{address, network}; got != want || ok != (want[0] != "") {
 			t.Errorf("Source(%q) = %q, %v; want %q", source, got, ok, want)
 		}
 	}

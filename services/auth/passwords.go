@@ -70,7 +70,7 @@ func (r resets) limits(who subject, source string) []limits.Limit {
 		{Kind: "reset minute", Subject: who.text(), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"},
 		{Kind: "reset day", Subject: who.text(), Times: 10, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
 	}
-	if network, ok := limits.Source(source); ok {
+	if network, _, ok := limits.Source(source); ok {
 		all = append([]limits.Limit{{Kind: "reset source", Subject: network, Times: 20, Within: 24 * time.Hour,
 			Reason: "too many codes were asked for from your network"}}, all...)
 	}
@@ -79,7 +79,7 @@ func (r resets) limits(who subject, source string) []limits.Limit {
 
 // check allows one attempt with a code.
 func (r resets) check(ctx context.Context, source string) error {
-	network, ok := limits.Source(source)
+	network, _, ok := limits.Source(source)
 	if !ok {
 		return nil
 	}

@@ -18,7 +18,7 @@ func (b bounds) mail(ctx context.Context, a address, source string) error {
 		perMinute(a),
 		{Kind: "day", Subject: a.mailbox, Times: 5, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
 	}
-	if subject, ok := limits.Source(source); ok {
+	if subject, _, ok := limits.Source(source); ok {
 		all = append([]limits.Limit{{Kind: "source", Subject: subject, Times: 20, Within: 24 * time.Hour,
 			Reason: "too many codes were asked for from your network"}}, all...)
 	}
@@ -31,7 +31,7 @@ func perMinute(a address) limits.Limit {
 
 // check allows one attempt with a code.
 func (b bounds) check(ctx context.Context, source string) error {
-	subject, ok := limits.Source(source)
+	subject, _, ok := limits.Source(source)
 	if !ok {
 		return nil
 	}
