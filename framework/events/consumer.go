@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -87,37 +86,58 @@ func final(err error) bool {
 	}
 }
 
+// leaveTimeout is how long a consumer that ends waits for the platform to take
+// its last answers.
+const leaveTimeout = 2 * time.Second
+
 // connect consumes over one connection, and answers whether an event came.
 func (c *consumer) connect(ctx context.Context) (got bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	connected, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	stream, err := c.client.Stream(ctx, c.client.NewRequest(service, "Stream.Consume", c.request), client.WithAuthToken())
+	opened := context.AfterFunc(ctx, cancel)
+	stream, err := c.client.Stream(connected, c.client.NewRequest(service, "Stream.ConsumeBatch", &eventspb.ConsumeBatchRequest{Open: c.request}), client.WithAuthToken())
 	if err != nil {
 		return false, err
 	}
 	defer stream.Close() //nolint:errcheck // it is given up
-	var sending sync.Mutex
+	a := newAnswers(func(ids []string) error { return stream.SendMsg(&eventspb.ConsumeBatchRequest{Done: ids}) }, stream.CloseSend)
+	defer a.stop() //nolint:errcheck // then the events are sent again
+	if !opened() {
+		return false, ctx.Err()
+	}
+	ending := context.AfterFunc(ctx, func() {
+		if a.stop() != nil || c.request.GetAutoAck() {
+			cancel()
+			return
+		}
+		time.AfterFunc(leaveTimeout, cancel)
+	})
+	defer ending()
 	for {
-		e := &eventspb.Event{}
-		if err := stream.RecvMsg(e); err != nil {
+		batch := &eventspb.EventBatch{}
+		if err := stream.RecvMsg(batch); err != nil {
 			return got, err
 		}
 		got = true
-		v := fromProto(e)
-		if !c.request.GetAutoAck() {
-			v.answer = func(success bool) error {
-				sending.Lock()
-				defer sending.Unlock()
-				return stream.SendMsg(&eventspb.AckRequest{Id: v.ID, Success: success})
-			}
+		a.expect(len(batch.GetEvents()))
+		for _, e := range batch.GetEvents() {
+			c.hand(ctx, e, a)
 		}
-		select {
-		case c.out <- v:
-		case <-ctx.Done():
-			return got, ctx.Err()
-		}
-		if c.request.GetGroup() == "" {
-			c.request.After, c.request.Offset = e.GetId(), 0
-		}
+	}
+}
+
+// hand gives an event to the program, unless ctx ends.
+func (c *consumer) hand(ctx context.Context, e *eventspb.Event, a *answers) {
+	v := fromProto(e)
+	if !c.request.GetAutoAck() {
+		v.answer = func(success bool) error { return a.answer(v.ID, success) }
+	}
+	select {
+	case c.out <- v:
+	case <-ctx.Done():
+		return
+	}
+	if c.request.GetGroup() == "" {
+		c.request.After, c.request.Offset = e.GetId(), 0
 	}
 }

@@ -22,6 +22,7 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -57,7 +58,8 @@ type Event struct {
 func (e *Event) Unmarshal(v any) error { return json.Unmarshal(e.Payload, v) }
 
 // Ack says that the event is done. It means something for consumers that do not
-// acknowledge by themselves.
+// acknowledge by themselves. Answers go out together, a millisecond later at the
+// latest; the event of one that gets lost is sent again.
 func (e *Event) Ack() error { return e.tell(true) }
 
 // Nack says that the event is not done: it is sent again when the time to
@@ -77,41 +79,65 @@ func fromProto(e *eventspb.Event) Event {
 }
 
 // Stream is the events of the namespace that a client works for.
-type Stream struct{ client client.Client }
+type Stream struct {
+	client    client.Client
+	publisher *publisher
+}
 
 // New makes a Stream.
-func New(c client.Client) *Stream { return &Stream{c} }
+func New(c client.Client) *Stream { return &Stream{c, newPublisher(c)} }
+
+// program is the Stream of the program's service.
+var program struct {
+	sync.Mutex
+	of     client.Client
+	stream *Stream
+}
+
+func ofService() (*Stream, error) {
+	c, err := current.Client()
+	if err != nil {
+		return nil, err
+	}
+	program.Lock()
+	defer program.Unlock()
+	if program.of != c {
+		program.of, program.stream = c, New(c)
+	}
+	return program.stream, nil
+}
 
 // Publish publishes for the program's service.
 func Publish(topic string, msg any, opts ...PublishOption) error {
-	c, err := current.Client()
+	s, err := ofService()
 	if err != nil {
 		return err
 	}
-	return New(c).Publish(topic, msg, opts...)
+	return s.Publish(topic, msg, opts...)
 }
 
 // Consume consumes for the program's service.
 func Consume(topic string, opts ...ConsumeOption) (<-chan Event, error) {
-	c, err := current.Client()
+	s, err := ofService()
 	if err != nil {
 		return nil, err
 	}
-	return New(c).Consume(topic, opts...)
+	return s.Consume(topic, opts...)
 }
 
 // Read reads for the program's service.
 func Read(topic string, opts ...ReadOption) ([]*Event, error) {
-	c, err := current.Client()
+	s, err := ofService()
 	if err != nil {
 		return nil, err
 	}
-	return New(c).Read(topic, opts...)
+	return s.Read(topic, opts...)
 }
 
 // Publish publishes a message: bytes as they are, anything else as JSON. When it
 // answers nil the event is on the platform's disk. After an error it may be
-// there or not.
+// there or not. Events of a topic that are published at the same time share a
+// call; those of one goroutine keep their order.
 func (s *Stream) Publish(topic string, msg any, opts ...PublishOption) error {
 	o := publishOptions{ctx: context.Background(), timestamp: time.Now()}
 	for _, set := range opts {
@@ -124,9 +150,7 @@ func (s *Stream) Publish(topic string, msg any, opts ...PublishOption) error {
 			return errors.New(codes.InvalidArgument, "the message of topic %q: %v", topic, err).From("go.micro.client")
 		}
 	}
-	req := s.client.NewRequest(service, "Stream.Publish", &eventspb.PublishRequest{
-		Topic: topic, Metadata: o.metadata, Payload: payload, Timestamp: o.timestamp.Unix()})
-	return s.client.Call(o.ctx, req, &eventspb.PublishResponse{}, client.WithAuthToken())
+	return s.publisher.publish(o.ctx, topic, &eventspb.Event{Metadata: o.metadata, Payload: payload, Timestamp: o.timestamp.Unix()})
 }
 
 // Read answers events of the past, the oldest first.

@@ -432,6 +432,106 @@ func (x *AckRequest) GetSuccess() bool {
 	return false
 }
 
+type ConsumeBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to consume. The first message has it, and no other.
+	Open *ConsumeRequest `protobuf:"bytes,1,opt,name=open,proto3" json:"open,omitempty"`
+	// Ids of events that are done. One that is not named here within ack_wait is
+	// sent again.
+	Done          []string `protobuf:"bytes,2,rep,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeBatchRequest) Reset() {
+	*x = ConsumeBatchRequest{}
+	mi := &file_events_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeBatchRequest) ProtoMessage() {}
+
+func (x *ConsumeBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeBatchRequest.ProtoReflect.Descriptor instead.
+func (*ConsumeBatchRequest) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ConsumeBatchRequest) GetOpen() *ConsumeRequest {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+func (x *ConsumeBatchRequest) GetDone() []string {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+type EventBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One or more, in their order.
+	Events        []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventBatch) Reset() {
+	*x = EventBatch{}
+	mi := &file_events_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventBatch) ProtoMessage() {}
+
+func (x *EventBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
+func (*EventBatch) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *EventBatch) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 type Event struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -447,7 +547,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_events_events_proto_msgTypes[6]
+	mi := &file_events_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +559,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[6]
+	mi := &file_events_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +572,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{6}
+	return file_events_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Event) GetId() string {
@@ -535,7 +635,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_events_events_proto_msgTypes[7]
+	mi := &file_events_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +647,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[7]
+	mi := &file_events_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +660,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{7}
+	return file_events_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReadRequest) GetTopic() string {
@@ -614,7 +714,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_events_events_proto_msgTypes[8]
+	mi := &file_events_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +726,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[8]
+	mi := &file_events_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +739,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{8}
+	return file_events_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReadResponse) GetEvents() []*Event {
@@ -659,7 +759,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_events_events_proto_msgTypes[9]
+	mi := &file_events_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +771,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[9]
+	mi := &file_events_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +784,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{9}
+	return file_events_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WriteRequest) GetEvent() *Event {
@@ -709,7 +809,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_events_events_proto_msgTypes[10]
+	mi := &file_events_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +821,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[10]
+	mi := &file_events_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +834,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{10}
+	return file_events_events_proto_rawDescGZIP(), []int{12}
 }
 
 type ListTopicsRequest struct {
@@ -746,7 +846,7 @@ type ListTopicsRequest struct {
 
 func (x *ListTopicsRequest) Reset() {
 	*x = ListTopicsRequest{}
-	mi := &file_events_events_proto_msgTypes[11]
+	mi := &file_events_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +858,7 @@ func (x *ListTopicsRequest) String() string {
 func (*ListTopicsRequest) ProtoMessage() {}
 
 func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[11]
+	mi := &file_events_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +871,7 @@ func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{11}
+	return file_events_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListTopicsRequest) GetNamespace() string {
@@ -790,7 +890,7 @@ type ListTopicsResponse struct {
 
 func (x *ListTopicsResponse) Reset() {
 	*x = ListTopicsResponse{}
-	mi := &file_events_events_proto_msgTypes[12]
+	mi := &file_events_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +902,7 @@ func (x *ListTopicsResponse) String() string {
 func (*ListTopicsResponse) ProtoMessage() {}
 
 func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[12]
+	mi := &file_events_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +915,7 @@ func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{12}
+	return file_events_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListTopicsResponse) GetTopics() []*Topic {
@@ -844,7 +944,7 @@ type Topic struct {
 
 func (x *Topic) Reset() {
 	*x = Topic{}
-	mi := &file_events_events_proto_msgTypes[13]
+	mi := &file_events_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +956,7 @@ func (x *Topic) String() string {
 func (*Topic) ProtoMessage() {}
 
 func (x *Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[13]
+	mi := &file_events_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +969,7 @@ func (x *Topic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Topic.ProtoReflect.Descriptor instead.
 func (*Topic) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{13}
+	return file_events_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Topic) GetName() string {
@@ -938,7 +1038,7 @@ type DeleteTopicRequest struct {
 
 func (x *DeleteTopicRequest) Reset() {
 	*x = DeleteTopicRequest{}
-	mi := &file_events_events_proto_msgTypes[14]
+	mi := &file_events_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1050,7 @@ func (x *DeleteTopicRequest) String() string {
 func (*DeleteTopicRequest) ProtoMessage() {}
 
 func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[14]
+	mi := &file_events_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1063,7 @@ func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTopicRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{14}
+	return file_events_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteTopicRequest) GetTopic() string {
@@ -988,7 +1088,7 @@ type DeleteTopicResponse struct {
 
 func (x *DeleteTopicResponse) Reset() {
 	*x = DeleteTopicResponse{}
-	mi := &file_events_events_proto_msgTypes[15]
+	mi := &file_events_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1100,7 @@ func (x *DeleteTopicResponse) String() string {
 func (*DeleteTopicResponse) ProtoMessage() {}
 
 func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[15]
+	mi := &file_events_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1113,7 @@ func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTopicResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{15}
+	return file_events_events_proto_rawDescGZIP(), []int{17}
 }
 
 type ListGroupsRequest struct {
@@ -1026,7 +1126,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_events_events_proto_msgTypes[16]
+	mi := &file_events_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1138,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[16]
+	mi := &file_events_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1151,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{16}
+	return file_events_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListGroupsRequest) GetTopic() string {
@@ -1077,7 +1177,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_events_events_proto_msgTypes[17]
+	mi := &file_events_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1189,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[17]
+	mi := &file_events_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1202,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{17}
+	return file_events_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -1127,7 +1227,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_events_events_proto_msgTypes[18]
+	mi := &file_events_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1239,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[18]
+	mi := &file_events_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1252,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{18}
+	return file_events_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Group) GetName() string {
@@ -1201,7 +1301,7 @@ type SeekRequest struct {
 
 func (x *SeekRequest) Reset() {
 	*x = SeekRequest{}
-	mi := &file_events_events_proto_msgTypes[19]
+	mi := &file_events_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1313,7 @@ func (x *SeekRequest) String() string {
 func (*SeekRequest) ProtoMessage() {}
 
 func (x *SeekRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[19]
+	mi := &file_events_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1326,7 @@ func (x *SeekRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeekRequest.ProtoReflect.Descriptor instead.
 func (*SeekRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{19}
+	return file_events_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SeekRequest) GetTopic() string {
@@ -1288,7 +1388,7 @@ type SeekResponse struct {
 
 func (x *SeekResponse) Reset() {
 	*x = SeekResponse{}
-	mi := &file_events_events_proto_msgTypes[20]
+	mi := &file_events_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1400,7 @@ func (x *SeekResponse) String() string {
 func (*SeekResponse) ProtoMessage() {}
 
 func (x *SeekResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[20]
+	mi := &file_events_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1413,7 @@ func (x *SeekResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeekResponse.ProtoReflect.Descriptor instead.
 func (*SeekResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{20}
+	return file_events_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SeekResponse) GetLag() int64 {
@@ -1334,7 +1434,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_events_events_proto_msgTypes[21]
+	mi := &file_events_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1446,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[21]
+	mi := &file_events_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1459,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{21}
+	return file_events_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteGroupRequest) GetTopic() string {
@@ -1391,7 +1491,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_events_events_proto_msgTypes[22]
+	mi := &file_events_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1503,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[22]
+	mi := &file_events_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1516,104 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{22}
+	return file_events_events_proto_rawDescGZIP(), []int{24}
+}
+
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_events_events_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Done  bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// Topics that this call removed.
+	Topics        int64 `protobuf:"varint,2,opt,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_events_events_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *EraseResponse) GetTopics() int64 {
+	if x != nil {
+		return x.Topics
+	}
+	return 0
 }
 
 var File_events_events_proto protoreflect.FileDescriptor
@@ -1456,7 +1653,13 @@ const file_events_events_proto_rawDesc = "" +
 	"\n" +
 	"AckRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\asuccess\x18\x02 \x01(\bR\asuccess\"\xf5\x01\n" +
+	"\asuccess\x18\x02 \x01(\bR\asuccess\"U\n" +
+	"\x13ConsumeBatchRequest\x12*\n" +
+	"\x04open\x18\x01 \x01(\v2\x16.events.ConsumeRequestR\x04open\x12\x12\n" +
+	"\x04done\x18\x02 \x03(\tR\x04done\"3\n" +
+	"\n" +
+	"EventBatch\x12%\n" +
+	"\x06events\x18\x01 \x03(\v2\r.events.EventR\x06events\"\xf5\x01\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x127\n" +
@@ -1521,11 +1724,17 @@ const file_events_events_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\tR\tnamespace\"\x15\n" +
-	"\x13DeleteGroupResponse2\xc5\x01\n" +
+	"\x13DeleteGroupResponse\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\";\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\x12\x16\n" +
+	"\x06topics\x18\x02 \x01(\x03R\x06topics2\x8a\x02\n" +
 	"\x06Stream\x12:\n" +
 	"\aPublish\x12\x16.events.PublishRequest\x1a\x17.events.PublishResponse\x12I\n" +
 	"\fPublishBatch\x12\x1b.events.PublishBatchRequest\x1a\x1c.events.PublishBatchResponse\x124\n" +
-	"\aConsume\x12\x16.events.ConsumeRequest\x1a\r.events.Event(\x010\x012p\n" +
+	"\aConsume\x12\x16.events.ConsumeRequest\x1a\r.events.Event(\x010\x01\x12C\n" +
+	"\fConsumeBatch\x12\x1b.events.ConsumeBatchRequest\x1a\x12.events.EventBatch(\x010\x012p\n" +
 	"\x05Store\x121\n" +
 	"\x04Read\x12\x13.events.ReadRequest\x1a\x14.events.ReadResponse\x124\n" +
 	"\x05Write\x12\x14.events.WriteRequest\x1a\x15.events.WriteResponse2\x8a\x01\n" +
@@ -1535,7 +1744,10 @@ const file_events_events_proto_rawDesc = "" +
 	"\x06Groups\x12=\n" +
 	"\x04List\x12\x19.events.ListGroupsRequest\x1a\x1a.events.ListGroupsResponse\x121\n" +
 	"\x04Seek\x12\x13.events.SeekRequest\x1a\x14.events.SeekResponse\x12A\n" +
-	"\x06Delete\x12\x1a.events.DeleteGroupRequest\x1a\x1b.events.DeleteGroupResponseB1Z/github.com/micro/platform/proto/events;eventspbb\x06proto3"
+	"\x06Delete\x12\x1a.events.DeleteGroupRequest\x1a\x1b.events.DeleteGroupResponse2B\n" +
+	"\n" +
+	"Components\x124\n" +
+	"\x05Erase\x12\x14.events.EraseRequest\x1a\x15.events.EraseResponseB1Z/github.com/micro/platform/proto/events;eventspbb\x06proto3"
 
 var (
 	file_events_events_proto_rawDescOnce sync.Once
@@ -1549,7 +1761,7 @@ func file_events_events_proto_rawDescGZIP() []byte {
 	return file_events_events_proto_rawDescData
 }
 
-var file_events_events_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_events_events_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_events_events_proto_goTypes = []any{
 	(*PublishRequest)(nil),       // 0: events.PublishRequest
 	(*PublishResponse)(nil),      // 1: events.PublishResponse
@@ -1557,60 +1769,70 @@ var file_events_events_proto_goTypes = []any{
 	(*PublishBatchResponse)(nil), // 3: events.PublishBatchResponse
 	(*ConsumeRequest)(nil),       // 4: events.ConsumeRequest
 	(*AckRequest)(nil),           // 5: events.AckRequest
-	(*Event)(nil),                // 6: events.Event
-	(*ReadRequest)(nil),          // 7: events.ReadRequest
-	(*ReadResponse)(nil),         // 8: events.ReadResponse
-	(*WriteRequest)(nil),         // 9: events.WriteRequest
-	(*WriteResponse)(nil),        // 10: events.WriteResponse
-	(*ListTopicsRequest)(nil),    // 11: events.ListTopicsRequest
-	(*ListTopicsResponse)(nil),   // 12: events.ListTopicsResponse
-	(*Topic)(nil),                // 13: events.Topic
-	(*DeleteTopicRequest)(nil),   // 14: events.DeleteTopicRequest
-	(*DeleteTopicResponse)(nil),  // 15: events.DeleteTopicResponse
-	(*ListGroupsRequest)(nil),    // 16: events.ListGroupsRequest
-	(*ListGroupsResponse)(nil),   // 17: events.ListGroupsResponse
-	(*Group)(nil),                // 18: events.Group
-	(*SeekRequest)(nil),          // 19: events.SeekRequest
-	(*SeekResponse)(nil),         // 20: events.SeekResponse
-	(*DeleteGroupRequest)(nil),   // 21: events.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),  // 22: events.DeleteGroupResponse
-	nil,                          // 23: events.PublishRequest.MetadataEntry
-	nil,                          // 24: events.Event.MetadataEntry
+	(*ConsumeBatchRequest)(nil),  // 6: events.ConsumeBatchRequest
+	(*EventBatch)(nil),           // 7: events.EventBatch
+	(*Event)(nil),                // 8: events.Event
+	(*ReadRequest)(nil),          // 9: events.ReadRequest
+	(*ReadResponse)(nil),         // 10: events.ReadResponse
+	(*WriteRequest)(nil),         // 11: events.WriteRequest
+	(*WriteResponse)(nil),        // 12: events.WriteResponse
+	(*ListTopicsRequest)(nil),    // 13: events.ListTopicsRequest
+	(*ListTopicsResponse)(nil),   // 14: events.ListTopicsResponse
+	(*Topic)(nil),                // 15: events.Topic
+	(*DeleteTopicRequest)(nil),   // 16: events.DeleteTopicRequest
+	(*DeleteTopicResponse)(nil),  // 17: events.DeleteTopicResponse
+	(*ListGroupsRequest)(nil),    // 18: events.ListGroupsRequest
+	(*ListGroupsResponse)(nil),   // 19: events.ListGroupsResponse
+	(*Group)(nil),                // 20: events.Group
+	(*SeekRequest)(nil),          // 21: events.SeekRequest
+	(*SeekResponse)(nil),         // 22: events.SeekResponse
+	(*DeleteGroupRequest)(nil),   // 23: events.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),  // 24: events.DeleteGroupResponse
+	(*EraseRequest)(nil),         // 25: events.EraseRequest
+	(*EraseResponse)(nil),        // 26: events.EraseResponse
+	nil,                          // 27: events.PublishRequest.MetadataEntry
+	nil,                          // 28: events.Event.MetadataEntry
 }
 var file_events_events_proto_depIdxs = []int32{
-	23, // 0: events.PublishRequest.metadata:type_name -> events.PublishRequest.MetadataEntry
-	6,  // 1: events.PublishBatchRequest.events:type_name -> events.Event
+	27, // 0: events.PublishRequest.metadata:type_name -> events.PublishRequest.MetadataEntry
+	8,  // 1: events.PublishBatchRequest.events:type_name -> events.Event
 	5,  // 2: events.ConsumeRequest.ack:type_name -> events.AckRequest
-	24, // 3: events.Event.metadata:type_name -> events.Event.MetadataEntry
-	6,  // 4: events.ReadResponse.events:type_name -> events.Event
-	6,  // 5: events.WriteRequest.event:type_name -> events.Event
-	13, // 6: events.ListTopicsResponse.topics:type_name -> events.Topic
-	18, // 7: events.ListGroupsResponse.groups:type_name -> events.Group
-	0,  // 8: events.Stream.Publish:input_type -> events.PublishRequest
-	2,  // 9: events.Stream.PublishBatch:input_type -> events.PublishBatchRequest
-	4,  // 10: events.Stream.Consume:input_type -> events.ConsumeRequest
-	7,  // 11: events.Store.Read:input_type -> events.ReadRequest
-	9,  // 12: events.Store.Write:input_type -> events.WriteRequest
-	11, // 13: events.Topics.List:input_type -> events.ListTopicsRequest
-	14, // 14: events.Topics.Delete:input_type -> events.DeleteTopicRequest
-	16, // 15: events.Groups.List:input_type -> events.ListGroupsRequest
-	19, // 16: events.Groups.Seek:input_type -> events.SeekRequest
-	21, // 17: events.Groups.Delete:input_type -> events.DeleteGroupRequest
-	1,  // 18: events.Stream.Publish:output_type -> events.PublishResponse
-	3,  // 19: events.Stream.PublishBatch:output_type -> events.PublishBatchResponse
-	6,  // 20: events.Stream.Consume:output_type -> events.Event
-	8,  // 21: events.Store.Read:output_type -> events.ReadResponse
-	10, // 22: events.Store.Write:output_type -> events.WriteResponse
-	12, // 23: events.Topics.List:output_type -> events.ListTopicsResponse
-	15, // 24: events.Topics.Delete:output_type -> events.DeleteTopicResponse
-	17, // 25: events.Groups.List:output_type -> events.ListGroupsResponse
-	20, // 26: events.Groups.Seek:output_type -> events.SeekResponse
-	22, // 27: events.Groups.Delete:output_type -> events.DeleteGroupResponse
-	18, // [18:28] is the sub-list for method output_type
-	8,  // [8:18] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	4,  // 3: events.ConsumeBatchRequest.open:type_name -> events.ConsumeRequest
+	8,  // 4: events.EventBatch.events:type_name -> events.Event
+	28, // 5: events.Event.metadata:type_name -> events.Event.MetadataEntry
+	8,  // 6: events.ReadResponse.events:type_name -> events.Event
+	8,  // 7: events.WriteRequest.event:type_name -> events.Event
+	15, // 8: events.ListTopicsResponse.topics:type_name -> events.Topic
+	20, // 9: events.ListGroupsResponse.groups:type_name -> events.Group
+	0,  // 10: events.Stream.Publish:input_type -> events.PublishRequest
+	2,  // 11: events.Stream.PublishBatch:input_type -> events.PublishBatchRequest
+	4,  // 12: events.Stream.Consume:input_type -> events.ConsumeRequest
+	6,  // 13: events.Stream.ConsumeBatch:input_type -> events.ConsumeBatchRequest
+	9,  // 14: events.Store.Read:input_type -> events.ReadRequest
+	11, // 15: events.Store.Write:input_type -> events.WriteRequest
+	13, // 16: events.Topics.List:input_type -> events.ListTopicsRequest
+	16, // 17: events.Topics.Delete:input_type -> events.DeleteTopicRequest
+	18, // 18: events.Groups.List:input_type -> events.ListGroupsRequest
+	21, // 19: events.Groups.Seek:input_type -> events.SeekRequest
+	23, // 20: events.Groups.Delete:input_type -> events.DeleteGroupRequest
+	25, // 21: events.Components.Erase:input_type -> events.EraseRequest
+	1,  // 22: events.Stream.Publish:output_type -> events.PublishResponse
+	3,  // 23: events.Stream.PublishBatch:output_type -> events.PublishBatchResponse
+	8,  // 24: events.Stream.Consume:output_type -> events.Event
+	7,  // 25: events.Stream.ConsumeBatch:output_type -> events.EventBatch
+	10, // 26: events.Store.Read:output_type -> events.ReadResponse
+	12, // 27: events.Store.Write:output_type -> events.WriteResponse
+	14, // 28: events.Topics.List:output_type -> events.ListTopicsResponse
+	17, // 29: events.Topics.Delete:output_type -> events.DeleteTopicResponse
+	19, // 30: events.Groups.List:output_type -> events.ListGroupsResponse
+	22, // 31: events.Groups.Seek:output_type -> events.SeekResponse
+	24, // 32: events.Groups.Delete:output_type -> events.DeleteGroupResponse
+	26, // 33: events.Components.Erase:output_type -> events.EraseResponse
+	22, // [22:34] is the sub-list for method output_type
+	10, // [10:22] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_events_events_proto_init() }
@@ -1624,9 +1846,9 @@ func file_events_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_events_events_proto_rawDesc), len(file_events_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   29,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   5,
 		},
 		GoTypes:           file_events_events_proto_goTypes,
 		DependencyIndexes: file_events_events_proto_depIdxs,

@@ -25,6 +25,7 @@ const (
 	Stream_Publish_FullMethodName      = "/events.Stream/Publish"
 	Stream_PublishBatch_FullMethodName = "/events.Stream/PublishBatch"
 	Stream_Consume_FullMethodName      = "/events.Stream/Consume"
+	Stream_ConsumeBatch_FullMethodName = "/events.Stream/ConsumeBatch"
 )
 
 // StreamClient is the client API for Stream service.
@@ -43,6 +44,9 @@ type StreamClient interface {
 	// sent as frames of the same method. The end of the requests ends it once
 	// what was sent is acknowledged or its ack_wait is over.
 	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, Event], error)
+	// ConsumeBatch is Consume with several events in one message, and several
+	// answers in another, which costs less of each.
+	ConsumeBatch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeBatchRequest, EventBatch], error)
 }
 
 type streamClient struct {
@@ -86,6 +90,19 @@ func (c *streamClient) Consume(ctx context.Context, opts ...grpc.CallOption) (gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Stream_ConsumeClient = grpc.BidiStreamingClient[ConsumeRequest, Event]
 
+func (c *streamClient) ConsumeBatch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeBatchRequest, EventBatch], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Stream_ServiceDesc.Streams[1], Stream_ConsumeBatch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ConsumeBatchRequest, EventBatch]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Stream_ConsumeBatchClient = grpc.BidiStreamingClient[ConsumeBatchRequest, EventBatch]
+
 // StreamServer is the server API for Stream service.
 // All implementations must embed UnimplementedStreamServer
 // for forward compatibility.
@@ -102,6 +119,9 @@ type StreamServer interface {
 	// sent as frames of the same method. The end of the requests ends it once
 	// what was sent is acknowledged or its ack_wait is over.
 	Consume(grpc.BidiStreamingServer[ConsumeRequest, Event]) error
+	// ConsumeBatch is Consume with several events in one message, and several
+	// answers in another, which costs less of each.
+	ConsumeBatch(grpc.BidiStreamingServer[ConsumeBatchRequest, EventBatch]) error
 	mustEmbedUnimplementedStreamServer()
 }
 
@@ -120,6 +140,9 @@ func (UnimplementedStreamServer) PublishBatch(context.Context, *PublishBatchRequ
 }
 func (UnimplementedStreamServer) Consume(grpc.BidiStreamingServer[ConsumeRequest, Event]) error {
 	return status.Error(codes.Unimplemented, "method Consume not implemented")
+}
+func (UnimplementedStreamServer) ConsumeBatch(grpc.BidiStreamingServer[ConsumeBatchRequest, EventBatch]) error {
+	return status.Error(codes.Unimplemented, "method ConsumeBatch not implemented")
 }
 func (UnimplementedStreamServer) mustEmbedUnimplementedStreamServer() {}
 func (UnimplementedStreamServer) testEmbeddedByValue()                {}
@@ -185,6 +208,13 @@ func _Stream_Consume_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Stream_ConsumeServer = grpc.BidiStreamingServer[ConsumeRequest, Event]
 
+func _Stream_ConsumeBatch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(StreamServer).ConsumeBatch(&grpc.GenericServerStream[ConsumeBatchRequest, EventBatch]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Stream_ConsumeBatchServer = grpc.BidiStreamingServer[ConsumeBatchRequest, EventBatch]
+
 // Stream_ServiceDesc is the grpc.ServiceDesc for Stream service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -205,6 +235,12 @@ var Stream_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Consume",
 			Handler:       _Stream_Consume_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "ConsumeBatch",
+			Handler:       _Stream_ConsumeBatch_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
@@ -696,6 +732,120 @@ var Groups_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Delete",
 			Handler:    _Groups_Delete_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "events/events.proto",
+}
+
+const (
+	Components_Erase_FullMethodName = "/events.Components/Erase"
+)
+
+// ComponentsClient is the client API for Components service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Components is what the platform itself does with events. For components only.
+type ComponentsClient interface {
+	// Erase removes a namespace's topics with their events, groups and dead
+	// letters, some of them at each call: call it until it is done. What it has
+	// removed is gone whatever happens between two calls, and a namespace of which
+	// nothing is left is done.
+	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
+}
+
+type componentsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewComponentsClient(cc grpc.ClientConnInterface) ComponentsClient {
+	return &componentsClient{cc}
+}
+
+func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseResponse)
+	err := c.cc.Invoke(ctx, Components_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ComponentsServer is the server API for Components service.
+// All implementations must embed UnimplementedComponentsServer
+// for forward compatibility.
+//
+// Components is what the platform itself does with events. For components only.
+type ComponentsServer interface {
+	// Erase removes a namespace's topics with their events, groups and dead
+	// letters, some of them at each call: call it until it is done. What it has
+	// removed is gone whatever happens between two calls, and a namespace of which
+	// nothing is left is done.
+	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
+	mustEmbedUnimplementedComponentsServer()
+}
+
+// UnimplementedComponentsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedComponentsServer struct{}
+
+func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
+func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
+
+// UnsafeComponentsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ComponentsServer will
+// result in compilation errors.
+type UnsafeComponentsServer interface {
+	mustEmbedUnimplementedComponentsServer()
+}
+
+func RegisterComponentsServer(s grpc.ServiceRegistrar, srv ComponentsServer) {
+	// If the following call panics, it indicates UnimplementedComponentsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Components_ServiceDesc, srv)
+}
+
+func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Erase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Erase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Components_ServiceDesc is the grpc.ServiceDesc for Components service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Components_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "events.Components",
+	HandlerType: (*ComponentsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Erase",
+			Handler:    _Components_Erase_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -17,48 +17,63 @@ func (g *group) acknowledge(at position) {
 	signal(g.acks)
 }
 
-// sent notes that a consumer was sent an event.
-func (g *group) sent(c *consumer, s sending) {
+// sent notes that a consumer was sent events.
+func (g *group) sent(c *consumer, all []sending) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	full := c.free() <= c.window/2
-	c.waiting -= s.bytes
-	d := g.pending[s.at]
-	if d == nil || d.consumer != c {
-		return
-	}
-	d.sent = true
-	if !c.autoAck {
-		d.due = g.now().Add(c.ackWait)
-		if len(g.pending) == 1 || c.ackWait < g.scan {
-			signal(g.wake) // the loop's timer may be set to later
+	full, now := c.free() <= c.window/2, g.now()
+	for _, s := range all {
+		c.waiting -= s.bytes
+		d := g.pending[s.at]
+		switch {
+		case d == nil || d.consumer != c: // answered already, or taken away
+		case c.autoAck:
+			g.finish(s.at, d)
+		default:
+			d.sent, d.due = true, now.Add(c.ackWait)
+			g.wait(d.due)
 		}
-		return
 	}
-	g.finish(s.at, d, full)
+	g.finished(full)
 }
 
-// finish makes a delivery done, and wakes the loop if that makes room.
-func (g *group) finish(at position, d *delivery, full bool) {
+// wait has the loop look at a time at the latest.
+func (g *group) wait(due time.Time) {
+	if g.due.IsZero() || due.Before(g.due) {
+		g.due = due
+		signal(g.wake) // its timer is set to later
+	}
+}
+
+// finish makes a delivery done.
+func (g *group) finish(at position, d *delivery) {
 	delete(g.pending, at)
 	d.consumer.pending--
 	g.done = append(g.done, at)
-	signal(g.acks)
+}
+
+// finished has what is done acknowledged, and wakes the loop when there is room
+// again that was not there.
+func (g *group) finished(full bool) {
+	if len(g.done) > 0 {
+		signal(g.acks)
+	}
 	if full {
 		signal(g.wake)
 	}
 }
 
-// ack is a consumer's answer. Answers to what it was not sent mean nothing, and
-// so does "no": the event is sent again when its time is up.
-func (g *group) ack(c *consumer, at position, success bool) {
+// ack is a consumer's answer. Answers to what it was not sent mean nothing.
+func (g *group) ack(c *consumer, all []position) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := g.pending[at]
-	if d == nil || d.consumer != c || !success { // an answer may be here before sent is
-		return
+	full := c.free() <= c.window/2
+	for _, at := range all {
+		if d := g.pending[at]; d != nil && d.consumer == c { // an answer may be here before sent is
+			g.finish(at, d)
+		}
 	}
-	g.finish(at, d, c.free() <= c.window/2)
+	g.finished(full)
 }
 
 // ackLoop acknowledges to Redis, many events at once. When Redis is away it

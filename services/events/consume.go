@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/platform/internal/identity"
 	eventspb "github.com/micro/platform/proto/events"
@@ -14,6 +13,15 @@ import (
 
 // openTimeout bounds what Redis is asked before a consumer is let in.
 const openTimeout = 10 * time.Second
+
+// line is a consumer's connection.
+type line interface {
+	Context() context.Context
+	// answers waits for the ids of events that are done; io.EOF is the end.
+	answers() ([]string, error)
+	// send sends one or more events.
+	send(events []*eventspb.Event) error
+}
 
 // Consume implements Stream.
 func (s *Service) Consume(stream grpc.BidiStreamingServer[eventspb.ConsumeRequest, eventspb.Event]) error {
@@ -24,7 +32,24 @@ func (s *Service) Consume(stream grpc.BidiStreamingServer[eventspb.ConsumeReques
 	if err != nil {
 		return err
 	}
-	ctx := stream.Context()
+	return s.consume(single{stream}, req)
+}
+
+// ConsumeBatch implements Stream.
+func (s *Service) ConsumeBatch(stream grpc.BidiStreamingServer[eventspb.ConsumeBatchRequest, eventspb.EventBatch]) error {
+	req, err := stream.Recv()
+	if err == io.EOF {
+		return invalid("Missing topic")
+	}
+	if err != nil {
+		return err
+	}
+	return s.consume(batched{stream}, req.GetOpen())
+}
+
+// consume lets a consumer take part until its connection ends.
+func (s *Service) consume(l line, req *eventspb.ConsumeRequest) error {
+	ctx := l.Context()
 	ns, err := identity.Admin(ctx, req.GetNamespace())
 	if err != nil {
 		return err
@@ -46,9 +71,9 @@ func (s *Service) Consume(stream grpc.BidiStreamingServer[eventspb.ConsumeReques
 		return err
 	}
 	defer s.hub.leave(g, c)
-	answers := make(chan error, 1)
-	go func() { answers <- s.answers(stream, g, c) }() // it ends with the stream
-	return s.send(stream, g, c, answers)
+	ended := make(chan error, 1)
+	go func() { ended <- takeAnswers(l, g, c) }() // it ends with the stream
+	return sendEvents(l, g, c, ended)
 }
 
 func newConsumer(req *eventspb.ConsumeRequest) *consumer {
@@ -101,66 +126,4 @@ func (s *Service) begin(ctx context.Context, t topic, req *eventspb.ConsumeReque
 		return newest, err
 	}
 	return t.place(req.GetAfter(), newest, trimmed)
-}
-
-// answers reads what a consumer says of its events. A consumer that says
-// nothing more can still read, unless it would have to acknowledge.
-func (s *Service) answers(stream grpc.BidiStreamingServer[eventspb.ConsumeRequest, eventspb.Event], g *group, c *consumer) error {
-	for {
-		req, err := stream.Recv()
-		if err == io.EOF && c.autoAck {
-			<-stream.Context().Done()
-			return stream.Context().Err()
-		}
-		if err != nil {
-			return err
-		}
-		answer, err := toAnswer(req)
-		if err != nil {
-			return err
-		}
-		if at, err := g.topic.redisID(answer.GetId()); err == nil { // others are ignored, as they always were
-			g.ack(c, at, answer.GetSuccess())
-		}
-	}
-}
-
-// toAnswer reads an AckRequest. It came as a frame of ConsumeRequest, whose
-// second field is of another type and so still stands among the unknown ones.
-func toAnswer(req *eventspb.ConsumeRequest) (*eventspb.AckRequest, error) {
-	if req.GetAck() != nil {
-		return req.GetAck(), nil
-	}
-	b, err := proto.Marshal(req)
-	if err != nil {
-		return nil, err
-	}
-	answer := &eventspb.AckRequest{}
-	if err := proto.Unmarshal(b, answer); err != nil {
-		return nil, invalid("an answer is an AckRequest: %v", err)
-	}
-	return answer, nil
-}
-
-func (s *Service) send(stream grpc.BidiStreamingServer[eventspb.ConsumeRequest, eventspb.Event], g *group, c *consumer, answers <-chan error) error {
-	for {
-		select {
-		case <-stream.Context().Done():
-			return stream.Context().Err()
-		case <-g.failed:
-			return g.err
-		case <-g.ended: // the platform stops
-			return unavailable("the platform is stopping, consume again")
-		case err := <-answers:
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		case x := <-c.out:
-			if err := stream.Send(x.event); err != nil {
-				return err
-			}
-			g.sent(c, x)
-		}
-	}
 }

@@ -93,8 +93,9 @@ type group struct {
 	lookLeft  bool // for events that others left
 	lookOwn   bool // for events that were lost on the way here
 	failed    chan struct{}
-	err       error // why failed is closed
-	size      int   // of an event, about
+	err       error     // why failed is closed
+	size      int       // of an event, about
+	due       time.Time // of the event that is to be sent again first, or earlier; zero for none
 }
 
 func newGroup(t topic, name string, src source, scan time.Duration, log *slog.Logger) *group {
@@ -240,9 +241,17 @@ func (g *group) expire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
+	if g.due.IsZero() || now.Before(g.due) {
+		return
+	}
+	g.due = time.Time{}
 	for at, d := range g.pending {
-		if d.sent && !d.due.IsZero() && !now.Before(d.due) {
+		switch {
+		case !d.sent:
+		case !now.Before(d.due):
 			g.giveBack(at, d)
+		case g.due.IsZero() || d.due.Before(g.due):
+			g.due = d.due
 		}
 	}
 	g.sortRetries()
@@ -267,16 +276,10 @@ func (g *group) sortRetries() {
 func (g *group) untilDue() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var next time.Time
-	for _, d := range g.pending {
-		if d.sent && !d.due.IsZero() && (next.IsZero() || d.due.Before(next)) {
-			next = d.due
-		}
-	}
-	if next.IsZero() {
+	if g.due.IsZero() {
 		return g.scan
 	}
-	return next.Sub(g.now())
+	return g.due.Sub(g.now())
 }
 
 // takeLeft adds events that others left to the retries.
