@@ -86,16 +86,17 @@ func (g *group) ackLoop(ctx context.Context) {
 			return
 		case <-g.acks:
 		}
-		if g.acknowledgeAll(ctx) == nil {
+		pause := ackPause
+		if backoff = min(max(2*backoff, minBackoff), maxBackoff); g.acknowledgeAll(ctx) == nil {
 			backoff = 0
-			continue
+		} else {
+			pause = backoff
+			signal(g.acks)
 		}
-		backoff = min(max(2*backoff, minBackoff), maxBackoff)
-		signal(g.acks)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(backoff):
+		case <-time.After(pause):
 		}
 	}
 }

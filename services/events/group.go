@@ -23,6 +23,13 @@ const (
 	// away.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 2 * time.Second
+	// ackPause is between two acknowledgements to Redis, which cost it a write to
+	// the disk each. Nobody waits for them.
+	ackPause = 5 * time.Millisecond
+	// readPause is between two reads when a read has brought manyRead events or
+	// more: while they stream in, they are read in larger parts.
+	readPause = time.Millisecond
+	manyRead  = 8
 	// leaveTimeout is the time to acknowledge and leave events at the end.
 	leaveTimeout = 5 * time.Second
 )
@@ -145,12 +152,15 @@ func (g *group) workLoop(ctx context.Context) {
 			nextScan = g.now().Add(g.scan)
 			g.look(false)
 		}
-		err := g.work(ctx)
+		pause := time.Duration(0)
+		read, err := g.work(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			backoff = 0
+			if backoff = 0; read >= manyRead {
+				pause = readPause
+			}
 		case isDecision(err):
 			g.fail(err)
 			return
@@ -159,21 +169,28 @@ func (g *group) workLoop(ctx context.Context) {
 				g.log.WarnContext(ctx, "events are not read, trying again", "topic", g.topic.name(), "namespace", g.topic.namespace, "error", err)
 			}
 			backoff = min(max(2*backoff, minBackoff), maxBackoff)
+			pause = backoff
 			g.look(true) // what was read may be lost on the way here
 		}
-		wait := min(g.untilDue(), nextScan.Sub(g.now()))
-		if backoff > 0 {
-			wait = backoff
-			signal(g.wake)
-			select { // whoever wakes does not make it sooner
-			case <-ctx.Done():
-				return
-			case <-g.stop:
-				return
-			case <-time.After(wait):
-			}
+		if !g.rest(ctx, pause) {
+			return
 		}
-		timer.Reset(max(wait, 0))
+		timer.Reset(max(0, min(g.untilDue(), nextScan.Sub(g.now()))))
+	}
+}
+
+// rest waits, whoever wakes meanwhile. It answers false when the group ends.
+func (g *group) rest(ctx context.Context, pause time.Duration) bool {
+	if pause == 0 {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-g.stop:
+		return false
+	case <-time.After(pause):
+		return true
 	}
 }
 
@@ -201,11 +218,11 @@ func (g *group) fail(err error) {
 	}
 }
 
-// work sends what can be sent now.
-func (g *group) work(ctx context.Context) error {
+// work sends what can be sent now, and answers how many events are new.
+func (g *group) work(ctx context.Context) (read int, err error) {
 	g.expire()
 	if err := g.takeLeft(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	for {
 		r, ok := g.nextRetry()
@@ -213,25 +230,25 @@ func (g *group) work(ctx context.Context) error {
 			break
 		}
 		if err := g.sendAgain(ctx, r); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for {
 		n := g.room()
 		if n == 0 {
-			return nil
+			return read, nil
 		}
 		entries, err := g.src.next(ctx, n)
 		if err != nil {
-			return err
+			return read, err
 		}
 		for _, e := range entries {
 			if err := g.deliver(ctx, e); err != nil {
-				return err
+				return read, err
 			}
 		}
-		if len(entries) < n {
-			return nil
+		if read += len(entries); len(entries) < n {
+			return read, nil
 		}
 	}
 }
