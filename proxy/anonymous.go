@@ -49,7 +49,7 @@ func (a *anonymous) enter(address string) (leave func(), err error) {
 	if leave, err = a.places.enter(ip); err != nil {
 		return nil, err
 	}
-	if !a.network.take(limits.Network(ip)) || !a.address.take(limits.Address(ip)) {
+	if !a.address.take(limits.Address(ip)) || !a.network.take(limits.Network(ip)) {
 		leave()
 		return nil, errors.New(codes.ResourceExhausted, "your address or network makes more than %g calls a second without an account: try again in a second, or log in", a.address.each)
 	}

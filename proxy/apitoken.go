@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/sha256"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/limits"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -22,26 +24,42 @@ const (
 	// exchangeWithin bounds one exchange.
 	exchangeWithin = 5 * time.Second
 	// refusedFor is how long auth's refusal of a token holds, so that a token that
-	// is bad cannot make work.
-	refusedFor = time.Second
-	// maxExchanged bounds what is remembered, about 2 KiB a token.
+	// is bad cannot make work. One that is unknown never becomes good.
+	refusedFor = 10 * time.Second
+	// askAgain is how long what stood for a token goes on to when auth is away.
+	askAgain = time.Second
+	// maxExchanged bounds the tokens that are remembered, about 2 KiB each, and
+	// maxRefused those that were refused, which take less.
 	maxExchanged = 20_000
+	maxRefused   = 10_000
 	// maxExchanging bounds the exchanges under way: tokens that nobody has made
-	// must not take auth from those who log in.
+	// must not take auth from those who log in. maxWaiting bounds those that wait
+	// for their turn, too.
 	maxExchanging = 64
+	maxWaiting    = 4096
+	// wrongEach and wrongBurst are how many tokens that auth does not know an
+	// address may show in a second, and at once; its network may five times that.
+	wrongEach  = 2
+	wrongBurst = 100
 )
 
-// exchange answers the access tokens that stand for API tokens.
+// exchange answers the access tokens that stand for API tokens. What is good,
+// what is refused and what is asked about are remembered apart, so that tokens
+// that somebody made up push no good one out.
 type exchange struct {
 	auth authpb.ComponentsClient
 	now  func() time.Time
 	busy chan struct{}
+	// Tokens that auth does not know, by who shows them.
+	address, network *rates
 
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]*exchanged
+	mu      sync.Mutex
+	good    map[[sha256.Size]byte]*exchanged
+	refused map[[sha256.Size]byte]*exchanged
+	asking  map[[sha256.Size]byte]*exchanged
 }
 
-// exchanged is what is known of an API token. All but done is set before done
+// exchanged is what auth said of an API token. All but done is set before done
 // is closed, and then stays.
 type exchanged struct {
 	done    chan struct{}
@@ -53,23 +71,24 @@ type exchanged struct {
 }
 
 func newExchange(auth authpb.ComponentsClient) *exchange {
-	return &exchange{auth: auth, now: time.Now, busy: make(chan struct{}, maxExchanging), known: map[[sha256.Size]byte]*exchanged{}}
+	return &exchange{
+		auth: auth, now: time.Now, busy: make(chan struct{}, maxExchanging),
+		address: newRates(wrongEach, wrongBurst), network: newRates(neighbours*wrongEach, neighbours*wrongBurst),
+		good: map[[sha256.Size]byte]*exchanged{}, refused: map[[sha256.Size]byte]*exchanged{}, asking: map[[sha256.Size]byte]*exchanged{},
+	}
 }
 
 // access answers the access token that stands for an API token, or a refusal
 // for its holder. Many calls with the same token make one exchange. When
 // the answer is anew, it is asked for again.
-func (x *exchange) access(ctx context.Context, token, anew string) (access string, refusal *badToken, err error) {
+func (x *exchange) access(ctx context.Context, token, anew, from string) (access string, refusal *badToken, err error) {
 	if len(token) > maxAPIToken {
 		return "", bad(identity.ErrInvalid), nil
 	}
-	sum := sha256.Sum256([]byte(token))
-	x.mu.Lock()
-	e := x.known[sum]
-	if e == nil || e.old(x.now()) || anew != "" && e.is(anew) {
-		e = x.begin(ctx, sum, token, e)
+	e, err := x.find(ctx, token, anew, from)
+	if err != nil {
+		return "", nil, err
 	}
-	x.mu.Unlock()
 	select {
 	case <-e.done:
 		return e.access, e.refusal, e.err
@@ -78,70 +97,111 @@ func (x *exchange) access(ctx context.Context, token, anew string) (access strin
 	}
 }
 
-// old says whether the answer has to be asked for again.
-func (e *exchanged) old(now time.Time) bool {
-	select {
-	case <-e.done:
-		return !now.Before(e.fresh)
-	default:
-		return false // on its way
+// find answers what is known of a token, or has auth asked.
+func (x *exchange) find(ctx context.Context, token, anew, from string) (*exchanged, error) {
+	sum := sha256.Sum256([]byte(token))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e := x.asking[sum]; e != nil {
+		return e, nil
 	}
-}
-
-// is says whether that access token is the answer.
-func (e *exchanged) is(access string) bool {
-	select {
-	case <-e.done:
-		return e.access == access
-	default:
-		return false
+	now := x.now()
+	before := x.good[sum]
+	if before != nil && now.Before(before.fresh) && (anew == "" || before.access != anew) {
+		return before, nil
 	}
-}
-
-// begin asks auth about a token. The caller holds mu.
-func (x *exchange) begin(ctx context.Context, sum [sha256.Size]byte, token string, before *exchanged) *exchanged {
-	x.makeRoom()
+	if e := x.refused[sum]; e != nil && now.Before(e.fresh) {
+		return e, nil
+	}
+	if len(x.asking) >= maxWaiting {
+		return nil, errBusy()
+	}
 	e := &exchanged{done: make(chan struct{})}
-	x.known[sum] = e
+	x.asking[sum] = e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeWithin) // others wait for it, too
 	go func() {                                                                    // ends with its time
 		defer cancel()
-		defer close(e.done)
-		x.ask(ctx, e, token, before)
+		x.ask(ctx, e, token, from, before)
+		x.remember(sum, e)
+		close(e.done)
 	}()
-	return e
+	return e, nil
 }
 
-func (x *exchange) ask(ctx context.Context, e *exchanged, token string, before *exchanged) {
+func errBusy() error {
+	return errors.New(codes.Unavailable, "too many API tokens are being checked, try again")
+}
+
+// ask asks auth about a token, once it is its turn.
+func (x *exchange) ask(ctx context.Context, e *exchanged, token, from string, before *exchanged) {
 	select {
 	case x.busy <- struct{}{}:
 		defer func() { <-x.busy }()
 	case <-ctx.Done():
-		x.unanswered(e, before, errors.New(codes.Unavailable, "too many API tokens are being checked, try again"))
+		x.unanswered(e, before, errBusy())
+		return
+	}
+	known, err := x.charge(from, before)
+	if err != nil {
+		e.err = err
 		return
 	}
 	rsp, err := x.auth.Exchange(identity.AsComponent(ctx), &authpb.ExchangeRequest{Token: token})
 	now := x.now()
-	switch {
-	case err == nil:
-		e.access, e.expires = rsp.GetAccessToken(), time.Unix(rsp.GetExpires(), 0)
-		e.fresh = now.Add(time.Duration(rsp.GetKeep()) * time.Second)
-	case errors.Code(err) == codes.Unauthenticated:
+	if errors.Code(err) == codes.Unauthenticated {
 		e.fresh, e.refusal = now.Add(refusedFor), refused(errors.FromError(err))
-	default:
-		x.unanswered(e, before, errors.New(codes.Unavailable, "the API token could not be checked, try again").Because(err))
+		return
 	}
+	known()
+	if err != nil {
+		x.unanswered(e, before, errors.New(codes.Unavailable, "the API token could not be checked, try again").Because(err))
+		return
+	}
+	e.access, e.expires = rsp.GetAccessToken(), time.Unix(rsp.GetExpires(), 0)
+	e.fresh = now.Add(time.Duration(rsp.GetKeep()) * time.Second)
+}
+
+// charge counts a token that was never good here as one that auth does not know;
+// known takes that back.
+func (x *exchange) charge(from string, before *exchanged) (known func(), err error) {
+	ip, err := netip.ParseAddr(from)
+	if before != nil || err != nil {
+		return func() {}, nil
+	}
+	address, network := limits.Address(ip), limits.Network(ip)
+	// In this order, so that what an address may not costs its neighbours nothing.
+	if !x.address.take(address) || !x.network.take(network) {
+		return nil, errors.New(codes.ResourceExhausted, "your address or network has shown too many API tokens that do not exist: try again in a minute")
+	}
+	return func() { x.network.giveBack(network); x.address.giveBack(address) }, nil
 }
 
 // unanswered is for when auth is away or busy. What stood for the token does so
 // still: revocations of it come by another way.
 func (x *exchange) unanswered(e, before *exchanged, err error) {
 	now := x.now()
-	if before == nil || before.access == "" || !now.Before(before.expires) {
-		e.fresh, e.err = now, err
+	if before == nil || !now.Before(before.expires) {
+		e.err = err
 		return
 	}
-	e.access, e.expires, e.fresh = before.access, before.expires, now.Add(refusedFor)
+	e.access, e.expires, e.fresh = before.access, before.expires, now.Add(askAgain)
+}
+
+// remember puts an answer where the next call with the token finds it.
+func (x *exchange) remember(sum [sha256.Size]byte, e *exchanged) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.asking, sum)
+	now := x.now()
+	switch {
+	case e.access != "":
+		makeRoom(x.good, maxExchanged, now)
+		x.good[sum] = e
+	case e.refusal != nil:
+		delete(x.good, sum)
+		makeRoom(x.refused, maxRefused, now)
+		x.refused[sum] = e
+	}
 }
 
 // refused is what auth says of a token.
@@ -152,16 +212,17 @@ func refused(e *errors.Error) *badToken {
 	return &badToken{e.Reason, e.Detail}
 }
 
-// makeRoom forgets a few answers when there are too many. The caller holds mu.
-func (x *exchange) makeRoom() {
-	if len(x.known) < maxExchanged {
+// makeRoom forgets a few answers when there are too many: what is old, and at
+// least one.
+func makeRoom(answers map[[sha256.Size]byte]*exchanged, most int, now time.Time) {
+	if len(answers) < most {
 		return
 	}
 	const few = 32
-	seen, now := 0, x.now()
-	for sum, e := range x.known { // in random order: what is old, and at least one
-		if seen == 0 || e.old(now) {
-			delete(x.known, sum)
+	seen := 0
+	for sum, e := range answers { // in random order
+		if seen == 0 || !now.Before(e.fresh) {
+			delete(answers, sum)
 		}
 		if seen++; seen == few {
 			return

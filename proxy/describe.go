@@ -42,7 +42,7 @@ func (e *Edge) Describe(ctx context.Context, service string, r Request) (*Descri
 
 func (e *Edge) describe(ctx context.Context, c *Call, r Request) (*Description, error) {
 	var err error
-	if c.Caller, c.badToken, err = e.authenticate(ctx, r.Metadata); err != nil {
+	if c.Caller, c.badToken, err = e.authenticate(ctx, r.Metadata, r.Origin.Address); err != nil {
 		return nil, err
 	}
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {

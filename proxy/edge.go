@@ -158,7 +158,7 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	if c.Service, c.Endpoint, err = split(r.Method); err != nil {
 		return err
 	}
-	if c.Caller, c.badToken, err = e.authenticate(ctx, r.Metadata); err != nil {
+	if c.Caller, c.badToken, err = e.authenticate(ctx, r.Metadata, r.Origin.Address); err != nil {
 		return err
 	}
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {

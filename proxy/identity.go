@@ -22,7 +22,7 @@ const (
 // authenticate answers the caller, or nil for an anonymous one. A bad token
 // makes the caller anonymous, and the reason is remembered: old clients send
 // theirs along when they ask for a new one.
-func (e *Edge) authenticate(ctx context.Context, md metadata.MD) (*identity.Caller, *badToken, error) {
+func (e *Edge) authenticate(ctx context.Context, md metadata.MD, from string) (*identity.Caller, *badToken, error) {
 	if err := e.trust.check(); err != nil {
 		return nil, nil, err
 	}
@@ -33,7 +33,7 @@ func (e *Edge) authenticate(ctx context.Context, md metadata.MD) (*identity.Call
 	if !isAPIToken(token) {
 		return e.verify(ctx, token)
 	}
-	access, refusal, err := e.exchange.access(ctx, token, "")
+	access, refusal, err := e.exchange.access(ctx, token, "", from)
 	if err != nil || refusal != nil {
 		return nil, refusal, err
 	}
@@ -43,7 +43,7 @@ func (e *Edge) authenticate(ctx context.Context, md metadata.MD) (*identity.Call
 	}
 	// What was kept is no good any more; what stands for the token now may be: its
 	// account's password has changed, or a key was retired.
-	if access, refusal, err = e.exchange.access(ctx, token, access); err != nil || refusal != nil {
+	if access, refusal, err = e.exchange.access(ctx, token, access, from); err != nil || refusal != nil {
 		return nil, refusal, err
 	}
 	return e.verify(ctx, access)
