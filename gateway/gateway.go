@@ -12,6 +12,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"google.golang.org/grpc"
 
 	authrest "github.com/micro/platform/gateway/rest/auth"
 	brokerrest "github.com/micro/platform/gateway/rest/broker"
@@ -58,7 +59,7 @@ const (
 )
 
 // routes registers the generated handlers of every API that is served.
-func routes(ctx context.Context, mux *runtime.ServeMux, c proxy.Client) error {
+func routes(ctx context.Context, mux *runtime.ServeMux, c grpc.ClientConnInterface) error {
 	return errors.Join(
 		authrest.RegisterAuthHandlerClient(ctx, mux, authpb.NewAuthClient(c)),
 		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),

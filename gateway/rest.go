@@ -26,8 +26,6 @@ const modulesPath = "/platform/v1/modules"
 func (g *Gateway) platform() (http.Handler, error) {
 	none := func(string) (string, bool) { return "", false }
 	api := runtime.NewServeMux(
-		// A key or a topic may have a slash in it: %2F in its part of the path.
-		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, lines{}),
 		runtime.WithMarshalerOption("text/event-stream", serverSent{}),
 		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD {

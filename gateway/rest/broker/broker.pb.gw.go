@@ -130,7 +130,7 @@ func RegisterBrokerHandlerServer(ctx context.Context, mux *runtime.ServeMux, ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/broker.Broker/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/messages"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/broker.Broker/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/messages"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -195,7 +195,7 @@ func RegisterBrokerHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/broker.Broker/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/messages"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/broker.Broker/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/messages"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -212,7 +212,7 @@ func RegisterBrokerHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/broker.Broker/Subscribe", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/messages"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/broker.Broker/Subscribe", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/messages"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -229,8 +229,8 @@ func RegisterBrokerHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 }
 
 var (
-	pattern_Broker_Publish_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "messages"}, ""))
-	pattern_Broker_Subscribe_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "messages"}, ""))
+	pattern_Broker_Publish_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "messages"}, ""))
+	pattern_Broker_Subscribe_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "messages"}, ""))
 )
 
 var (

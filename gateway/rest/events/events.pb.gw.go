@@ -417,7 +417,7 @@ func RegisterStreamHandlerServer(ctx context.Context, mux *runtime.ServeMux, ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Stream/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/events"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Stream/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/events"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -447,7 +447,7 @@ func RegisterStoreHandlerServer(ctx context.Context, mux *runtime.ServeMux, serv
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Store/Read", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/events"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Store/Read", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/events"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -497,7 +497,7 @@ func RegisterTopicsHandlerServer(ctx context.Context, mux *runtime.ServeMux, ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Topics/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Topics/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -527,7 +527,7 @@ func RegisterGroupsHandlerServer(ctx context.Context, mux *runtime.ServeMux, ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Groups/List", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/groups"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Groups/List", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/groups"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -547,7 +547,7 @@ func RegisterGroupsHandlerServer(ctx context.Context, mux *runtime.ServeMux, ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Groups/Seek", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/groups/{group}/seek"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Groups/Seek", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/groups/{group}/seek"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -567,7 +567,7 @@ func RegisterGroupsHandlerServer(ctx context.Context, mux *runtime.ServeMux, ser
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Groups/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/groups/{group}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/events.Groups/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/groups/{group}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -625,7 +625,7 @@ func RegisterStreamHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Stream/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/events"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Stream/Publish", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/events"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -642,7 +642,7 @@ func RegisterStreamHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 }
 
 var (
-	pattern_Stream_Publish_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "events"}, ""))
+	pattern_Stream_Publish_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "events"}, ""))
 )
 
 var (
@@ -689,7 +689,7 @@ func RegisterStoreHandlerClient(ctx context.Context, mux *runtime.ServeMux, clie
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Store/Read", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/events"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Store/Read", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/events"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -706,7 +706,7 @@ func RegisterStoreHandlerClient(ctx context.Context, mux *runtime.ServeMux, clie
 }
 
 var (
-	pattern_Store_Read_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "events"}, ""))
+	pattern_Store_Read_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "events"}, ""))
 )
 
 var (
@@ -770,7 +770,7 @@ func RegisterTopicsHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Topics/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Topics/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -788,7 +788,7 @@ func RegisterTopicsHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 
 var (
 	pattern_Topics_List_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2}, []string{"platform", "v1", "topics"}, ""))
-	pattern_Topics_Delete_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3}, []string{"platform", "v1", "topics", "topic"}, ""))
+	pattern_Topics_Delete_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3}, []string{"platform", "v1", "topics", "topic"}, ""))
 )
 
 var (
@@ -836,7 +836,7 @@ func RegisterGroupsHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Groups/List", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/groups"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Groups/List", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/groups"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -853,7 +853,7 @@ func RegisterGroupsHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Groups/Seek", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/groups/{group}/seek"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Groups/Seek", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/groups/{group}/seek"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -870,7 +870,7 @@ func RegisterGroupsHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Groups/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic}/groups/{group}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/events.Groups/Delete", runtime.WithHTTPPathPattern("/platform/v1/topics/{topic=**}/groups/{group}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -887,9 +887,9 @@ func RegisterGroupsHandlerClient(ctx context.Context, mux *runtime.ServeMux, cli
 }
 
 var (
-	pattern_Groups_List_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "groups"}, ""))
-	pattern_Groups_Seek_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4, 1, 0, 4, 1, 5, 5, 2, 6}, []string{"platform", "v1", "topics", "topic", "groups", "group", "seek"}, ""))
-	pattern_Groups_Delete_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 1, 5, 3, 2, 4, 1, 0, 4, 1, 5, 5}, []string{"platform", "v1", "topics", "topic", "groups", "group"}, ""))
+	pattern_Groups_List_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4}, []string{"platform", "v1", "topics", "topic", "groups"}, ""))
+	pattern_Groups_Seek_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4, 1, 0, 4, 1, 5, 5, 2, 6}, []string{"platform", "v1", "topics", "topic", "groups", "group", "seek"}, ""))
+	pattern_Groups_Delete_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 3, 0, 4, 1, 5, 3, 2, 4, 1, 0, 4, 1, 5, 5}, []string{"platform", "v1", "topics", "topic", "groups", "group"}, ""))
 )
 
 var (
