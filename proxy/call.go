@@ -14,8 +14,18 @@ import (
 	"github.com/micro/platform/framework/errors"
 )
 
-// open starts the call at its target, in metadata of its own.
+// open starts the call at its target, in metadata of its own, and counts it.
 func (c *Call) open(ctx context.Context, desc *grpc.StreamDesc, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := c.begin(ctx, desc, opts)
+	if err != nil {
+		c.end(err)
+		return nil, err
+	}
+	c.count.sent = true
+	return &metered{s, c, desc.ServerStreams}, nil
+}
+
+func (c *Call) begin(ctx context.Context, desc *grpc.StreamDesc, opts []grpc.CallOption) (grpc.ClientStream, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		c.md.Set("timeout", strconv.FormatInt(int64(time.Until(deadline)), 10))
 	}

@@ -44,7 +44,13 @@ func (c Client) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 	if err != nil {
 		return nil, err
 	}
-	finish := grpc.OnFinish(func(error) { cancel(); call.Close() })
+	finish := grpc.OnFinish(func(err error) {
+		cancel()
+		if err != nil { // else the message that ends it is still to be counted
+			call.end(err)
+		}
+		call.leave()
+	})
 	s, err := call.open(ctx, desc, append(opts, finish)...)
 	if err != nil {
 		cancel()

@@ -96,8 +96,7 @@ func (e *Edge) callable(ctx context.Context, c *Call, s *service, public map[str
 
 // mayCall says why the caller may not call an endpoint, if so.
 func (e *Edge) mayCall(ctx context.Context, c *Call, endpoint string) error {
-	one := *c
-	one.Endpoint = endpoint
+	one := Call{Service: c.Service, Endpoint: endpoint, Namespace: c.Namespace, Caller: c.Caller, badToken: c.badToken}
 	if err := one.granted(); err != nil {
 		return err
 	}

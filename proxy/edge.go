@@ -3,7 +3,9 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -15,15 +17,21 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/meter"
 	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
+	usagepb "github.com/micro/platform/proto/usage"
 )
 
 // unaryTimeout bounds a unary call whose client names no deadline. Streams of
 // accounts have none: they may be silent for hours.
 const unaryTimeout = time.Minute
+
+// lastCalls is how long an edge that stops waits for usage to take its last
+// calls. The next start sends what is left.
+const lastCalls = 2 * time.Second
 
 // EdgeOptions are what a component sets for its Edge.
 type EdgeOptions struct {
@@ -40,6 +48,9 @@ type EdgeOptions struct {
 	AnonymousStream time.Duration
 	// Trust is how long what auth has pushed holds while auth is away.
 	Trust time.Duration
+	// MeterBytes bounds what the calls take on disk that are counted and not yet
+	// shipped; 0 is the default of package meter.
+	MeterBytes int
 }
 
 // Edge is the pipeline that every call from outside goes through.
@@ -60,6 +71,8 @@ type Edge struct {
 	nobody   *anonymous // who calls the platform's own methods without an account
 	visitors *places    // who calls services without one
 	trust    *trust
+	calls    *meter.Log
+	usage    usagepb.ComponentsClient
 }
 
 // NewEdge makes an Edge that stands on the components that h connects to. It
@@ -73,12 +86,25 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
+	usage, err := h.Conn("usage")
+	if err != nil {
+		return nil, err
+	}
 	methods, err := methods()
 	if err != nil {
 		return nil, err
 	}
+	dir, err := h.StateDir()
+	if err != nil {
+		return nil, err
+	}
+	calls, err := meter.Open(meter.Options{Dir: filepath.Join(dir, "calls"), Bytes: o.MeterBytes}, h.Log)
+	if err != nil {
+		return nil, fmt.Errorf("open the log of calls: %w", err)
+	}
 	e := &Edge{
 		opts: o, log: h.Log, conn: h.Conn, methods: methods,
+		calls: calls, usage: usagepb.NewComponentsClient(usage),
 		registry: registrypb.NewRegistryClient(registry),
 		auth:     authpb.NewComponentsClient(auth),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(auth), time.Now),
@@ -90,8 +116,20 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 	return e, nil
 }
 
-// Watch keeps what auth and registry push up to date until h stops.
+// send sends counted calls to usage.
+func (e *Edge) send(ctx context.Context, req *usagepb.AppendRequest) (*usagepb.AppendResponse, error) {
+	return e.usage.Append(ctx, req)
+}
+
+// Watch keeps what auth and registry push up to date, and sends usage the calls
+// that are counted, until h stops. What serves stops before that.
 func (e *Edge) Watch(h *app.Host) {
+	h.OnStop(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, lastCalls)
+		defer cancel()
+		e.calls.Close(ctx, e.send)
+	})
+	h.Go("ship calls", func(ctx context.Context) error { return e.calls.Ship(ctx, e.send) })
 	h.OnStop(func(context.Context) { e.routes.close() })
 	h.Go("watch auth", func(ctx context.Context) error { return e.follow(ctx, "auth", e.watchAuth) })
 	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
@@ -131,6 +169,7 @@ type Call struct {
 	md       metadata.MD
 	target   target
 	done     func() // gives its place among the calls in flight back
+	count    count
 }
 
 // target is where a call goes: a component, or a service of a namespace.
@@ -148,7 +187,11 @@ type target struct {
 func (e *Edge) Admit(ctx context.Context, r Request) (*Call, error) {
 	c := &Call{ID: requestID(r.Metadata), edge: e, method: r.Method, done: func() {}}
 	if err := e.admit(ctx, c, r); err != nil {
+		c.refused(e.calls)
 		return c, c.Explain(err)
+	}
+	if c.pays() {
+		c.count.log = e.calls
 	}
 	return c, nil
 }
@@ -244,8 +287,13 @@ func (c *Call) absent(err error) error {
 	}
 }
 
-// Close gives back what the call held.
+// Close gives back what the call held, and counts it if its client has left.
 func (c *Call) Close() {
+	c.end(context.Canceled)
+	c.leave()
+}
+
+func (c *Call) leave() {
 	c.done()
 	c.done = func() {}
 }

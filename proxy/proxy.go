@@ -34,6 +34,7 @@ type Options struct {
 	AnonymousCall    time.Duration `env:"ANONYMOUS_CALL"    default:"30s"            help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
 	AnonymousStream  time.Duration `env:"ANONYMOUS_STREAM"  default:"1h"             help:"how long a stream without an account may last; 0 is no limit"`
 	Trust            time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
+	MeterBytes       int           `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
 
 const (
@@ -48,7 +49,7 @@ const (
 // Component is the gRPC edge.
 var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Options) error {
 	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, FirstMessage: o.FirstMessage,
-		AnonymousCall: o.AnonymousCall, AnonymousStream: o.AnonymousStream, Trust: o.Trust})
+		AnonymousCall: o.AnonymousCall, AnonymousStream: o.AnonymousStream, Trust: o.Trust, MeterBytes: o.MeterBytes})
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,8 @@ func TestPublicMethods(t *testing.T) {
 	t.Parallel()
 	e := startCatching(t)
 	operator := bearer(e.User(t, "micro", "admin"))
-	internal := map[string]bool{"auth.Components": true, "builder.Builder": true, "scheduler.Scheduler": true, "registry.Nodes": true}
+	internal := map[string]bool{"auth.Components": true, "builder.Builder": true, "scheduler.Scheduler": true, "registry.Nodes": true,
+		"namespaces.Components": true, "usage.Components": true}
 	unserved := map[string]bool{"debug": true}
 	for _, method := range allMethods() {
 		api := method[1:strings.LastIndex(method, "/")]
@@ -139,7 +140,7 @@ func startCatching(t *testing.T) *catching {
 	}
 	var others []app.Component
 	for name, apis := range map[string][]string{
-		"namespaces": {"namespaces.Signup", "namespaces.Namespaces"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
+		"namespaces": {"namespaces.Signup", "namespaces.Namespaces", "namespaces.Plans"}, "usage": {"usage.Usage", "usage.Components"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
 		"broker": {"broker.Broker"}, "config": {"config.Config"}, "events": {"events.Stream", "events.Store", "events.Topics", "events.Groups"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
 	} {
 		others = append(others, proxytest.Component(name, func(s grpc.ServiceRegistrar) { serve(s, catch, apis...) }))

@@ -36,6 +36,7 @@ type Platform struct {
 	RedisURL        settings.Secret `env:"REDIS_URL"      help:"Redis for what may be lost: limits, caches, pushed changes. micro server brings its own when it is empty"`
 	DurableRedisURL settings.Secret `env:"DURABLE_REDIS_URL" help:"Redis for what must be kept, records and events: append-only file, appendfsync always; with several ?addr=host:port it is a Redis Cluster. micro server brings its own when it is empty"`
 	BucketURL       string          `env:"BUCKET_URL"     help:"where blobs are kept: file:///dir or s3://bucket. micro server uses its data directory when it is empty"`
+	StateDir        string          `env:"STATE_DIR"      help:"directory on a disk of this host for what a process must keep over a crash: calls that are counted and not yet shipped. Its processes each have a part of it. micro server uses its data directory when it is empty"`
 	ClusterSecret   settings.Secret `env:"CLUSTER_SECRET" help:"what the components prove themselves with, the same for all, at least 32 characters. micro server makes one up in its data directory when it is empty"`
 	AdminPassword   settings.Secret `env:"ADMIN_PASSWORD" help:"password of account admin of namespace micro, used when that account is first made"`
 	SMTPAddress     string          `env:"SMTP_ADDRESS"   default:"127.0.0.1:8025" help:"mail server, host:port; TLS unless it is on loopback, from the start on port 465"`

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -139,6 +140,14 @@ func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
 	}
 	h.closes = append(h.closes, func() { b.Close() })
 	return b, nil
+}
+
+// StateDir answers the component's own directory for what it keeps over a crash.
+func (h *Host) StateDir() (string, error) {
+	if h.Platform.StateDir == "" {
+		return "", fmt.Errorf("%s needs MICRO_STATE_DIR", h.Name)
+	}
+	return filepath.Join(h.Platform.StateDir, h.Name), nil
 }
 
 // Conn answers the connection to another component, in this process or across

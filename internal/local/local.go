@@ -90,6 +90,9 @@ func (s *Servers) fill(d *dataDir) error {
 		}
 		s.Platform.ClusterSecret = settings.Secret(secret)
 	}
+	if s.Platform.StateDir == "" {
+		s.Platform.StateDir = filepath.Join(d.path, "state")
+	}
 	if s.Platform.BucketURL == "" {
 		bucket := filepath.Join(d.path, "bucket")
 		if err := os.MkdirAll(bucket, 0o700); err != nil {

@@ -39,6 +39,8 @@ type Log struct {
 	now  func() time.Time
 	wake chan struct{} // the shipper has something to do at once
 
+	shipping sync.Mutex // one shipper at a time
+
 	mu      sync.Mutex
 	number  uint32 // of the last segment that was made
 	current *segment

@@ -12,7 +12,7 @@ import (
 
 const (
 	// shipEvery is how often new records go out.
-	shipEvery = time.Second
+	shipEvery = 500 * time.Millisecond
 	// shipWithin bounds the sending of a batch.
 	shipWithin = 10 * time.Second
 	// maxBatch is how many bytes of records go out at once.
@@ -57,6 +57,8 @@ func (l *Log) lost() error {
 
 // ship sends everything there is, the oldest first.
 func (l *Log) ship(ctx context.Context, send Sender) error {
+	l.shipping.Lock()
+	defer l.shipping.Unlock()
 	for {
 		s, end, growing := l.oldest()
 		if s == nil {

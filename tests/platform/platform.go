@@ -45,7 +45,7 @@ type Platform struct {
 }
 
 // apart lists the components in the order in which they start.
-var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker", "inbox", "proxy", "gateway", "console"}
+var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker", "inbox", "usage", "proxy", "gateway", "console"}
 
 // Start starts the platform and comes back when it is ready.
 func Start(ctx context.Context, cfg Config) (*Platform, error) {
@@ -95,9 +95,9 @@ func (p *Platform) startApart(ctx context.Context) error {
 	env := append(p.env,
 		"MICRO_POSTGRES_URL="+servers.Platform.PostgresURL.Reveal(), "MICRO_REDIS_URL="+servers.Platform.RedisURL.Reveal(),
 		"MICRO_DURABLE_REDIS_URL="+servers.Platform.DurableRedisURL.Reveal(),
-		"MICRO_BUCKET_URL="+servers.Platform.BucketURL, "MICRO_CLUSTER_SECRET="+servers.Platform.ClusterSecret.Reveal(),
+		"MICRO_BUCKET_URL="+servers.Platform.BucketURL, "MICRO_STATE_DIR="+servers.Platform.StateDir, "MICRO_CLUSTER_SECRET="+servers.Platform.ClusterSecret.Reveal(),
 		"MICRO_ADMIN_PASSWORD=micro", "MICRO_AUTH_PUBLIC_PLATFORM=true")
-	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker"} {
+	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker", "usage"} {
 		address, err := freeAddress()
 		if err != nil {
 			return err
