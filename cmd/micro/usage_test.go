@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/meter"
+	"github.com/micro/platform/internal/pgtest"
+	usagepb "github.com/micro/platform/proto/usage"
+	usageservice "github.com/micro/platform/services/usage"
+)
+
+// TestScriptsWithUsage runs the commands of usage against the real service, which
+// has folded a few calls of an edge.
+func TestScriptsWithUsage(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/usage",
+		Setup: func(e *testscript.Env) error {
+			address, stop, err := startUsage(t)
+			if err != nil {
+				return err
+			}
+			e.Defer(stop)
+			e.Setenv("HOME", e.WorkDir+"/home")
+			e.Setenv("MICRO_PROXY", address)
+			e.Setenv("MICRO_TOKEN", "a.b.c")
+			return os.Mkdir(e.WorkDir+"/home", 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// startUsage serves usage to a viewer of namespace acme.
+func startUsage(t *testing.T) (address string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	as := func(ctx context.Context) context.Context {
+		return identity.With(ctx, identity.Caller{ID: "jane", Type: identity.User, Namespace: "acme"})
+	}
+	s := grpc.NewServer(
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			return handle(as(ctx), req)
+		}),
+		grpc.StreamInterceptor(func(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			return handle(srv, memberStream{st, as(st.Context())})
+		}),
+	)
+	log := slog.New(slog.DiscardHandler)
+	svc := usageservice.New(pgtest.New(t, "usage"), log)
+	usagepb.RegisterUsageServer(s, svc)
+	calls, err := meter.Open(meter.Options{Dir: t.TempDir()}, log)
+	if err != nil {
+		return "", nil, err
+	}
+	day := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for i, class := range []meter.Class{meter.OK, meter.OK, meter.ClientError, meter.Refused} {
+		calls.Append(&meter.Record{At: day.AddDate(0, 0, i/2), Namespace: "acme", Service: "greeter", Endpoint: "Greeter.Hello", Account: "jane",
+			Class: class, Ended: true, BytesIn: 10, BytesOut: 100})
+	}
+	calls.Append(&meter.Record{At: day, Namespace: "acme", Service: "store", Class: meter.OK, Ended: true})
+	calls.Close(identity.With(t.Context(), identity.Caller{ID: "proxy", Type: identity.Component, Namespace: identity.Platform}), svc.Append)
+	go s.Serve(l) //nolint:errcheck // it ends with the test
+	return l.Addr().String(), s.Stop, nil
+}
