@@ -11,6 +11,7 @@ need git git
 need redis-server redis-server
 need dockerd docker.io
 need iptables iptables
+need nft nftables
 need busybox busybox-static
 need node nodejs # the tests run JavaScript clients
 need npm npm

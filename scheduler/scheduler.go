@@ -12,6 +12,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/firewall"
 	"github.com/micro/platform/scheduler/plan"
 	"github.com/micro/platform/scheduler/swarm"
 )
@@ -26,7 +27,21 @@ type Options struct {
 	CPUs        float64       `env:"CPUS"         default:"1"             help:"processors of a container"`
 	Pids        int64         `env:"PIDS"         default:"256"           help:"processes and threads of a container"`
 	Tmp         int64         `env:"TMP"          default:"67108864"      help:"bytes of a container's /tmp, and of its home, both in memory"`
+	Firewall    string        `env:"FIREWALL"     default:"auto"          help:"rules that keep containers off this host and private networks: auto sets them where it can and warns where not, require refuses tenants' services without them, off leaves them to you"`
+	GVisor      string        `env:"GVISOR"       default:"auto"          help:"gVisor for tenants' services: auto uses it where it is Docker's default runtime, require refuses them without it"`
+	Internet    bool          `env:"INTERNET"     default:"true"          help:"whether containers reach the internet"`
+	Resolvers   []netip.Addr  `env:"RESOLVERS"    help:"name servers of containers, separated by commas; empty are this host's"`
+
+	Open   []netip.Prefix `env:"OPEN_NETWORKS"   help:"private networks that containers may reach, 10.1.0.0/16,..."`
+	Closed []netip.Prefix `env:"CLOSED_NETWORKS" help:"networks that containers must not reach beside the private ones"`
 }
+
+// The ways to treat tenants' code where something that keeps it in is not there.
+const (
+	auto    = "auto"
+	require = "require"
+	off     = "off"
+)
 
 func (o Options) check() error {
 	switch {
@@ -34,6 +49,10 @@ func (o Options) check() error {
 		return fmt.Errorf("MICRO_SCHEDULER_SUBNETS is %s: it must be IPv4 and between /8 and /%d", o.Subnets, swarm.NetworkBits)
 	case o.Start <= 0 || o.Memory < 6<<20 || o.CPUs <= 0 || o.Pids < 8 || o.Tmp <= 0 || o.Reserve < 0:
 		return fmt.Errorf("MICRO_SCHEDULER_START, MEMORY (at least 6 MiB), CPUS, PIDS (at least 8) and TMP must be positive")
+	case o.Firewall != auto && o.Firewall != require && o.Firewall != off:
+		return fmt.Errorf("MICRO_SCHEDULER_FIREWALL is %q: auto, require and off are possible", o.Firewall)
+	case o.GVisor != auto && o.GVisor != require:
+		return fmt.Errorf("MICRO_SCHEDULER_GVISOR is %q: auto and require are possible", o.GVisor)
 	}
 	if _, _, err := net.SplitHostPort(o.EdgeAddress); err != nil {
 		return fmt.Errorf("MICRO_SCHEDULER_EDGE_ADDRESS: %w", err)
@@ -55,14 +74,20 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 		return err
 	}
 	h.OnStop(func(context.Context) { docker.Close() })
+	local := dockerhost.Local(docker)
 	driver := swarm.New(docker, swarm.Options{
-		Cluster: h.Platform.ClusterID(), Subnets: o.Subnets, Start: o.Start, Local: dockerhost.Local(docker),
+		Cluster: h.Platform.ClusterID(), Subnets: o.Subnets, Start: o.Start, Local: local,
 	}, h.Log)
+	svc := New(driver, h.Platform.ClusterID(), o)
+	if local && o.Firewall != off {
+		svc.guard(h.Log)
+		h.Go("firewall", svc.firewall.Run)
+	}
 	s, err := h.Server()
 	if err != nil {
 		return err
 	}
-	schedulerpb.RegisterSchedulerServer(s, New(driver, h.Platform.ClusterID(), o))
+	schedulerpb.RegisterSchedulerServer(s, svc)
 	h.Go("watch", driver.Run)
 	h.Go("tend", func(ctx context.Context) error {
 		return pg.Lead(ctx, pool, "scheduler "+h.Platform.ClusterID(), driver.TendLoop)
@@ -74,9 +99,10 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 type Service struct {
 	schedulerpb.UnsafeSchedulerServer
 
-	driver  *swarm.Driver
-	cluster string
-	opts    Options
+	driver   *swarm.Driver
+	cluster  string
+	opts     Options
+	firewall *firewall.Firewall // nil where this process keeps none
 }
 
 // New makes a Service.
@@ -95,10 +121,13 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 		return nil, err
 	}
 	d := req.GetDeployment()
+	if err := s.admit(ctx, d.GetId().GetNamespace()); err != nil {
+		return nil, err
+	}
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
 		Instances: int(d.GetInstances()),
-	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits()})
+	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits(), Resolvers: s.opts.Resolvers})
 	if err != nil {
 		return nil, err
 	}

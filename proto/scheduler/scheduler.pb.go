@@ -777,6 +777,192 @@ func (x *LogLine) GetContainer() string {
 	return ""
 }
 
+type HostsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostsRequest) Reset() {
+	*x = HostsRequest{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostsRequest) ProtoMessage() {}
+
+func (x *HostsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostsRequest.ProtoReflect.Descriptor instead.
+func (*HostsRequest) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{13}
+}
+
+type HostsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hosts         []*Host                `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostsResponse) Reset() {
+	*x = HostsResponse{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostsResponse) ProtoMessage() {}
+
+func (x *HostsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostsResponse.ProtoReflect.Descriptor instead.
+func (*HostsResponse) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HostsResponse) GetHosts() []*Host {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+type Host struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version of its Docker.
+	Docker string `protobuf:"bytes,2,opt,name=docker,proto3" json:"docker,omitempty"`
+	// The runtime of services' containers, and whether that is gVisor.
+	Runtime string `protobuf:"bytes,3,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Gvisor  bool   `protobuf:"varint,4,opt,name=gvisor,proto3" json:"gvisor,omitempty"`
+	// Those of Docker's runtimes that are gVisor.
+	GvisorRuntimes []string `protobuf:"bytes,5,rep,name=gvisor_runtimes,json=gvisorRuntimes,proto3" json:"gvisor_runtimes,omitempty"`
+	// The rules that keep containers off the host and private networks are in
+	// force; problem says why not.
+	Firewall bool   `protobuf:"varint,6,opt,name=firewall,proto3" json:"firewall,omitempty"`
+	Problem  string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	// How often the rules were missing or changed, and were set again.
+	Mended        int64 `protobuf:"varint,8,opt,name=mended,proto3" json:"mended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Host) Reset() {
+	*x = Host{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Host) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Host) ProtoMessage() {}
+
+func (x *Host) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Host.ProtoReflect.Descriptor instead.
+func (*Host) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Host) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Host) GetDocker() string {
+	if x != nil {
+		return x.Docker
+	}
+	return ""
+}
+
+func (x *Host) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *Host) GetGvisor() bool {
+	if x != nil {
+		return x.Gvisor
+	}
+	return false
+}
+
+func (x *Host) GetGvisorRuntimes() []string {
+	if x != nil {
+		return x.GvisorRuntimes
+	}
+	return nil
+}
+
+func (x *Host) GetFirewall() bool {
+	if x != nil {
+		return x.Firewall
+	}
+	return false
+}
+
+func (x *Host) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Host) GetMended() int64 {
+	if x != nil {
+		return x.Mended
+	}
+	return 0
+}
+
 var File_scheduler_scheduler_proto protoreflect.FileDescriptor
 
 const file_scheduler_scheduler_proto_rawDesc = "" +
@@ -831,13 +1017,26 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\aLogLine\x12\x1c\n" +
 	"\ttimestamp\x18\x01 \x01(\x03R\ttimestamp\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
-	"\tcontainer\x18\x03 \x01(\tR\tcontainer2\xac\x02\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"\x0e\n" +
+	"\fHostsRequest\"6\n" +
+	"\rHostsResponse\x12%\n" +
+	"\x05hosts\x18\x01 \x03(\v2\x0f.scheduler.HostR\x05hosts\"\xdb\x01\n" +
+	"\x04Host\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06docker\x18\x02 \x01(\tR\x06docker\x12\x18\n" +
+	"\aruntime\x18\x03 \x01(\tR\aruntime\x12\x16\n" +
+	"\x06gvisor\x18\x04 \x01(\bR\x06gvisor\x12'\n" +
+	"\x0fgvisor_runtimes\x18\x05 \x03(\tR\x0egvisorRuntimes\x12\x1a\n" +
+	"\bfirewall\x18\x06 \x01(\bR\bfirewall\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\x12\x16\n" +
+	"\x06mended\x18\b \x01(\x03R\x06mended2\xe8\x02\n" +
 	"\tScheduler\x12:\n" +
 	"\x05Apply\x12\x17.scheduler.ApplyRequest\x1a\x18.scheduler.ApplyResponse\x12=\n" +
 	"\x06Remove\x12\x18.scheduler.RemoveRequest\x1a\x19.scheduler.RemoveResponse\x127\n" +
 	"\x04List\x12\x16.scheduler.ListRequest\x1a\x17.scheduler.ListResponse\x125\n" +
 	"\x05Watch\x12\x17.scheduler.WatchRequest\x1a\x11.scheduler.Status0\x01\x124\n" +
-	"\x04Logs\x12\x16.scheduler.LogsRequest\x1a\x12.scheduler.LogLine0\x01B7Z5github.com/micro/platform/proto/scheduler;schedulerpbb\x06proto3"
+	"\x04Logs\x12\x16.scheduler.LogsRequest\x1a\x12.scheduler.LogLine0\x01\x12:\n" +
+	"\x05Hosts\x12\x17.scheduler.HostsRequest\x1a\x18.scheduler.HostsResponseB7Z5github.com/micro/platform/proto/scheduler;schedulerpbb\x06proto3"
 
 var (
 	file_scheduler_scheduler_proto_rawDescOnce sync.Once
@@ -852,7 +1051,7 @@ func file_scheduler_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_scheduler_scheduler_proto_goTypes = []any{
 	(Status_State)(0),      // 0: scheduler.Status.State
 	(*ID)(nil),             // 1: scheduler.ID
@@ -868,6 +1067,9 @@ var file_scheduler_scheduler_proto_goTypes = []any{
 	(*WatchRequest)(nil),   // 11: scheduler.WatchRequest
 	(*LogsRequest)(nil),    // 12: scheduler.LogsRequest
 	(*LogLine)(nil),        // 13: scheduler.LogLine
+	(*HostsRequest)(nil),   // 14: scheduler.HostsRequest
+	(*HostsResponse)(nil),  // 15: scheduler.HostsResponse
+	(*Host)(nil),           // 16: scheduler.Host
 }
 var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 0: scheduler.Deployment.id:type_name -> scheduler.ID
@@ -878,21 +1080,24 @@ var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 5: scheduler.RemoveRequest.id:type_name -> scheduler.ID
 	3,  // 6: scheduler.ListResponse.deployments:type_name -> scheduler.Status
 	1,  // 7: scheduler.LogsRequest.id:type_name -> scheduler.ID
-	5,  // 8: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
-	7,  // 9: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
-	9,  // 10: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
-	11, // 11: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
-	12, // 12: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
-	6,  // 13: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
-	8,  // 14: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
-	10, // 15: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
-	3,  // 16: scheduler.Scheduler.Watch:output_type -> scheduler.Status
-	13, // 17: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	16, // 8: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
+	5,  // 9: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
+	7,  // 10: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
+	9,  // 11: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
+	11, // 12: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
+	12, // 13: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
+	14, // 14: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
+	6,  // 15: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
+	8,  // 16: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
+	10, // 17: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
+	3,  // 18: scheduler.Scheduler.Watch:output_type -> scheduler.Status
+	13, // 19: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
+	15, // 20: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_scheduler_proto_init() }
@@ -906,7 +1111,7 @@ func file_scheduler_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_scheduler_proto_rawDesc), len(file_scheduler_scheduler_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

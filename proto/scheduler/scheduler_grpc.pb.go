@@ -26,6 +26,7 @@ const (
 	Scheduler_List_FullMethodName   = "/scheduler.Scheduler/List"
 	Scheduler_Watch_FullMethodName  = "/scheduler.Scheduler/Watch"
 	Scheduler_Logs_FullMethodName   = "/scheduler.Scheduler/Logs"
+	Scheduler_Hosts_FullMethodName  = "/scheduler.Scheduler/Hosts"
 )
 
 // SchedulerClient is the client API for Scheduler service.
@@ -48,6 +49,8 @@ type SchedulerClient interface {
 	// Logs streams the last lines of a deployment's containers, in the order of
 	// time, and with follow set those that come, until the deployment is removed.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
+	// Hosts says how each host keeps containers in.
+	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
 }
 
 type schedulerClient struct {
@@ -126,6 +129,16 @@ func (c *schedulerClient) Logs(ctx context.Context, in *LogsRequest, opts ...grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Scheduler_LogsClient = grpc.ServerStreamingClient[LogLine]
 
+func (c *schedulerClient) Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HostsResponse)
+	err := c.cc.Invoke(ctx, Scheduler_Hosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SchedulerServer is the server API for Scheduler service.
 // All implementations must embed UnimplementedSchedulerServer
 // for forward compatibility.
@@ -146,6 +159,8 @@ type SchedulerServer interface {
 	// Logs streams the last lines of a deployment's containers, in the order of
 	// time, and with follow set those that come, until the deployment is removed.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
+	// Hosts says how each host keeps containers in.
+	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
 	mustEmbedUnimplementedSchedulerServer()
 }
 
@@ -170,6 +185,9 @@ func (UnimplementedSchedulerServer) Watch(*WatchRequest, grpc.ServerStreamingSer
 }
 func (UnimplementedSchedulerServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
+}
+func (UnimplementedSchedulerServer) Hosts(context.Context, *HostsRequest) (*HostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hosts not implemented")
 }
 func (UnimplementedSchedulerServer) mustEmbedUnimplementedSchedulerServer() {}
 func (UnimplementedSchedulerServer) testEmbeddedByValue()                   {}
@@ -268,6 +286,24 @@ func _Scheduler_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Scheduler_LogsServer = grpc.ServerStreamingServer[LogLine]
 
+func _Scheduler_Hosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServer).Hosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Scheduler_Hosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServer).Hosts(ctx, req.(*HostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Scheduler_ServiceDesc is the grpc.ServiceDesc for Scheduler service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -286,6 +322,10 @@ var Scheduler_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _Scheduler_List_Handler,
+		},
+		{
+			MethodName: "Hosts",
+			Handler:    _Scheduler_Hosts_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

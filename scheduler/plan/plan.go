@@ -3,9 +3,11 @@ package plan
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,7 +54,9 @@ type Limits struct {
 type Config struct {
 	Cluster string // whose it is, where several platforms share a Docker host
 	Edge    string // host:port at which containers reach the edge
-	Limits  Limits
+	// Resolvers are the name servers of containers; none are the host's.
+	Resolvers []netip.Addr
+	Limits    Limits
 }
 
 // Port is where a service is asked to listen.
@@ -88,6 +92,7 @@ type Service struct {
 	Instances int
 	Limits    Limits
 	Labels    map[string]string
+	Resolvers []netip.Addr `json:",omitempty"` // those of before had none: their hash stays
 	Hash      string
 }
 
@@ -99,7 +104,7 @@ func New(d Deployment, c Config) (Service, error) {
 	s := Service{
 		ID: d.ID, Name: Name(c.Cluster, d.ID), Network: Network(c.Cluster, d.ID.Namespace),
 		Image: d.Image, Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
-		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID),
+		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID), Resolvers: c.Resolvers,
 	}
 	s.Hash = hash(s)
 	return s, nil
@@ -156,9 +161,19 @@ func Network(cluster, namespace string) string {
 }
 
 // Bridge is the name of the network's interface on a host, at most 15
-// characters. All start with "mu", so that a firewall can tell them.
+// characters. Those of a cluster start alike, so that a firewall can tell them.
 func Bridge(cluster, namespace string) string {
-	return "mu" + digest("bridge", cluster, namespace)[:12]
+	return BridgePrefix(cluster) + compact("bridge", cluster, namespace)[:9]
+}
+
+// BridgePrefix is how the interfaces of a cluster's networks start.
+func BridgePrefix(cluster string) string {
+	return "mu" + compact("bridge", cluster)[:4]
+}
+
+// compact is a digest with five bits in each character.
+func compact(parts ...string) string {
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum(parts...)))
 }
 
 const maxName = 63 // Swarm's limit, since names are DNS labels
@@ -201,12 +216,15 @@ func hash(s Service) string {
 	return digest(string(b))
 }
 
-// digest is a hash of texts, each with its length so that they cannot run into
+// digest is a hash of texts, in hexadecimal.
+func digest(parts ...string) string { return hex.EncodeToString(sum(parts...)) }
+
+// sum is a hash of texts, each with its length so that they cannot run into
 // each other.
-func digest(parts ...string) string {
+func sum(parts ...string) []byte {
 	h := sha256.New()
 	for _, p := range parts {
 		fmt.Fprintf(h, "%d:%s", len(p), p)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return h.Sum(nil)
 }

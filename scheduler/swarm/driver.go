@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/system"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
@@ -38,6 +39,7 @@ type Driver struct {
 	hub    *hub
 	wake   chan struct{} // holds one when there is something to look at
 	empty  chan struct{} // holds one when there may be networks to remove
+	guard  func(context.Context) error
 
 	changes sync.Mutex // held while services and networks are made or removed
 
@@ -52,6 +54,18 @@ func New(engine Engine, o Options, log *slog.Logger) *Driver {
 		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
 		containers: map[string]*watched{}, reasons: map[string]string{},
 	}
+}
+
+// Guard has f called before anything runs in a new network. It is set before
+// the first call of Apply.
+func (d *Driver) Guard(f func(context.Context) error) { d.guard = f }
+
+// Info answers what Docker says of its host.
+func (d *Driver) Info(ctx context.Context) (system.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	info, err := d.engine.Info(ctx)
+	return info, d.explain(err)
 }
 
 // tries is how often a change is tried that another one came in between of.

@@ -24,6 +24,26 @@ const NetworkBits = 26
 // configuration-only: the one thing that gives a swarm's bridge its subnet.
 const configSuffix = "-config"
 
+// optionBridge is Docker's option for the name of a network's interface.
+const optionBridge = "com.docker.network.bridge.name"
+
+// Bridges answers the interfaces of the namespaces' networks.
+func (d *Driver) Bridges(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	found, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: d.having(nil)})
+	if err != nil {
+		return nil, d.explain(fmt.Errorf("list networks: %w", err))
+	}
+	var out []string
+	for _, n := range found {
+		if b := n.Options[optionBridge]; b != "" {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
 // ensureNetwork makes the network of a namespace: a bridge of its own, so that
 // Docker's isolation between bridges keeps namespaces apart.
 func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
@@ -45,13 +65,18 @@ func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
 		if _, err := d.engine.NetworkCreate(ctx, name+configSuffix, network.CreateOptions{
 			ConfigOnly: true, Labels: labels,
 			IPAM:    &network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet.String()}}},
-			Options: map[string]string{"com.docker.network.bridge.name": plan.Bridge(d.opts.Cluster, namespace)},
+			Options: map[string]string{optionBridge: plan.Bridge(d.opts.Cluster, namespace)},
 		}); err != nil {
 			return fmt.Errorf("create network %s: %w", name+configSuffix, err)
 		}
 	}
 	if names[name] {
 		return nil
+	}
+	if d.guard != nil { // before the first container is on it
+		if err := d.guard(ctx); err != nil {
+			d.log.Warn("a namespace's network is made without rules of the host's firewall", "error", err)
+		}
 	}
 	// Docker takes no labels here: they come from the configuration.
 	if _, err := d.engine.NetworkCreate(ctx, name, network.CreateOptions{

@@ -71,6 +71,13 @@ func task(s plan.Service) swarm.TaskSpec {
 
 func containerSpec(s plan.Service) *swarm.ContainerSpec {
 	stop := grace
+	var dns *swarm.DNSConfig
+	if len(s.Resolvers) > 0 {
+		dns = &swarm.DNSConfig{}
+		for _, r := range s.Resolvers {
+			dns.Nameservers = append(dns.Nameservers, r.String())
+		}
+	}
 	return &swarm.ContainerSpec{
 		Image: s.Image, Labels: s.Labels, Command: s.Command, Args: s.Args, Env: s.Env,
 		User: user, ReadOnly: true, CapabilityDrop: []string{"ALL"},
@@ -79,6 +86,7 @@ func containerSpec(s plan.Service) *swarm.ContainerSpec {
 		Privileges:      &swarm.Privileges{NoNewPrivileges: true},
 		Mounts:          []mount.Mount{tmpfs("/tmp", s.Limits.Tmp), tmpfs(plan.Home, s.Limits.Tmp)},
 		Ulimits:         []*container.Ulimit{{Name: "nofile", Soft: files, Hard: files}},
+		DNSConfig:       dns,
 		StopGracePeriod: &stop,
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/scheduler/firewall"
 )
 
 // kinds of Docker objects that a platform makes, in the order in which they can
@@ -42,6 +43,9 @@ func (p *Platform) Remove(ctx context.Context) error {
 	var errs []error
 	for _, k := range kinds {
 		errs = append(errs, remove(ctx, cluster, k.name, k.list, k.remove))
+	}
+	if os.Geteuid() == 0 { // nobody else has set any
+		errs = append(errs, firewall.Remove(ctx, cluster))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,125 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/identity"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/firewall"
+	"github.com/micro/platform/scheduler/plan"
+)
+
+// guard gives the host a firewall that knows the namespaces' networks.
+func (s *Service) guard(log *slog.Logger) {
+	s.firewall = firewall.New(s.policy, log)
+	s.driver.Guard(s.firewall.Assert)
+}
+
+// policy is what containers may reach now.
+func (s *Service) policy(ctx context.Context) (firewall.Policy, error) {
+	bridges, err := s.driver.Bridges(ctx)
+	if err != nil {
+		return firewall.Policy{}, err
+	}
+	p := firewall.Policy{
+		Cluster: s.cluster, Prefix: plan.BridgePrefix(s.cluster), Bridges: bridges,
+		Internet: s.opts.Internet, Resolvers: s.opts.Resolvers, Open: s.opts.Open, Closed: s.opts.Closed,
+	}
+	if len(p.Resolvers) == 0 {
+		if p.Resolvers, err = dockerhost.Resolvers(); err != nil {
+			return p, err
+		}
+	}
+	if len(bridges) == 0 {
+		return p, nil // nobody is to reach the edge yet
+	}
+	p.Edges, err = s.edges(ctx)
+	return p, err
+}
+
+// edges are the addresses at which containers reach the proxy.
+func (s *Service) edges(ctx context.Context) ([]netip.AddrPort, error) {
+	edge, err := s.edge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, text, err := net.SplitHostPort(edge)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_SCHEDULER_EDGE_ADDRESS: port %q: %w", text, err)
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_SCHEDULER_EDGE_ADDRESS: %w", err)
+	}
+	var out []netip.AddrPort
+	for _, a := range found {
+		out = append(out, netip.AddrPortFrom(a, uint16(port)))
+	}
+	return out, nil
+}
+
+// admit refuses the code of strangers where what the operator requires to keep
+// it in is not there.
+func (s *Service) admit(ctx context.Context, namespace string) error {
+	if namespace == identity.Platform || s.opts.Firewall != require && s.opts.GVisor != require {
+		return nil
+	}
+	host, err := s.host(ctx)
+	switch {
+	case err != nil:
+		return err
+	case s.opts.Firewall == require && !host.GetFirewall():
+		return errors.New(codes.FailedPrecondition, "the host's firewall is not in force, and services do not run without it here: tell the operator")
+	case s.opts.GVisor == require && !host.GetGvisor():
+		return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator")
+	}
+	return nil
+}
+
+// Hosts implements the RPC.
+func (s *Service) Hosts(ctx context.Context, _ *schedulerpb.HostsRequest) (*schedulerpb.HostsResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	host, err := s.host(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &schedulerpb.HostsResponse{Hosts: []*schedulerpb.Host{host}}, nil
+}
+
+// host is the one that this scheduler's Docker is on.
+func (s *Service) host(ctx context.Context) (*schedulerpb.Host, error) {
+	info, err := s.driver.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	runtimes := dockerhost.RuntimesOf(info)
+	h := &schedulerpb.Host{Name: info.Name, Docker: info.ServerVersion, Runtime: info.DefaultRuntime, Gvisor: runtimes.DefaultIsGVisor()}
+	for _, r := range runtimes.GVisor {
+		h.GvisorRuntimes = append(h.GvisorRuntimes, r.Name)
+	}
+	switch {
+	case s.opts.Firewall == off:
+		h.Problem = "MICRO_SCHEDULER_FIREWALL is off: its rules are the operator's"
+	case s.firewall == nil:
+		h.Problem = "Docker is not on the scheduler's machine: its firewall is the operator's"
+	default:
+		state := s.firewall.State()
+		h.Firewall, h.Problem, h.Mended = state.InForce, state.Problem, int64(state.Mended)
+	}
+	return h, nil
+}
