@@ -90,12 +90,9 @@ func newConsumer(req *eventspb.ConsumeRequest) *consumer {
 func (s *Service) open(ctx context.Context, t topic, req *eventspb.ConsumeRequest) (source, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	after, err := s.begin(ctx, t, req)
-	if err != nil {
-		return nil, err
-	}
 	if req.GetGroup() == "" {
-		return &private{db: s.db, topic: t, last: after}, nil
+		after, err := s.begin(ctx, t, req)
+		return &private{db: s.db, topic: t, last: after}, err
 	}
 	groups, err := s.db.groups(ctx, t)
 	if err != nil {
@@ -108,6 +105,10 @@ func (s *Service) open(ctx context.Context, t topic, req *eventspb.ConsumeReques
 	if !found {
 		if len(groups) >= s.opts.MaxGroups {
 			return nil, exhausted("topic %q has %d groups, which is the limit", t.name(), s.opts.MaxGroups)
+		}
+		after, err := s.begin(ctx, t, req)
+		if err != nil {
+			return nil, err
 		}
 		if err := s.makeTopic(ctx, t, func() error { return s.db.createGroup(ctx, t, req.GetGroup(), after) }); err != nil {
 			return nil, err

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/micro/platform/framework/errors"
 	eventspb "github.com/micro/platform/proto/events"
 )
@@ -15,6 +17,9 @@ import (
 const (
 	// defaultWindow is how many events a consumer may have that are not done.
 	defaultWindow = 128
+	// maxPending bounds what all consumers of a group may have at a process that
+	// is not done. Then the group has to wait.
+	maxPending = 10_000
 	// maxWaitingBytes bounds what waits for a consumer that does not read.
 	maxWaitingBytes = 4 << 20
 	// firstSize is the size that events are thought to have before any was seen.
@@ -235,7 +240,7 @@ func (g *group) work(ctx context.Context) (read int, err error) {
 	}
 	for {
 		n := g.room()
-		if n == 0 {
+		if n <= 0 {
 			return read, nil
 		}
 		entries, err := g.src.next(ctx, n)
@@ -364,7 +369,7 @@ func (g *group) room() int {
 	for _, c := range g.consumers {
 		n += max(c.free(), 0)
 	}
-	return min(n, max(1, maxWaitingBytes/g.size))
+	return min(n, max(1, maxWaitingBytes/g.size), maxPending-len(g.pending)-len(g.retries))
 }
 
 // sendAgain sends a retry. If that fails it is a retry again.
@@ -397,6 +402,10 @@ func (g *group) deliver(ctx context.Context, e entry) error {
 	}
 	event.Attempt = e.attempt
 	g.mu.Lock()
+	if g.pending[e.at] != nil { // a replay, and its consumer has not answered yet
+		g.mu.Unlock()
+		return nil
+	}
 	c := g.pick()
 	if c == nil { // it has left since
 		g.retries = append(g.retries, retry{entry: e})
@@ -417,12 +426,17 @@ func (g *group) deliver(ctx context.Context, e entry) error {
 	return nil
 }
 
-// add lets a consumer take part.
-func (g *group) add(c *consumer) {
+// add lets a consumer take part, unless the others have too much already.
+func (g *group) add(c *consumer) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.pending) >= maxPending {
+		return errors.New(codes.ResourceExhausted, "group %q of topic %q has %d events that are sent and not acknowledged, which is the limit: acknowledge them first",
+			clip(g.name), g.topic.name(), maxPending)
+	}
 	g.consumers = append(g.consumers, c)
 	signal(g.wake)
+	return nil
 }
 
 // remove gives what a consumer has to the others, and answers whether there are

@@ -102,7 +102,11 @@ func (h *hub) join(ctx context.Context, t topic, name string, src source, c *con
 			return nil, err
 		}
 		if ending == nil {
-			return g, h.start(ctx, g)
+			if err := h.start(ctx, g); err != nil {
+				h.leave(g, c)
+				return nil, err
+			}
+			return g, nil
 		}
 		select {
 		case <-ending:
@@ -145,9 +149,13 @@ func (h *hub) enter(t topic, name string, src source, c *consumer) (g *group, en
 	if h.consumers[t.namespace] >= h.limit {
 		return nil, nil, errors.New(codes.ResourceExhausted, "namespace %q has %d consumers, which is the limit", t.namespace, h.limit)
 	}
-	h.consumers[t.namespace]++
-	if g == nil {
+	if g != nil {
+		if err := g.add(c); err != nil {
+			return nil, nil, err
+		}
+	} else {
 		g = newGroup(t, name, src, h.scan, h.log)
+		g.consumers = []*consumer{c}
 		if name != "" {
 			h.shared[k] = g
 		}
@@ -156,7 +164,7 @@ func (h *hub) enter(t topic, name string, src source, c *consumer) (g *group, en
 		}
 		h.byTopic[k.stream][g] = true
 	}
-	g.add(c)
+	h.consumers[t.namespace]++
 	return g, nil, nil
 }
 

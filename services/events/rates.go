@@ -30,6 +30,7 @@ func (r *rates) take(namespace string, n int, now time.Time) bool {
 	if r.limit == 0 {
 		return true
 	}
+	most := max(r.limit, float64(n)) // a batch may be more than that
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, ok := r.buckets[namespace]
@@ -37,9 +38,9 @@ func (r *rates) take(namespace string, n int, now time.Time) bool {
 		if len(r.buckets) >= maxBuckets {
 			clear(r.buckets)
 		}
-		b = bucket{left: r.limit, at: now}
+		b = bucket{left: most, at: now}
 	}
-	b.left = min(r.limit, b.left+now.Sub(b.at).Seconds()*r.limit)
+	b.left = min(most, b.left+now.Sub(b.at).Seconds()*r.limit)
 	b.at = now
 	may := float64(n) <= b.left
 	if may {

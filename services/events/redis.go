@@ -221,8 +221,7 @@ func (d db) eachNode(ctx context.Context, f func(context.Context, *redis.Client)
 // trim removes events that are older than a time, and the oldest of those that
 // take more than a number of bytes.
 func (d db) trim(ctx context.Context, key string, older time.Time, maxBytes int64) error {
-	minID := strconv.FormatInt(older.UnixMilli(), 10)
-	if err := d.client.XTrimMinIDApprox(ctx, key, minID, 0).Err(); err != nil {
+	if err := d.client.XTrimMinID(ctx, key, strconv.FormatInt(older.UnixMilli(), 10)).Err(); err != nil {
 		return fmt.Errorf("trim by age: %w", err)
 	}
 	used, err := d.client.MemoryUsage(ctx, key).Result()
@@ -247,7 +246,7 @@ func (d db) trim(ctx context.Context, key string, older time.Time, maxBytes int6
 func (d db) skip(ctx context.Context, t topic, after position, n int) (position, error) {
 	for n > 0 {
 		page := min(n, countPage)
-		count, last, err := d.count(ctx, t, after, page)
+		count, last, err := d.count(ctx, t, after, end, page)
 		if err != nil {
 			return after, err
 		}
@@ -258,16 +257,19 @@ func (d db) skip(ctx context.Context, t topic, after position, n int) (position,
 	return after, nil
 }
 
-// count answers how many events are after a position, up to limit, and the
-// position of the last of them.
-func (d db) count(ctx context.Context, t topic, after position, limit int) (int, position, error) {
-	got, err := countScript.Run(ctx, d.client, []string{t.key()}, after.String(), limit).Slice()
+// end is a position after all events.
+var end = position{1<<64 - 1, 1<<64 - 1}
+
+// count answers how many events are after a position and not after another, up
+// to limit, and the position of the last of them.
+func (d db) count(ctx context.Context, t topic, after, last position, limit int) (int, position, error) {
+	got, err := countScript.Run(ctx, d.client, []string{t.key()}, after.String(), last.String(), limit).Slice()
 	if err != nil {
 		return 0, after, fmt.Errorf("count events: %w", err)
 	}
 	n, _ := got[0].(int64)
 	text, _ := got[1].(string)
-	last, err := parsePosition(text)
+	last, err = parsePosition(text)
 	return int(n), last, err
 }
 

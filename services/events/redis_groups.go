@@ -46,8 +46,13 @@ func noGroup(t topic, group string) error {
 	return errors.New(codes.NotFound, "no group %q of topic %q", clip(group), t.name())
 }
 
-// countPage is how many entries are counted at once.
-const countPage = 5000
+const (
+	// countPage is how many entries are counted at once. Redis has them all in
+	// its memory meanwhile, with what is in them.
+	countPage = 100
+	// maxCounted is how many are counted at all.
+	maxCounted = 200_000
+)
 
 // entriesRead answers how many events there ever were up to a position, which
 // Redis needs to know a group's lag but cannot tell itself.
@@ -59,17 +64,28 @@ func (d db) entriesRead(ctx context.Context, t topic, at position) (int64, error
 	if err != nil {
 		return 0, fmt.Errorf("describe topic: %w", err)
 	}
+	last, err := parsePosition(info.LastGeneratedID)
+	if err != nil || info.Length == 0 || at.compare(last) >= 0 {
+		return info.EntriesAdded, err
+	}
+	first, err := parsePosition(info.FirstEntry.ID)
+	if err != nil || at.compare(first) < 0 {
+		return info.EntriesAdded - info.Length, err
+	}
 	later := int64(0)
-	for {
-		n, last, err := d.count(ctx, t, at, countPage)
+	for later < maxCounted {
+		n, counted, err := d.count(ctx, t, at, last, countPage)
 		if err != nil {
 			return 0, err
 		}
 		if later += int64(n); n < countPage {
-			return max(0, info.EntriesAdded-later), nil
+			return info.EntriesAdded - later, nil
 		}
-		at = last
+		at = counted
 	}
+	// The rest is taken to be spread evenly over the time.
+	part := float64(last.ms-at.ms) / float64(max(1, last.ms-first.ms))
+	return info.EntriesAdded - min(info.Length, later+int64(part*float64(info.Length))), nil
 }
 
 func (d db) deleteGroup(ctx context.Context, t topic, group string) error {
@@ -93,7 +109,7 @@ func (d db) groups(ctx context.Context, t topic) ([]redis.XInfoGroup, error) {
 		return nil, fmt.Errorf("list groups: %w", err)
 	}
 	slices.SortFunc(groups, func(a, b redis.XInfoGroup) int { return strings.Compare(a.Name, b.Name) })
-	return groups, nil
+	return groups, d.mendLags(ctx, t, groups)
 }
 
 // once is a command that the client does not send again when the answer is lost:
@@ -124,32 +140,39 @@ func (d db) readGroup(ctx context.Context, t topic, group, process string, n int
 	return entries, err
 }
 
-// take gives a process up to n events that were given to another. more is what
-// is added to the times that they were sent.
-func (d db) take(ctx context.Context, t topic, group, process, from string, more, n int) ([]entry, error) {
-	got, err := takeScript.Run(ctx, d.client, []string{t.key()}, group, process, from, more, n).Slice()
+// take gives a process up to takePage events after a position that were given to
+// another, and answers the position of the last; below it nothing is left. more
+// is what is added to the times that they were sent. When they are large, some
+// come without what is in them.
+func (d db) take(ctx context.Context, t topic, group, process, from string, more int, after position) (taken []entry, last position, err error) {
+	got, err := takeScript.Run(ctx, d.client, []string{t.key()}, group, process, from, more, takePage, "("+after.String(), maxTakenBytes).Slice()
 	if isMissing(err) {
-		return nil, noGroup(t, group)
+		return nil, after, noGroup(t, group)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("take pending events: %w", err)
+		return nil, after, fmt.Errorf("take pending events: %w", err)
 	}
-	out := make([]entry, 0, len(got))
+	last = after
 	for _, x := range got {
 		row, _ := x.([]any)
 		if len(row) != 3 {
-			return nil, fmt.Errorf("take pending events: unexpected answer %v", x)
+			return nil, after, fmt.Errorf("take pending events: unexpected answer %v", x)
 		}
 		id, _ := row[0].(string)
 		attempt, _ := row[1].(int64)
 		blob, _ := row[2].(string)
-		at, err := parsePosition(id)
-		if err != nil {
-			return nil, fmt.Errorf("take pending events: %w", err)
+		if last, err = parsePosition(id); err != nil {
+			return nil, after, fmt.Errorf("take pending events: %w", err)
 		}
-		out = append(out, entry{at: at, blob: []byte(blob), attempt: attempt})
+		switch {
+		case attempt == 0: // it was trimmed
+		case blob == "":
+			taken = append(taken, entry{at: last, attempt: attempt})
+		default:
+			taken = append(taken, entry{at: last, blob: []byte(blob), attempt: attempt})
+		}
 	}
-	return out, nil
+	return taken, last, nil
 }
 
 // give hands events to another name of the group, without counting them as sent.
@@ -203,16 +226,22 @@ func (d db) done(ctx context.Context, t topic, group string, at []position) erro
 	return nil
 }
 
-// bury moves an event of a group to the dead letters. Of several tries, one
-// does it.
+// bury moves an event of a group to the dead letters, in one step. Of several
+// tries, one does it. Without a group there is nothing to move it from.
 func (d db) bury(ctx context.Context, t topic, group string, at position, blob []byte) error {
 	if err := d.register(ctx, t.deadTopic(), 0); err != nil {
 		return err
 	}
-	if err := buryScript.Run(ctx, d.client, []string{t.key(), t.letters()}, group, at.String(), blobField, blob).Err(); err != nil && err != redis.Nil {
+	var err error
+	if group == "" {
+		err = d.client.Process(ctx, newAdd(ctx, t.letters(), blob, true))
+	} else {
+		err = buryScript.Run(ctx, d.client, []string{t.key(), t.letters()}, group, at.String(), blobField, blob).Err()
+	}
+	if err != nil {
 		return fmt.Errorf("bury event: %w", err)
 	}
-	return nil
+	return d.wake(ctx, t.letters())
 }
 
 // processes answers which processes a group's events were given to, and how
@@ -275,4 +304,26 @@ func (d db) lag(ctx context.Context, t topic, group string) (int64, error) {
 		}
 	}
 	return 0, noGroup(t, group)
+}
+
+// mendLags puts right what Redis says of groups that have not read what was
+// trimmed: they have no more before them than there is.
+func (d db) mendLags(ctx context.Context, t topic, groups []redis.XInfoGroup) error {
+	behind := false
+	for _, g := range groups {
+		behind = behind || g.Lag != 0
+	}
+	if !behind {
+		return nil
+	}
+	length, err := d.client.XLen(ctx, t.key()).Result()
+	if err != nil {
+		return fmt.Errorf("measure topic: %w", err)
+	}
+	for i, g := range groups {
+		if g.Lag < 0 || g.Lag > length {
+			groups[i].Lag = length
+		}
+	}
+	return nil
 }

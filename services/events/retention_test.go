@@ -49,9 +49,51 @@ func TestRetention(t *testing.T) {
 	if err := p.db.trim(t.Context(), at.key(), time.Now().Add(time.Hour), 1<<30); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, p, ns, &eventspb.ReadRequest{Topic: "orders"}); len(got) > 100 { // a node of the stream goes as a whole
+	if got := read(t, p, ns, &eventspb.ReadRequest{Topic: "orders"}); len(got) > 0 {
 		t.Errorf("%d events are left, all are old", len(got))
 	}
+}
+
+// TestLagAfterRetention shows that what has gone is not before a group any more.
+func TestLagAfterRetention(t *testing.T) {
+	t.Parallel()
+	p, ns := setup(t)
+	at, err := newTopic(ns, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := publish(t, p, ns, "orders", numbers(0, 50)...)
+	for group, after := range map[string]position{"start": {}, "middle": at.mustID(t, ids[9]), "later": at.mustID(t, ids[29])} {
+		if err := p.db.createGroup(t.Context(), at, group, after); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(lags map[string]int64) {
+		t.Helper()
+		for group, lag := range lags {
+			if got := groupOf(t, p, ns, "orders", group).GetLag(); got != lag {
+				t.Errorf("lag of %s is %d, want %d", group, got, lag)
+			}
+		}
+	}
+	want(map[string]int64{"start": 50, "middle": 40, "later": 20})
+	if err := p.db.client.XTrimMaxLen(t.Context(), at.key(), 25).Err(); err != nil {
+		t.Fatal(err)
+	}
+	want(map[string]int64{"start": 25, "middle": 25, "later": 20})
+	if err := p.db.createGroup(t.Context(), at, "again", at.mustID(t, ids[39])); err != nil {
+		t.Fatal(err)
+	}
+	want(map[string]int64{"again": 10})
+}
+
+func (t topic) mustID(tt *testing.T, id string) position {
+	tt.Helper()
+	at, err := t.redisID(id)
+	if err != nil {
+		tt.Fatal(err)
+	}
+	return at
 }
 
 func read(t *testing.T, p process, ns string, req *eventspb.ReadRequest) []string {

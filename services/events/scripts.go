@@ -12,22 +12,32 @@ var (
 		redis.call('SADD', KEYS[1], ARGV[1])
 		return 1`)
 
-	// countScript: stream; position, limit. How many entries there are after it,
-	// up to limit, and the last of them.
+	// countScript: stream; position, last position, limit. How many entries there
+	// are after the one and up to the other, at most limit, and the last of them.
 	countScript = redis.NewScript(`
-		local found = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
+		local found = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], ARGV[2], 'COUNT', ARGV[3])
 		if #found == 0 then return {0, ARGV[1]} end
 		return {#found, found[#found][1]}`)
 
-	// takeScript: stream; group, to, from, what to add to the times sent, limit.
-	// Answers id, times sent, event. XCLAIM itself forgets what was trimmed.
+	// takeScript: stream; group, to, from, what to add to the times sent, limit,
+	// first id, bytes. Answers id, times sent, event; the event is empty after so
+	// many bytes of them, and times sent is 0 for one that was trimmed, which
+	// XCLAIM itself forgets.
 	takeScript = redis.NewScript(`
-		local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[5], ARGV[3])
-		local out = {}
+		local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[6], '+', ARGV[5], ARGV[3])
+		local out, left = {}, tonumber(ARGV[7])
 		for _, p in ipairs(pending) do
-			local sent = p[4] + ARGV[4]
-			local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, p[1], 'RETRYCOUNT', sent)
-			if #got > 0 and got[1] then table.insert(out, {p[1], sent, got[1][2][2]}) end
+			local sent, event = p[4] + ARGV[4], ''
+			local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, p[1], 'RETRYCOUNT', sent}
+			if left <= 0 then table.insert(claim, 'JUSTID') end
+			local got = redis.call(unpack(claim))
+			if #got == 0 or not got[1] then
+				sent = 0
+			elseif left > 0 then
+				event = got[1][2][2]
+				left = left - #event
+			end
+			table.insert(out, {p[1], sent, event})
 		end
 		return out`)
 

@@ -33,8 +33,9 @@ type Options struct {
 // commandTimeout bounds one commit to Redis.
 const commandTimeout = 20 * time.Second
 
-// replicaTimeout bounds the wait for replicas.
-const replicaTimeout = 5 * time.Second
+// replicaTimeout bounds the wait for replicas. It is less than the client waits
+// for any answer, which is 3 s.
+const replicaTimeout = 2 * time.Second
 
 // Component runs the service, alone or beside the others.
 var Component = app.New("events", func(ctx context.Context, h *app.Host, o Options) error {
@@ -181,8 +182,9 @@ func (s *Service) makeTopic(ctx context.Context, t topic, create func() error) e
 // maxAnswer bounds the events of one answer, in bytes.
 const maxAnswer = 8 << 20
 
-// readPage is how many events are read at once.
-const readPage = 250
+// readPage is how many events are read at once, until it is known that they are
+// small.
+const readPage = 16
 
 // Read implements Store.
 func (s *Service) Read(ctx context.Context, req *eventspb.ReadRequest) (*eventspb.ReadResponse, error) {
@@ -225,7 +227,11 @@ func (s *Service) read(ctx context.Context, t topic, req *eventspb.ReadRequest) 
 	}
 	rsp, size := &eventspb.ReadResponse{}, 0
 	for len(rsp.Events) < limit {
-		entries, err := s.db.read(ctx, t, after, min(readPage, limit-len(rsp.Events)))
+		page := readPage
+		if n := len(rsp.Events); n > 0 {
+			page = max(1, (maxAnswer-size)/max(1, size/n))
+		}
+		entries, err := s.db.read(ctx, t, after, min(page, limit-len(rsp.Events)))
 		if err != nil || len(entries) == 0 {
 			return rsp, err
 		}

@@ -324,7 +324,9 @@ func TestRetriesAndDeadLetters(t *testing.T) {
 	for _, name := range []string{"", "g"} {
 		t.Run("group "+name, func(t *testing.T) {
 			t.Parallel()
-			p, ns := setup(t)
+			o := options()
+			o.Scan = time.Hour // nothing is found by chance
+			p, ns := start(t, redistest.New(t), o), redistest.Namespace(t)
 			s := consume(t, p, ns, manual("orders", name, 20*time.Millisecond, 2))
 			dead := consume(t, p, ns, auto("orders.dead", ""))
 			id := publish(t, p, ns, "orders", "poison")[0]

@@ -28,8 +28,12 @@ const (
 	leftUnsent = "(unsent)"
 )
 
-// takePage bounds what is taken over at once.
-const takePage = 500
+const (
+	// takePage and maxTakenBytes bound what is taken over at once, in events and
+	// in bytes of them.
+	takePage      = 500
+	maxTakenBytes = 1 << 20
+)
 
 // shared is a group with a name. Redis remembers it.
 type shared struct {
@@ -48,7 +52,7 @@ func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	mine := int(pending[s.process])
+	mine := pending[s.process]
 	delete(pending, s.process)
 	alive := map[string]bool{}
 	if len(pending) > 0 {
@@ -58,11 +62,11 @@ func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
 	}
 	var out []entry
 	if own && mine > 0 {
-		if out, err = s.db.take(ctx, s.topic, s.group, s.process, s.process, 0, mine+takePage); err != nil {
+		if out, err = s.takeAll(ctx, s.process, 0, out); err != nil {
 			return nil, err
 		}
 	}
-	for name, n := range pending {
+	for name := range pending {
 		if alive[name] {
 			continue
 		}
@@ -70,12 +74,8 @@ func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
 		if name == leftSent {
 			more = 1
 		}
-		for ; n > 0; n -= takePage {
-			taken, err := s.db.take(ctx, s.topic, s.group, s.process, name, more, takePage)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, taken...)
+		if out, err = s.takeAll(ctx, name, more, out); err != nil {
+			return nil, err
 		}
 		if err := s.db.forget(ctx, s.topic, s.group, name); err != nil {
 			return nil, err
@@ -83,6 +83,28 @@ func (s shared) left(ctx context.Context, own bool) ([]entry, error) {
 	}
 	slices.SortFunc(out, func(a, b entry) int { return a.at.compare(b.at) })
 	return out, nil
+}
+
+// takeAll adds what was given to a process to out. All but the first megabyte
+// stays in Redis until it is sent.
+func (s shared) takeAll(ctx context.Context, from string, more int, out []entry) ([]entry, error) {
+	kept := 0
+	for after := (position{}); ; {
+		taken, last, err := s.db.take(ctx, s.topic, s.group, s.process, from, more, after)
+		if err != nil {
+			return nil, err
+		}
+		if last == after {
+			return out, nil
+		}
+		for _, e := range taken {
+			if kept += len(e.blob); kept > maxTakenBytes {
+				e.blob = nil
+			}
+			out = append(out, e)
+		}
+		after = last
+	}
 }
 
 func (s shared) again(ctx context.Context, at position, attempt int64) (entry, bool, error) {

@@ -2,6 +2,8 @@ package events
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -22,26 +24,37 @@ func (s *Service) sweepLoop(ctx context.Context) error {
 	}
 }
 
+// sweep goes on after an error: one topic must not keep the others'.
 func (s *Service) sweep(ctx context.Context) error {
 	all, err := s.db.namespaces(ctx)
 	if err != nil {
 		return err
 	}
-	older := s.now().Add(-s.opts.MaxAge)
+	var wrong []error
 	for _, ns := range all {
-		names, err := s.db.topics(ctx, ns)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			t, err := newTopic(ns, name)
-			if err != nil {
-				return err
-			}
-			if err := s.db.trim(ctx, t.key(), older, s.opts.MaxBytes); err != nil {
-				return err
-			}
+		wrong = append(wrong, s.sweepNamespace(ctx, ns))
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
+}
+
+func (s *Service) sweepNamespace(ctx context.Context, ns string) error {
+	names, err := s.db.topics(ctx, ns)
+	if err != nil {
+		return err
+	}
+	older := s.now().Add(-s.opts.MaxAge)
+	var wrong []error
+	for _, name := range names {
+		t, err := newTopic(ns, name)
+		if err == nil {
+			err = s.db.trim(ctx, t.key(), older, s.opts.MaxBytes)
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("topic %q of %s: %w", name, ns, err))
+		}
+	}
+	return errors.Join(wrong...)
 }

@@ -17,6 +17,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	eventspb.RegisterStoreServer(r, s)
 	eventspb.RegisterTopicsServer(r, topicsAPI{s: s})
 	eventspb.RegisterGroupsServer(r, groupsAPI{s: s})
+	eventspb.RegisterComponentsServer(r, componentsAPI{s: s})
 }
 
 // place answers the position of an event's id, which must be one that is or was
@@ -30,7 +31,7 @@ func (t topic) place(eventID string, newest, trimmed position) (position, error)
 		return at, errors.New(codes.OutOfRange, "event id %q: topic %q has not come so far", clip(eventID), t.name())
 	}
 	if at.compare(trimmed) < 0 {
-		return at, errors.New(codes.OutOfRange, "event id %q: events after it have expired, the oldest are after %q", clip(eventID), t.eventID(trimmed.String()))
+		return at, errors.New(codes.OutOfRange, "event id %q: offset expired, oldest is after %q", clip(eventID), t.eventID(trimmed.String()))
 	}
 	return at, nil
 }
@@ -83,6 +84,9 @@ func (a topicsAPI) Delete(ctx context.Context, req *eventspb.DeleteTopicRequest)
 	}
 	if err == nil {
 		err = a.s.db.remove(ctx, t)
+	}
+	if err == nil {
+		err = a.s.db.wake(ctx, t.key()) // its consumers find out that it is gone
 	}
 	if err != nil {
 		return nil, away("delete topic", err)

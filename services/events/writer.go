@@ -21,6 +21,22 @@ const (
 	maxQueued = 4096
 )
 
+// add is an XADD that the client does not send again when its answer is lost, as
+// the client of a cluster otherwise would: the event would be there twice.
+type add struct{ *redis.StringCmd }
+
+// NoRetry implements redis.Cmder.
+func (add) NoRetry() bool { return true }
+
+// newAdd adds an event to a stream, which create makes if it is not there.
+func newAdd(ctx context.Context, key string, blob []byte, create bool) add {
+	args := []any{"XADD", key, "NOMKSTREAM", "*", blobField, blob}
+	if create {
+		args = []any{"XADD", key, "*", blobField, blob}
+	}
+	return add{redis.NewStringCmd(ctx, args...)}
+}
+
 // wakeChannel is where processes hear that a topic has something new: its key.
 const wakeChannel = "events:wake"
 
@@ -142,8 +158,9 @@ func (w *writer) commitAt(ctx context.Context, p redis.Pipeliner, batch []write)
 	woken := map[string]bool{}
 	for i, x := range batch {
 		for _, blob := range x.blobs {
-			added[i] = append(added[i], p.XAdd(ctx, &redis.XAddArgs{
-				Stream: x.topic.key(), NoMkStream: !x.create, Values: []any{blobField, blob}}))
+			cmd := newAdd(ctx, x.topic.key(), blob, x.create)
+			_ = p.Process(ctx, cmd) // it waits for Exec
+			added[i] = append(added[i], cmd.StringCmd)
 		}
 		woken[x.topic.key()] = true
 	}
