@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 
@@ -23,7 +24,8 @@ func (g *Gateway) service(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) describe(w http.ResponseWriter, r *http.Request, service string) {
 	request := proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())}
 	d, err := g.edge.Describe(r.Context(), service, request)
-	if rest, ok := unversioned(service); ok && errors.Code(err) == codes.NotFound {
+	// Strangers are refused the one as if it were there.
+	if rest, ok := unversioned(service); ok && slices.Contains([]codes.Code{codes.NotFound, codes.Unauthenticated, codes.PermissionDenied}, errors.Code(err)) {
 		d, err = g.edge.Describe(r.Context(), rest, request)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
+	"github.com/micro/platform/proxy/proxytest"
 )
 
 // letters is a service on the framework, which tells what its messages are.
@@ -174,5 +176,36 @@ func TestDocumentIsForCallers(t *testing.T) {
 	slices.Sort(paths)
 	if got := strings.Join(paths, " "); got != "/echo/Echo/Call /echo/Echo/Chat /echo/Echo/Fail /echo/Echo/Flood /echo/Echo/Late /echo/Echo/Silent /echo/Echo/Stream /echo/Echo/Wait" {
 		t.Errorf("a member sees %s", got)
+	}
+}
+
+// TestStrangersLearnNoNames shows that the answer to who may not call says the
+// same about a service that is there and about one that is not, on all paths,
+// and that the registry is not asked.
+func TestStrangersLearnNoNames(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.RegisterQuietly("acme", proxytest.NewService(t, "quiet").Entry())
+	before := e.Asked()
+	for _, path := range []string{"/NAME/openapi.json", "/v1/NAME/openapi.json", "/NAME/Words/Call", "/v1/NAME/Words/Call", "/v1/NAME/call", "/NAME"} {
+		answers := map[string]bool{}
+		for _, name := range []string{"echo", "quiet", "nothere"} {
+			status, header, body := e.do("GET", strings.ReplaceAll(path, "NAME", name), "", "Authorization", "", "Micro-Namespace", "acme", "X-Request-Id", "one")
+			if status != http.StatusUnauthorized {
+				t.Errorf("%s of %s = %d %s", path, name, status, body)
+			}
+			header.Del("Date")
+			header.Del("Content-Length") // the names differ in length
+			for _, n := range []string{name, strings.ToUpper(name[:1]) + name[1:]} {
+				body = strings.ReplaceAll(body, n, "NAME")
+			}
+			answers[fmt.Sprint(header, body)] = true
+		}
+		if len(answers) != 1 {
+			t.Errorf("%s has %d answers: %v", path, len(answers), answers)
+		}
+	}
+	if n := e.Asked() - before; n != 0 {
+		t.Errorf("strangers made the registry look %d times", n)
 	}
 }

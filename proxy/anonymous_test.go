@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -80,6 +81,34 @@ func TestStrangersEnd(t *testing.T) {
 			case <-after(tt.most == 0, 1500*time.Millisecond): // longer than any stranger has
 			}
 		})
+	}
+}
+
+// TestStrangersLookUps shows that strangers make the registry look for a bounded
+// number of names, where they may call, and that they hear the same beyond it.
+func TestStrangersLookUps(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("micro", proxytest.NewService(t, "echo").Entry())
+	e.Public("micro")
+	e.until(codes.OK, "/echo.Echo/Call")
+	before := e.Asked()
+	const names = 300
+	for i := range names {
+		_, err := e.call(fmt.Sprintf("/no%d.No/Call", i), "{}")
+		if errors.Code(err) != codes.NotFound || !strings.Contains(err.Error(), fmt.Sprintf("service no%d: route not found", i)) {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	if n := e.Asked() - before; n > names/2 {
+		t.Errorf("%d names: the registry was asked %d times", names, n)
+	}
+	e.RegisterQuietly("micro", proxytest.NewService(t, "quiet").Entry())
+	if _, err := e.call("/quiet.Echo/Call", "{}", bearer(e.User(t, "micro"))...); err != nil {
+		t.Errorf("a member: %v", err)
+	}
+	if _, err := e.call("/echo.Echo/Call", "{}"); err != nil {
+		t.Errorf("a service that is known: %v", err)
 	}
 }
 

@@ -35,7 +35,8 @@ type Description struct {
 // that a call gets, whether there is such a service or not. The method of r has
 // no meaning.
 func (e *Edge) Describe(ctx context.Context, service string, r Request) (*Description, error) {
-	c := &Call{ID: requestID(r.Metadata), Service: service, Endpoint: "openapi.json", edge: e, method: "/" + service + "/openapi.json", done: func() {}}
+	c := &Call{ID: requestID(r.Metadata), Service: service, Endpoint: "openapi.json", edge: e, method: "/" + service + "/openapi.json",
+		from: r.Origin.Address, done: func() {}}
 	d, err := e.describe(ctx, c, r)
 	return d, c.Explain(err)
 }
@@ -51,14 +52,15 @@ func (e *Edge) describe(ctx context.Context, c *Call, r Request) (*Description, 
 	if reserved.Service(c.Service) {
 		return e.describeComponent(c)
 	}
-	refused := e.mayCall(ctx, c, c.Endpoint)
-	s, err := e.service(ctx, name{c.Namespace, c.Service})
-	if err != nil {
-		if refused != nil {
-			return nil, refused
-		}
-		return nil, c.absent(err)
+	if err := e.enter(c, false); err != nil {
+		return nil, err
 	}
+	defer c.Close()
+	s, refused, err := e.describable(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	e.note(ctx, c)
 	d := &Description{Namespace: c.Namespace, Service: c.Service, Version: s.version, Public: map[string]bool{}}
 	if d.Endpoints, err = e.callable(ctx, c, s, d.Public); err != nil {
 		return nil, err
@@ -66,14 +68,26 @@ func (e *Edge) describe(ctx context.Context, c *Call, r Request) (*Description, 
 	if len(d.Endpoints) == 0 && refused != nil {
 		return nil, refused
 	}
-	if err := e.enter(c, r.Origin, false); err != nil {
-		return nil, err
-	}
-	defer c.Close()
 	c.target = target{service: s, stream: streaming}
 	c.md = forwarded(c, r)
 	d.Handlers = e.reflected(ctx, c)
 	return d, nil
+}
+
+// describable answers the service, and the refusal that holds if the caller may
+// call none of its endpoints. For those who may not call all of it, the registry
+// is not asked, and absence has the same answer.
+func (e *Edge) describable(ctx context.Context, c *Call) (s *service, refused, err error) {
+	if refused = e.mayCall(ctx, c, c.Endpoint); refused != nil {
+		if s, _ = e.routes.find(name{c.Namespace, c.Service}, time.Now()); s == nil {
+			return nil, nil, refused
+		}
+		return s, refused, nil
+	}
+	if s, err = e.service(ctx, c); err != nil {
+		return nil, nil, c.absent(err)
+	}
+	return s, nil, nil
 }
 
 // callable answers the endpoints that the caller may call, and notes which of
@@ -83,24 +97,14 @@ func (e *Edge) callable(ctx context.Context, c *Call, s *service, public map[str
 	if err != nil {
 		return nil, err
 	}
-	elsewhere := c.Caller != nil && c.Caller.Operator() && c.Caller.Namespace != c.Namespace
 	var out []*registrypb.Endpoint
 	for _, name := range slices.Sorted(maps.Keys(s.endpoints)) {
 		public[name] = set.Evaluate(nil, rules.Resource{Type: "service", Name: c.Service, Endpoint: name}).Allowed
-		if elsewhere || e.mayCall(ctx, c, name) == nil {
+		if e.mayCall(ctx, c, name) == nil {
 			out = append(out, s.endpoints[name])
 		}
 	}
 	return out, nil
-}
-
-// mayCall says why the caller may not call an endpoint, if so.
-func (e *Edge) mayCall(ctx context.Context, c *Call, endpoint string) error {
-	one := Call{Service: c.Service, Endpoint: endpoint, Namespace: c.Namespace, Caller: c.Caller, badToken: c.badToken}
-	if err := one.granted(); err != nil {
-		return err
-	}
-	return e.authorise(ctx, &one)
 }
 
 // describeComponent describes what a component of the platform serves, which is

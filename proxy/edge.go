@@ -67,6 +67,7 @@ type Edge struct {
 	exchange *exchange
 	open     *open
 	routes   *routes
+	lookups  *lookups
 	inFlight *inFlight
 	nobody   *anonymous // who calls the platform's own methods without an account
 	visitors *places    // who calls services without one
@@ -109,7 +110,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		auth:     authpb.NewComponentsClient(auth),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(auth), time.Now),
 		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(auth)),
-		routes: newRoutes(), inFlight: newInFlight(o.InFlight), trust: newTrust(o.Trust),
+		routes: newRoutes(), lookups: newLookups(), inFlight: newInFlight(o.InFlight), trust: newTrust(o.Trust),
 		nobody: newAnonymous(o.Anonymous), visitors: newPlaces(0),
 	}
 	e.forgetKeys()
@@ -164,6 +165,7 @@ type Call struct {
 
 	edge     *Edge
 	method   string
+	from     string    // the client's address
 	badToken *badToken // why the caller is anonymous although there was a token
 	opened   *openCall // from Bound on, if the call came with a token
 	md       metadata.MD
@@ -207,27 +209,24 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {
 		return err
 	}
+	c.from = r.Origin.Address
 	if r.Otherwise != "" {
 		if err := e.settle(ctx, c, r.Otherwise); err != nil {
 			return err
 		}
 	}
-	if err := c.granted(); err != nil {
+	if err := e.mayCall(ctx, c, c.Endpoint); err != nil {
 		return err
 	}
+	e.note(ctx, c)
 	isCore := reserved.Service(c.Service)
-	if !isCore {
-		if err := e.authorise(ctx, c); err != nil {
-			return err
-		}
-	}
-	if err := e.enter(c, r.Origin, isCore); err != nil {
+	if err := e.enter(c, isCore); err != nil {
 		return err
 	}
 	if isCore {
 		c.target, err = e.component(c.method)
 	} else {
-		c.target, err = e.lookup(ctx, c.Namespace, c.Service, c.Endpoint)
+		c.target, err = e.lookup(ctx, c)
 	}
 	if err != nil {
 		c.Close()
@@ -239,9 +238,9 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 
 // enter takes a place among the open calls of the namespace. Signing up and
 // logging in are of none, and bounded by where they come from.
-func (e *Edge) enter(c *Call, from rpc.Origin, isCore bool) error {
+func (e *Edge) enter(c *Call, isCore bool) error {
 	if isCore && c.Caller == nil {
-		leave, err := e.nobody.enter(from.Address)
+		leave, err := e.nobody.enter(c.from)
 		if err == nil {
 			c.done = leave
 		}
@@ -250,7 +249,7 @@ func (e *Edge) enter(c *Call, from rpc.Origin, isCore bool) error {
 	left := func() {}
 	if c.Caller == nil {
 		var err error
-		if left, err = e.visitors.enterService(from.Address); err != nil {
+		if left, err = e.visitors.enterService(c.from); err != nil {
 			return err
 		}
 	}
@@ -263,12 +262,16 @@ func (e *Edge) enter(c *Call, from rpc.Origin, isCore bool) error {
 	return nil
 }
 
-// settle takes the other method if there is no service for the first one.
+// settle takes the other method if there is no service for the first one. One
+// that the caller may not call is not looked for, so that nobody learns from the
+// answer, or from its time, whether there is such a service.
 func (e *Edge) settle(ctx context.Context, c *Call, otherwise string) error {
-	_, err := e.service(ctx, name{c.Namespace, c.Service})
-	if errors.Code(err) != codes.NotFound {
-		return nil // another error comes again, in its place
+	if e.mayCall(ctx, c, c.Endpoint) == nil {
+		if _, err := e.service(ctx, c); errors.Code(err) != codes.NotFound {
+			return nil // another error comes again, in its place
+		}
 	}
+	var err error
 	c.method = otherwise
 	c.Service, c.Endpoint, err = split(otherwise)
 	return err

@@ -16,11 +16,8 @@ import (
 )
 
 const (
-	// asking bounds the question to the registry about a service that no push
-	// has told of.
-	asking = 2 * time.Second
-	// remembered is how long its answer holds, so that a name that does not
-	// exist cannot make work.
+	// remembered is how long the registry's answer about a service holds that no
+	// push has told of, so that a name that does not exist cannot make work.
 	remembered = time.Second
 	// maxAnswers bounds what is remembered.
 	maxAnswers = 10_000
@@ -230,12 +227,13 @@ func (s *service) pick(now time.Time, tried *node) *node {
 	return a
 }
 
-// service answers a service of a namespace.
-func (e *Edge) service(ctx context.Context, n name) (*service, error) {
+// service answers the service that a call is for.
+func (e *Edge) service(ctx context.Context, c *Call) (*service, error) {
+	n := name{c.Namespace, c.Service}
 	s, known := e.routes.find(n, time.Now())
 	if !known {
 		var err error
-		if s, err = e.ask(ctx, n); err != nil {
+		if s, err = e.ask(ctx, n, c); err != nil {
 			return nil, err
 		}
 	}
@@ -246,30 +244,19 @@ func (e *Edge) service(ctx context.Context, n name) (*service, error) {
 }
 
 // lookup answers the target of a call to a service of a namespace.
-func (e *Edge) lookup(ctx context.Context, namespace, svc, endpoint string) (target, error) {
-	s, err := e.service(ctx, name{namespace, svc})
+func (e *Edge) lookup(ctx context.Context, c *Call) (target, error) {
+	s, err := e.service(ctx, c)
 	if err != nil {
 		return target{}, err
 	}
 	t := target{service: s}
-	if d := s.endpoints[endpoint]; d != nil {
+	if d := s.endpoints[c.Endpoint]; d != nil {
 		t.endpoint = d
 		if t.stream = unary; d.GetMetadata()["stream"] == "true" {
 			t.stream = streaming
 		}
 	}
 	return t, nil
-}
-
-// ask asks the registry about a service that may have come up a moment ago.
-func (e *Edge) ask(ctx context.Context, n name) (*service, error) {
-	ctx, cancel := context.WithTimeout(identity.AsComponent(ctx), asking)
-	defer cancel()
-	rsp, err := e.registry.GetService(ctx, &registrypb.GetRequest{Service: n.service, Options: &registrypb.Options{Domain: n.namespace}})
-	if err != nil && errors.Code(err) != codes.NotFound {
-		return nil, errors.New(codes.Unavailable, "the registry is not reachable, try again").Because(err)
-	}
-	return e.routes.remember(n, rsp.GetServices(), time.Now()), nil
 }
 
 // watchRoutes follows the registry's changes until the stream breaks.
