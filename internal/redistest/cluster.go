@@ -79,6 +79,18 @@ func Replicated(t testing.TB) (master, replica *redis.Client) {
 	return master, replica
 }
 
+// Durable starts a server that ends with the test and whose answers are on disk,
+// and answers where it is.
+func Durable(t testing.TB) (url string) {
+	t.Helper()
+	port := freePort(t)
+	startServer(t, port)
+	c := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", port)})
+	defer c.Close()
+	wait(t, func(ctx context.Context) error { return c.Ping(ctx).Err() })
+	return fmt.Sprintf("redis://127.0.0.1:%d", port)
+}
+
 // startNode starts a server that waits to be joined to others.
 func startNode(t testing.TB) (port, bus int) {
 	t.Helper()

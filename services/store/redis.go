@@ -24,10 +24,10 @@ import (
 var (
 	//go:embed scripts/write.lua
 	writeText   string
-	writeScript = redis.NewScript(writeText)
+	writeScript = newScript(writeText)
 	//go:embed scripts/read.lua
 	readText   string
-	readScript = redis.NewScript(readText)
+	readScript = newScript(readText)
 	//go:embed scripts/list.lua
 	listText   string
 	listScript = redis.NewScript(listText)
@@ -46,12 +46,14 @@ var (
 
 type db struct {
 	redis redis.UniversalClient
-	// replicas must have a write before it is acknowledged.
-	replicas int
+	// Single records go in batches. What is written, replicas may have to have
+	// before it is acknowledged.
+	reads, writes *pipelines
 }
 
-// replicaTimeout is how long replicas are waited for.
-const replicaTimeout = 2 * time.Second
+func newDB(rdb redis.UniversalClient, replicas int) db {
+	return db{redis: rdb, reads: newPipelines(0), writes: newPipelines(replicas)}
+}
 
 // down is what a caller hears when Redis did not do what was asked.
 func down(doing string, err error) error {
@@ -59,6 +61,16 @@ func down(doing string, err error) error {
 		return errors.New(codes.ResourceExhausted, "the platform's storage is full, try again later").Because(err)
 	}
 	return errors.New(codes.Unavailable, "the store is not reachable, try again").Because(fmt.Errorf("%s: %w", doing, err))
+}
+
+// lost is what a caller hears of a command without an answer: that its own time
+// is up, or that Redis is down.
+func lost(ctx context.Context, doing string, err error) error {
+	var decided *errors.Error
+	if ctx.Err() != nil || errors.As(err, &decided) {
+		return err
+	}
+	return down(doing, err)
 }
 
 // change is a write or a deletion.
@@ -97,12 +109,12 @@ func (d db) apply(ctx context.Context, u unit, allowed size, changes []change) (
 		}
 		args = append(args, kind, c.key, c.life, c.condition, c.flags, c.besides, c.body)
 	}
-	rsp, err := d.replicated(ctx, u, writeScript, args)
+	rsp, err := d.run(ctx, d.writes, writeScript, u.keys(), args)
 	if errors.Is(err, redis.Nil) {
 		return nil, size{}, false, nil
 	}
 	if err != nil {
-		return nil, size{}, false, err
+		return nil, size{}, false, lost(ctx, "write", err)
 	}
 	have := size{rsp[0].(int64), rsp[1].(int64)}
 	out := make([]outcome, 0, len(changes))
@@ -112,63 +124,15 @@ func (d db) apply(ctx context.Context, u unit, allowed size, changes []change) (
 	return out, have, true, nil
 }
 
-// replicated runs a script that writes, and waits for the replicas to have what
-// it wrote.
-func (d db) replicated(ctx context.Context, u unit, script *redis.Script, args []any) ([]any, error) {
-	if d.replicas == 0 {
-		rsp, err := script.Run(ctx, d.redis, u.keys(), args...).Slice()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return nil, down("write", err)
-		}
-		return rsp, err
-	}
-	node, err := d.node(ctx, u.keys()[0])
-	if err != nil {
-		return nil, down("find the node", err)
-	}
-	conn := node.Conn() // replicas are waited for on the connection that wrote
-	defer conn.Close()
-	rsp, err := script.Run(ctx, conn, u.keys(), args...).Slice()
-	if err != nil {
-		if errors.Is(err, redis.Nil) {
-			return nil, err
-		}
-		if c, ok := d.redis.(*redis.ClusterClient); ok {
-			c.ReloadState(ctx) // the table may have moved: the next try goes there
-		}
-		return nil, down("write", err)
-	}
-	n, err := conn.Wait(ctx, d.replicas, replicaTimeout).Result()
-	if err != nil {
-		return nil, down("wait for replicas", err)
-	}
-	if int(n) < d.replicas {
-		return nil, down("wait for replicas", fmt.Errorf("%d of %d answered", n, d.replicas))
-	}
-	return rsp, nil
-}
-
-// node answers the client of the server that has a key.
-func (d db) node(ctx context.Context, key string) (*redis.Client, error) {
-	switch c := d.redis.(type) {
-	case *redis.ClusterClient:
-		return c.MasterForKey(ctx, key)
-	case *redis.Client:
-		return c, nil
-	default:
-		return nil, fmt.Errorf("replicas are waited for on one server and on a cluster, not on %T", c)
-	}
-}
-
 // read answers a record and the milliseconds that it has left, negative for
 // ever. It answers false when there is none.
 func (d db) read(ctx context.Context, u unit, key string) (record string, left int64, found bool, err error) {
-	rsp, err := readScript.Run(ctx, d.redis, u.keys()[:2], key).Slice()
+	rsp, err := d.run(ctx, d.reads, readScript, u.keys()[:2], []any{key})
 	if errors.Is(err, redis.Nil) {
 		return "", 0, false, nil
 	}
 	if err != nil {
-		return "", 0, false, down("read", err)
+		return "", 0, false, lost(ctx, "read", err)
 	}
 	return rsp[0].(string), rsp[1].(int64), true, nil
 }

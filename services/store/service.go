@@ -67,7 +67,7 @@ type Service struct {
 
 // New makes a Service. Its sweeper gives back the room of what has expired.
 func New(rdb redis.UniversalClient, bucket *blob.Bucket, log *slog.Logger, o Options) *Service {
-	d := db{redis: rdb, replicas: o.Replicas}
+	d := newDB(rdb, o.Replicas)
 	return &Service{db: d, usage: newUsage(d), bucket: bucket, log: log, opts: o}
 }
 
