@@ -58,6 +58,7 @@ type Edge struct {
 	opts     EdgeOptions
 	log      *slog.Logger
 	conn     func(component string) (*grpc.ClientConn, error)
+	local    func(component string) *rpc.Server
 	registry registrypb.RegistryClient
 	auth     authpb.ComponentsClient
 	keys     *identity.KeySet
@@ -104,7 +105,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		return nil, fmt.Errorf("open the log of calls: %w", err)
 	}
 	e := &Edge{
-		opts: o, log: h.Log, conn: h.Conn, methods: methods,
+		opts: o, log: h.Log, conn: h.Conn, local: h.Local, methods: methods,
 		calls: calls, usage: usagepb.NewComponentsClient(usage),
 		registry: registrypb.NewRegistryClient(registry),
 		auth:     authpb.NewComponentsClient(auth),
@@ -177,6 +178,7 @@ type Call struct {
 // target is where a call goes: a component, or a service of a namespace.
 type target struct {
 	component *grpc.ClientConn
+	local     *rpc.Server // of the component, for a unary method, when it is in this process
 	service   *service
 	stream    kind
 	// halfClose says that the callee waits for the end of the request after its

@@ -155,6 +155,11 @@ func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md 
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	if encoding := contentSubtype(md); call.near(encoding) {
+		came := call.Await(fail)
+		defer came()
+		return call.Explain(pipeNear(ctx, call, in, came, encoding))
+	}
 	out, err := call.open(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, subtype(contentSubtype(md)))
 	if err != nil {
 		return call.Explain(err)
@@ -177,6 +182,55 @@ func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md 
 		}
 	}
 	return call.Explain(err)
+}
+
+// pipeNear passes a message on to a component of this process, and its answer
+// back.
+func pipeNear(ctx context.Context, call *Call, in grpc.ServerStream, came func(), encoding string) error {
+	request, err := first(ctx, in)
+	if err != nil {
+		call.end(err)
+		return err
+	}
+	came()
+	defer request.data.Free()
+	a, err := call.callNear(ctx, encoding, request.data)
+	_ = in.SetHeader(answered(a.Header)) // fails only after the headers went out
+	in.SetTrailer(answered(a.Trailer))
+	if err != nil {
+		return err
+	}
+	return in.SendMsg(&frame{a.Message})
+}
+
+// first answers the message of a unary call. Nothing but the end of a stream
+// ends a RecvMsg, so it has a goroutine of its own.
+func first(ctx context.Context, in grpc.ServerStream) (frame, error) {
+	type received struct {
+		frame
+		err error
+	}
+	c := make(chan received, 1)
+	go func() { // ends when the call does
+		var r received
+		r.err = in.RecvMsg(&r.frame)
+		c <- r
+	}()
+	select {
+	case r := <-c:
+		switch {
+		case r.err == io.EOF:
+			return frame{}, errors.New(codes.Internal, "a message was expected")
+		case errors.Code(r.err) == codes.ResourceExhausted:
+			return frame{}, errTooLarge()
+		}
+		return r.frame, r.err
+	case <-ctx.Done():
+		if ctx.Err() == context.DeadlineExceeded {
+			return frame{}, errors.New(codes.DeadlineExceeded, "%v", ctx.Err()).From("go.micro.client")
+		}
+		return frame{}, context.Cause(ctx)
+	}
 }
 
 // up copies what the client sends, and says when the first of it came. The

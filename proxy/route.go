@@ -128,5 +128,9 @@ func (e *Edge) component(name string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	return target{component: conn, endpoint: m.endpoint, stream: m.stream, halfClose: m.halfClose}, nil
+	t := target{component: conn, endpoint: m.endpoint, stream: m.stream, halfClose: m.halfClose}
+	if m.stream == unary {
+		t.local = e.local(m.component)
+	}
+	return t, nil
 }

@@ -114,12 +114,13 @@ type group struct {
 
 	mu     sync.Mutex
 	pipes  map[string]*bufconn.Listener
+	locals map[string]*rpc.Server
 	conns  map[[2]string]*grpc.ClientConn
 	tokens map[string]*ownToken
 }
 
 func newGroup(cfg Config) *group {
-	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}}
+	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, locals: map[string]*rpc.Server{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}}
 	for _, c := range cfg.Components {
 		g.names = append(g.names, c.Name)
 	}
@@ -151,6 +152,19 @@ func (g *group) pipe(component string) *bufconn.Listener {
 		g.pipes[component] = bufconn.Listen(256 << 10)
 	}
 	return g.pipes[component]
+}
+
+// serveLocally notes the server of a component of this process; nil is none.
+func (g *group) serveLocally(component string, s *rpc.Server) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.locals[component] = s
+}
+
+func (g *group) local(component string) *rpc.Server {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.locals[component]
 }
 
 // conn answers the connection from one component to another. Each caller has

@@ -156,21 +156,25 @@ func (h *Host) Conn(component string) (*grpc.ClientConn, error) {
 	return h.group.conn(component, h.Name)
 }
 
+// Local answers the server of another component that runs in this process, to
+// call it without a transport; nil when it does not.
+func (h *Host) Local(component string) *rpc.Server { return h.group.local(component) }
+
 // Verifier answers what checks tokens, with auth's keys.
 func (h *Host) Verifier() (*identity.Verifier, error) { return h.verifier() }
 
 // Server makes a gRPC server whose callers are verified with auth's keys.
-func (h *Host) Server() (*grpc.Server, error) {
+func (h *Host) Server() (*rpc.Server, error) {
 	v, err := h.Verifier()
 	if err != nil {
 		return nil, err
 	}
-	return rpc.NewServer(h.Log, v, grpc.ChainUnaryInterceptor(h.debug.Unary), grpc.ChainStreamInterceptor(h.debug.Stream)), nil
+	return rpc.NewServer(h.Log, v, h.debug), nil
 }
 
 // Serve serves a component's API: to the components of this process in memory,
 // and on the component's address when it runs apart.
-func (h *Host) Serve(s *grpc.Server) error {
+func (h *Host) Serve(s *rpc.Server) error {
 	h.debug.Register(s, h.Name)
 	status := health.NewServer()
 	healthpb.RegisterHealthServer(s, status)
@@ -186,9 +190,11 @@ func (h *Host) Serve(s *grpc.Server) error {
 	for _, l := range listeners {
 		h.Go("serve", func(context.Context) error { return s.Serve(l) })
 	}
+	h.group.serveLocally(h.Name, s)
 	h.OnStop(func(ctx context.Context) {
 		status.Shutdown()
-		Drain(ctx, s)
+		h.group.serveLocally(h.Name, nil)
+		Drain(ctx, s.Server)
 	})
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -80,7 +81,7 @@ func setup(t *testing.T, own TokenSource) (registrypb.RegistryClient, keys) {
 		t.Fatal(err)
 	}
 	k := keys{private}
-	s := NewServer(slog.New(slog.DiscardHandler), identity.NewVerifier(k, time.Now))
+	s := NewServer(slog.New(slog.DiscardHandler), identity.NewVerifier(k, time.Now), debug.New())
 	registrypb.RegisterRegistryServer(s, registry{})
 	pipe := bufconn.Listen(1 << 20)
 	go s.Serve(pipe) //nolint:errcheck // ends by Stop

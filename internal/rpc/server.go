@@ -30,20 +30,37 @@ const unaryTimeout = time.Minute
 // has bounded each namespace already: this is only what memory can bear.
 const maxStreams = 100_000
 
+// Inside is what watches the calls of a server, behind the check of the caller.
+type Inside interface {
+	Unary(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error)
+	Stream(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error
+}
+
 // NewServer makes a component's server. Callers are whom v verifies.
-func NewServer(log *slog.Logger, v *identity.Verifier, more ...grpc.ServerOption) *grpc.Server {
+func NewServer(log *slog.Logger, v *identity.Verifier, inside Inside) *Server {
 	registerJSON()
 	i := &interceptor{log: log, verifier: v}
-	return grpc.NewServer(append([]grpc.ServerOption{
+	unary := chain(i.unary, inside.Unary)
+	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		// Micro clients never ping and keep silent streams for hours.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
-		grpc.UnaryInterceptor(i.unary),
-		grpc.StreamInterceptor(i.stream),
-	}, more...)...)
+		grpc.UnaryInterceptor(unary),
+		grpc.ChainStreamInterceptor(i.stream, inside.Stream),
+	)
+	return &Server{Server: server, intercept: unary, methods: map[string]localMethod{}}
+}
+
+// chain answers an interceptor that has another inside.
+func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return outer(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			return inner(ctx, req, info, handler)
+		})
+	}
 }
 
 type interceptor struct {

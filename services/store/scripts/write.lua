@@ -31,9 +31,10 @@ for i = 3, #ARGV, 7 do
   local kind, key, life, want = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local flags, besides, body = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), ARGV[i + 6]
   local was = redis.call('HGET', KEYS[2], key)
-  local wasBytes, wasVersion, alive = 0, 0, false
+  local wasBytes, wasVersion, alive, expiry = 0, 0, false, nil
   if was then
-    local v, expiry, b = decode(was)
+    local v, b
+    v, expiry, b = decode(was)
     wasBytes = #key + #was + b
     if not expiry or expiry > now then wasVersion, alive = v, true end
   end
@@ -44,7 +45,7 @@ for i = 3, #ARGV, 7 do
     if was then
       redis.call('HDEL', KEYS[2], key)
       redis.call('ZREM', KEYS[3], key)
-      redis.call('ZREM', KEYS[4], key)
+      if expiry then redis.call('ZREM', KEYS[4], key) end
       bytes, count = bytes - wasBytes, count - 1
     end
     if not alive then result = 'missing' end
@@ -71,7 +72,11 @@ for i = 3, #ARGV, 7 do
         redis.call('ZADD', KEYS[3], 0, key)
         count = count + 1
       end
-      if life > 0 then redis.call('ZADD', KEYS[4], now + life, key) else redis.call('ZREM', KEYS[4], key) end
+      if life > 0 then
+        redis.call('ZADD', KEYS[4], now + life, key)
+      elseif expiry then
+        redis.call('ZREM', KEYS[4], key)
+      end
       bytes, resultVersion = bytes + more, version
     end
   end
