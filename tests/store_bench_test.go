@@ -3,7 +3,6 @@ package tests
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,11 +66,7 @@ func BenchmarkStore(b *testing.B) {
 			var ways [2]spent
 			for b.Loop() {
 				for w, call := range []func(int64) error{op.bare, op.through} {
-					s, err := cpu.round(call)
-					if err != nil {
-						b.Fatal(err)
-					}
-					ways[w].add(s)
+					ways[w].add(cpu.round(b, call))
 				}
 			}
 			ways[0].report(b, "bare")
@@ -203,12 +198,9 @@ type cpuTimes struct{ platform, redis int }
 const roundTime = time.Second
 
 // round makes calls for a while.
-func (c cpuTimes) round(call func(i int64) error) (spent, error) {
-	before, err := c.read()
-	if err != nil {
-		return spent{}, err
-	}
-	began := time.Now()
+func (c cpuTimes) round(b *testing.B, call func(i int64) error) spent {
+	b.Helper()
+	before, began := c.read(b), time.Now()
 	var calls atomic.Int64
 	errs := make(chan error, storeCallers)
 	var done sync.WaitGroup
@@ -225,47 +217,24 @@ func (c cpuTimes) round(call func(i int64) error) (spent, error) {
 	done.Wait()
 	select {
 	case err := <-errs:
-		return spent{}, err
+		b.Fatal(err)
 	default:
 	}
-	after, err := c.read()
+	after := c.read(b)
 	return spent{
 		calls: calls.Load(), wall: time.Since(began),
 		callers: after.callers - before.callers, platform: after.platform - before.platform, redis: after.redis - before.redis,
-	}, err
+	}
 }
 
-func (c cpuTimes) read() (spent, error) {
+func (c cpuTimes) read(b *testing.B) spent {
+	b.Helper()
 	var self syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
-		return spent{}, err
+		b.Fatal(err)
 	}
-	server, err := cpuTime(c.platform)
-	if err != nil {
-		return spent{}, err
+	return spent{
+		callers:  time.Duration(self.Utime.Nano() + self.Stime.Nano()),
+		platform: cpuTime(b, []int{c.platform}), redis: cpuTime(b, []int{c.redis}),
 	}
-	ofRedis, err := cpuTime(c.redis)
-	return spent{callers: time.Duration(self.Utime.Nano() + self.Stime.Nano()), platform: server, redis: ofRedis}, err
-}
-
-// clockTick is the unit of /proc/PID/stat.
-const clockTick = 10 * time.Millisecond
-
-// cpuTime answers what a process has used, in user and kernel mode.
-func cpuTime(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The fields are counted from behind the name, which may have blanks.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", stat, err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * clockTick, nil
 }

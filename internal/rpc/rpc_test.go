@@ -76,6 +76,12 @@ func (registry) GetService(ctx context.Context, req *registrypb.GetRequest) (*re
 
 func setup(t *testing.T, own TokenSource) (registrypb.RegistryClient, keys) {
 	t.Helper()
+	_, client, k := serve(t, own)
+	return client, k
+}
+
+func serve(t *testing.T, own TokenSource) (*Server, registrypb.RegistryClient, keys) {
+	t.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +97,7 @@ func setup(t *testing.T, own TokenSource) (registrypb.RegistryClient, keys) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return registrypb.NewRegistryClient(conn), k
+	return s, registrypb.NewRegistryClient(conn), k
 }
 
 func noToken(context.Context) (string, error) { return "", nil }
