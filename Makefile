@@ -30,7 +30,7 @@ test-env: prepare
 bench: prepare build builder-image
 	go run ./tests/env go test -run '^$$' -bench . -benchmem ./...
 
-## faults: kill Redis and components at random for FOR=5m, and count what is lost
+## faults: kill databases and components at random for FOR=5m, cut the power, and count what is lost
 faults: prepare
 	MICRO_TEST_FAULTS=$(or $(FOR),5m) go run ./tests/env go test -count=1 -v -timeout 2h ./tests/faults
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,16 +86,24 @@ func awaitEnd(ctx context.Context, dir, pidFile string) error {
 	}
 	for {
 		// Its working directory is its data: no other process is mistaken for it.
-		if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err != nil || cwd != home {
+		cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+		if (err != nil || cwd != home) && !unburied(pid) {
 			return nil
 		}
 		syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may have ended, or have been told already
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the Postgres of an earlier server (process %d) does not stop: %w", pid, ctx.Err())
+			return fmt.Errorf("the database of an earlier server (process %d) does not stop: %w", pid, ctx.Err())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// unburied is true of a process that has ended and that its parent has not asked
+// about: it has no working directory any more, but Postgres takes it for alive.
+func unburied(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && bytes.Contains(b, []byte(") Z "))
 }
 
 // probe connects, and makes the database when it is not there.

@@ -2,123 +2,98 @@ package faults
 
 import (
 	"context"
+	"flag"
 	"fmt"
-	"io"
-	"net"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
+	"strconv"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/micro/platform/internal/porttest"
 )
 
-// The environment of this program when it is started again as a component.
-const (
-	componentEnv = "MICRO_TEST_FAULTS_COMPONENT"
-	redisEnv     = "MICRO_TEST_FAULTS_REDIS"
-	addressEnv   = "MICRO_TEST_FAULTS_ADDRESS"
-)
+// micro is the program under test, built once.
+var micro string
 
 func TestMain(m *testing.M) {
-	serve := map[string]func(redisURL, address string) error{"events": serveEvents}[os.Getenv(componentEnv)]
-	if serve == nil {
-		os.Exit(m.Run())
-	}
-	if err := serve(os.Getenv(redisEnv), os.Getenv(addressEnv)); err != nil {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		code = 1
 	}
+	os.Exit(code)
 }
 
-// duration is how long the faults last.
-func duration(t *testing.T) time.Duration {
+func run(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "micro-bin-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	micro = filepath.Join(dir, "micro")
+	if err := command(context.Background(), "go", "build", "-o", micro, "../../cmd/micro"); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// Without MICRO_TEST_FAULTS a trial is short.
+const (
+	shortTrial = 5 * time.Second
+	calm       = time.Second // of the trial without faults
+	settleTime = 30 * time.Second
+)
+
+// trialTime is how long the faults last.
+func trialTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("MICRO_TEST_FAULTS")
 	if text == "" {
-		return 6 * time.Second
+		return shortTrial
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("MICRO_TEST_FAULTS: %v", err)
 	}
 	return d
 }
 
-// process is a program that is killed and started again.
-type process struct {
-	t     *testing.T
-	start func() *exec.Cmd
-	cmd   *exec.Cmd
-}
-
-func run(t *testing.T, start func() *exec.Cmd) *process {
+// seed is what all choices of a test follow from.
+func seed(t *testing.T) (uint64, *rand.Rand) {
 	t.Helper()
-	p := &process{t: t, start: start}
-	p.up()
-	t.Cleanup(p.kill)
-	return p
-}
-
-func (p *process) up() {
-	p.t.Helper()
-	p.cmd = p.start()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-func (p *process) kill() {
-	p.cmd.Process.Kill() //nolint:errcheck // it may have ended
-	p.cmd.Wait()         //nolint:errcheck // by the kill
-}
-
-func address(t *testing.T) string {
-	t.Helper()
-	port, err := porttest.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
-}
-
-// durableRedis starts a Redis with the settings of the platform's.
-func durableRedis(t *testing.T) (*process, string) {
-	t.Helper()
-	dir, at := t.TempDir(), address(t)
-	_, port, _ := net.SplitHostPort(at)
-	p := run(t, func() *exec.Cmd {
-		return exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "",
-			"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
-			"--logfile", filepath.Join(dir, "log"))
-	})
-	c := redis.NewClient(&redis.Options{Addr: at})
-	defer c.Close()
-	for deadline := time.Now().Add(10 * time.Second); c.Ping(context.Background()).Err() != nil; {
-		if time.Now().After(deadline) {
-			t.Fatal("Redis does not come up")
+	n := uint64(rand.Uint32())
+	if text := os.Getenv("MICRO_TEST_FAULTS_SEED"); text != "" {
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("MICRO_TEST_FAULTS_SEED: %v", err)
 		}
-		<-time.After(10 * time.Millisecond)
 	}
-	return p, "redis://" + at
+	return n, rand.New(rand.NewPCG(n, 0))
 }
 
-// component starts this program as a component.
-func component(t *testing.T, name, redisURL, at string) *process {
+// shared is a directory that other users can reach, unlike t.TempDir: Postgres
+// does not run as root.
+func shared(t *testing.T) string {
 	t.Helper()
-	self, err := os.Executable()
+	dir, err := os.MkdirTemp("", "micro-faults-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return run(t, func() *exec.Cmd {
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), componentEnv+"="+name, redisEnv+"="+redisURL, addressEnv+"="+at)
-		cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
-		return cmd
-	})
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// lookPath fails a test that lacks a program.
+func lookPath(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -11,10 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/internal/porttest"
 )
@@ -27,6 +29,14 @@ type Config struct {
 	Dir string
 	// Apart runs every component as a process of its own.
 	Apart bool
+	// Components are those to run, in the order in which they start; all of
+	// them when it is empty.
+	Components []string
+	// Servers is where the databases are, for a platform that is apart; it
+	// brings its own when it is nil.
+	Servers *app.Platform
+	// Prepare changes the command of a process before it starts. It may be nil.
+	Prepare func(*exec.Cmd)
 	// Env is added to the server's environment.
 	Env []string
 	// Log takes what the processes print. It may be nil.
@@ -39,13 +49,14 @@ type Platform struct {
 	// API, Proxy, Console and Inbox are the addresses people use, host:port.
 	API, Proxy, Console, Inbox string
 
-	env       []string
+	env       []string // of every process
+	apartEnv  []string // and of those of a platform that is apart
 	processes []*process
 	servers   *local.Servers
 }
 
 // apart lists the components in the order in which they start.
-var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker", "inbox", "usage", "proxy", "gateway", "console"}
+var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "inbox", "usage", "proxy", "gateway", "console"}
 
 // Start starts the platform and comes back when it is ready.
 func Start(ctx context.Context, cfg Config) (*Platform, error) {
@@ -82,39 +93,59 @@ func (p *Platform) Restart(ctx context.Context) error {
 }
 
 func (p *Platform) startTogether(ctx context.Context) error {
-	_, err := p.start(ctx, p.env, "server", "--data-dir", p.dataDir())
-	return err
+	return p.start(ctx, "server", p.env, append([]string{"server", "--data-dir", p.dataDir()}, p.Components...)...)
 }
 
 func (p *Platform) startApart(ctx context.Context) error {
-	servers, err := local.Start(ctx, local.Options{DataDir: p.dataDir(), User: "postgres", RedisServer: "redis-server"}, apartPlatform)
+	at, err := p.databases(ctx)
 	if err != nil {
 		return err
 	}
-	p.servers = servers
-	env := append(p.env,
-		"MICRO_POSTGRES_URL="+servers.Platform.PostgresURL.Reveal(), "MICRO_REDIS_URL="+servers.Platform.RedisURL.Reveal(),
-		"MICRO_DURABLE_REDIS_URL="+servers.Platform.DurableRedisURL.Reveal(),
-		"MICRO_BUCKET_URL="+servers.Platform.BucketURL, "MICRO_STATE_DIR="+servers.Platform.StateDir, "MICRO_CLUSTER_SECRET="+servers.Platform.ClusterSecret.Reveal(),
+	p.apartEnv = append(p.env,
+		"MICRO_POSTGRES_URL="+at.PostgresURL.Reveal(), "MICRO_REDIS_URL="+at.RedisURL.Reveal(),
+		"MICRO_DURABLE_REDIS_URL="+at.DurableRedisURL.Reveal(),
+		"MICRO_BUCKET_URL="+at.BucketURL, "MICRO_STATE_DIR="+at.StateDir, "MICRO_CLUSTER_SECRET="+at.ClusterSecret.Reveal(),
 		"MICRO_ADMIN_PASSWORD=micro", "MICRO_AUTH_PUBLIC_PLATFORM=true")
-	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "runtime", "network", "config", "broker", "usage"} {
+	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "usage"} {
 		address, err := freeAddress()
 		if err != nil {
 			return err
 		}
-		env = append(env, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+address)
+		p.apartEnv = append(p.apartEnv, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+address)
 	}
 	migrate := exec.CommandContext(ctx, p.Micro, "migrate")
-	migrate.Env = env
+	migrate.Env = p.apartEnv
 	if out, err := migrate.CombinedOutput(); err != nil {
 		return fmt.Errorf("micro migrate: %w: %s", err, out)
 	}
-	for _, name := range apart {
-		if _, err := p.start(ctx, env, "service", name); err != nil {
+	names := p.Components
+	if len(names) == 0 {
+		names = apart
+	}
+	for _, name := range names {
+		if err := p.Again(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// databases answers where they are, and starts them if nobody else has.
+func (p *Platform) databases(ctx context.Context) (app.Platform, error) {
+	if p.Servers != nil {
+		return *p.Servers, nil
+	}
+	servers, err := local.Start(ctx, local.Options{DataDir: p.dataDir(), User: "postgres", RedisServer: "redis-server"}, app.Platform{})
+	if err != nil {
+		return app.Platform{}, err
+	}
+	p.servers = servers
+	return servers.Platform, nil
+}
+
+// Again starts one component of a platform that is apart, at its address.
+func (p *Platform) Again(ctx context.Context, name string) error {
+	return p.start(ctx, name, p.apartEnv, "service", name)
 }
 
 func (p *Platform) dataDir() string { return filepath.Join(p.Dir, "server") }
@@ -169,14 +200,23 @@ func (p *Platform) Processes() map[string]int {
 
 // Kill ends a process without warning, and does not start it again.
 func (p *Platform) Kill(name string) {
-	for i, x := range p.processes {
+	for _, x := range p.processes {
 		if x.name == name {
 			x.cmd.Process.Signal(syscall.SIGKILL) //nolint:errcheck // it may be gone
-			<-x.done
-			p.processes = append(p.processes[:i], p.processes[i+1:]...)
-			return
 		}
 	}
+	p.Await(name)
+}
+
+// Await comes back when a process has ended.
+func (p *Platform) Await(name string) {
+	p.processes = slices.DeleteFunc(p.processes, func(x *process) bool {
+		if x.name != name {
+			return false
+		}
+		<-x.done
+		return true
+	})
 }
 
 func freeAddress() (string, error) {

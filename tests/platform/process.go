@@ -10,12 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/micro/platform/internal/app"
 )
-
-// apartPlatform names nothing: the harness brings every server.
-var apartPlatform app.Platform
 
 // process is a running micro.
 type process struct {
@@ -30,20 +25,20 @@ type process struct {
 // ready is what a micro process prints when it serves.
 const ready = " is ready"
 
-// start runs micro and waits until it says that it is ready.
-func (p *Platform) start(ctx context.Context, env []string, args ...string) (*process, error) {
+// start runs micro under a name and waits until it says that it is ready.
+func (p *Platform) start(ctx context.Context, name string, env []string, args ...string) error {
 	cmd := exec.Command(p.Micro, args...)
 	cmd.Env = env
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
 	// The processes go when this one goes, whatever happens to it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	x := &process{name: args[len(args)-1], cmd: cmd, done: make(chan struct{})}
-	if args[0] == "server" {
-		x.name = "server"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if p.Prepare != nil {
+		p.Prepare(cmd)
 	}
+	x := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	p.processes = append(p.processes, x)
 	isReady := make(chan struct{})
@@ -51,13 +46,13 @@ func (p *Platform) start(ctx context.Context, env []string, args ...string) (*pr
 	go func() { cmd.Wait(); w.Close(); close(x.done) }() //nolint:errcheck // how it ended is in what it said
 	select {
 	case <-isReady:
-		return x, nil
+		return nil
 	case <-x.done:
-		return nil, fmt.Errorf("micro %s ended: %s", strings.Join(args, " "), x.last())
+		return fmt.Errorf("micro %s ended: %s", strings.Join(args, " "), x.last())
 	case <-ctx.Done():
-		return nil, fmt.Errorf("micro %s: %w", strings.Join(args, " "), ctx.Err())
+		return fmt.Errorf("micro %s: %w", strings.Join(args, " "), ctx.Err())
 	case <-time.After(time.Minute):
-		return nil, fmt.Errorf("micro %s is not ready after a minute: %s", strings.Join(args, " "), x.last())
+		return fmt.Errorf("micro %s is not ready after a minute: %s", strings.Join(args, " "), x.last())
 	}
 }
 
