@@ -16,10 +16,10 @@ type bucket struct {
 	tokens   float64
 	empty    time.Time     // until then there is none in Redis
 	asked    chan struct{} // closed when the answer is there; nil when nothing was asked
-	waiting  int           // calls that wait for the answer
-	seen     int           // calls since counted
+	waiting  int64         // what is wanted by calls that wait for the answer
+	seen     int64         // taken or refused since counted
 	counted  time.Time
-	demand   float64   // calls a second, lately
+	demand   float64   // what is wanted in a second, lately
 	used     time.Time // when a call came last
 	leased   bool      // Redis has answered once
 	refilled time.Time // while Redis is away
@@ -41,10 +41,10 @@ func (b *bucket) want() int64 {
 	return int64(math.Ceil(min(n, float64(b.burst))))
 }
 
-// count notes a call. The caller holds mu.
-func (b *bucket) count(now time.Time) {
+// count notes that n are wanted. The caller holds mu.
+func (b *bucket) count(now time.Time, n int64) {
 	b.used = now
-	b.seen++
+	b.seen += n
 	past := now.Sub(b.counted)
 	if past < counting {
 		return

@@ -77,7 +77,7 @@ func New(r redis.UniversalClient, log *slog.Logger) *Limiter {
 // block has to be leased first, it waits for that, but not beyond ctx.
 func (l *Limiter) Take(ctx context.Context, limits ...Limit) *Refusal {
 	for n, limit := range limits {
-		if wait, ok := l.one(ctx, limit); !ok {
+		if wait, ok := l.take(ctx, 1, limit); !ok {
 			for _, taken := range limits[:n] {
 				l.untake(taken.Key)
 			}
@@ -87,19 +87,27 @@ func (l *Limiter) Take(ctx context.Context, limits ...Limit) *Refusal {
 	return nil
 }
 
-func (l *Limiter) one(ctx context.Context, limit Limit) (time.Duration, bool) {
+// TakeN uses n of a limit, or none. More than its burst is always refused.
+func (l *Limiter) TakeN(ctx context.Context, n int64, limit Limit) *Refusal {
+	if wait, ok := l.take(ctx, n, limit); !ok {
+		return &Refusal{Limit: limit, Wait: wait}
+	}
+	return nil
+}
+
+func (l *Limiter) take(ctx context.Context, n int64, limit Limit) (time.Duration, bool) {
 	b := l.bucket(limit.Key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rate, b.burst = limit.Rate, limit.Burst
 	now := time.Now()
-	b.count(now)
+	b.count(now, n)
 	for {
 		if l.away.Load() {
 			b.refill(now, 1/float64(l.others.Load()))
 		}
-		if b.tokens >= 1 {
-			b.tokens--
+		if b.tokens >= float64(n) {
+			b.tokens -= float64(n)
 			if b.tokens < float64(b.want())/2 {
 				l.ask(b, now)
 			}
@@ -108,19 +116,19 @@ func (l *Limiter) one(ctx context.Context, limit Limit) (time.Duration, bool) {
 		if b.empty.After(now) || l.away.Load() || !l.ask(b, now) {
 			return max(b.empty.Sub(now), time.Duration(float64(time.Second)/float64(b.rate))), false
 		}
-		if !b.await(ctx) {
+		if !b.await(ctx, n) {
 			return pause, false
 		}
 		now = time.Now()
 	}
 }
 
-// await waits for the answer, and says whether it came. The caller holds mu, and
-// has it again afterwards.
-func (b *bucket) await(ctx context.Context) (came bool) {
+// await waits for the answer to a question for n tokens and what others want,
+// and says whether it came. The caller holds mu, and has it again afterwards.
+func (b *bucket) await(ctx context.Context, n int64) (came bool) {
 	asked, longest := b.asked, time.NewTimer(2*redisWithin) // for the round trip under way and the next
 	defer longest.Stop()
-	b.waiting++
+	b.waiting += n
 	b.mu.Unlock()
 	select {
 	case <-asked:
@@ -129,7 +137,7 @@ func (b *bucket) await(ctx context.Context) (came bool) {
 	case <-longest.C:
 	}
 	b.mu.Lock()
-	b.waiting--
+	b.waiting -= n
 	return came
 }
 

@@ -111,6 +111,22 @@ func TestBurstAtOnce(t *testing.T) {
 	}
 }
 
+// TestSeveralAtOnce shows that n are taken together or not at all.
+func TestSeveralAtOnce(t *testing.T) {
+	t.Parallel()
+	l := edge(t, redistest.New(t))
+	limit := Limit{Key{redistest.Namespace(t), "events", ""}, 1, 100}
+	for i, tt := range []struct {
+		n    int64
+		want bool
+	}{{101, false}, {60, true}, {41, false}, {30, true}, {5, true}, {20, false}} {
+		if got := l.TakeN(t.Context(), tt.n, limit) == nil; got != tt.want {
+			t.Errorf("step %d: %d are taken: %t", i, tt.n, got)
+		}
+		<-time.After(2 * pause) // what was refused may be asked for again
+	}
+}
+
 // TestAllOrNothing shows that what is refused by one limit uses nothing of the
 // others.
 func TestAllOrNothing(t *testing.T) {
