@@ -21,7 +21,8 @@ import (
 // Options come from MICRO_BUILDER_*.
 type Options struct {
 	Image       string        `env:"IMAGE"        default:"micro/builder-go:latest" help:"the image that sources are compiled in; make builder-image makes the default one"`
-	Runtime     string        `env:"RUNTIME"      help:"Docker runtime of the build containers, for instance runsc; empty is Docker's default"`
+	Runtime     string        `env:"RUNTIME"      help:"Docker runtime of the build containers; empty is gVisor where MICRO_BUILDER_GVISOR finds it, else Docker's default"`
+	GVisor      string        `env:"GVISOR"       default:"auto" help:"gVisor for builds: auto uses it where Docker has it, require refuses tenants' builds without it, off does not use it"`
 	Dir         string        `env:"DIR"          help:"where sources and programs are while a build runs; Docker must see the same directory. Empty is below the system's temporary directory"`
 	ModuleProxy string        `env:"MODULE_PROXY" help:"where builds get Go modules from, in the form of GOPROXY; empty is what go env GOPROXY says"`
 	GitHosts    []string      `env:"GIT_HOSTS"    help:"git hosts (host or host:port) that may be private and plain http, separated by commas"`
@@ -36,10 +37,21 @@ type Options struct {
 	Download    int64         `env:"DOWNLOAD"     default:"1073741824" help:"bytes of modules that one build may fetch"`
 }
 
+func (o Options) check() error {
+	switch o.GVisor {
+	case image.GVisorAuto, image.GVisorRequire, image.GVisorOff:
+		return nil
+	}
+	return fmt.Errorf("MICRO_BUILDER_GVISOR is %q: auto, require and off are possible", o.GVisor)
+}
+
 // Component runs the builder.
 var Component = app.New("builder", start)
 
 func start(ctx context.Context, h *app.Host, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	pool, err := h.DB(ctx)
 	if err != nil {
 		return err
@@ -71,7 +83,7 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	}
 	h.OnStop(func(context.Context) { release() })
 	images := image.New(docker, proxy, image.Options{
-		Base: o.Image, Runtime: o.Runtime, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
+		Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
 		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download,
 	})
 	svc := New(pool, box, images, framework, o)

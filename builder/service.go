@@ -172,6 +172,18 @@ func (s *Service) Forget(ctx context.Context, req *builderpb.ForgetRequest) (*bu
 	return &builderpb.ForgetResponse{}, s.db.forget(ctx, id)
 }
 
+// Hosts implements the RPC.
+func (s *Service) Hosts(ctx context.Context, _ *builderpb.HostsRequest) (*builderpb.HostsResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	x, err := s.images.Sandbox(ctx)
+	if err != nil {
+		return nil, errors.New(codes.Unavailable, "Docker does not answer the builder, try again").Because(err)
+	}
+	return &builderpb.HostsResponse{Hosts: []*builderpb.Host{{Name: x.Host, Runtime: x.Runtime, Gvisor: x.GVisor, Problem: x.Problem}}}, nil
+}
+
 func fromProto(id *builderpb.ID) image.ID {
 	return image.ID{Namespace: id.GetNamespace(), Service: id.GetService(), Version: id.GetVersion(), Revision: id.GetRevision()}
 }

@@ -247,6 +247,7 @@ var markless = map[string]string{
 	"/events.Groups/List":        "groups come with those who consume",
 	"/store.Store/Databases":     "a namespace has one, of its name",
 	"/store.Store/Usage":         "is numbers",
+	"/network.Network/Hosts":     "is for operators",
 	"/network.Network/Status":    "is a number",
 	"/registry.Registry/Watch":   "tells what comes, not what was",
 	"/runtime.Build/Read":        "no image was built",

@@ -76,6 +76,10 @@ func (b *Builder) Compile(ctx context.Context, id ID, source, program string, pl
 	if err != nil {
 		return err
 	}
+	runtime, err := b.runtime(ctx, id.Namespace)
+	if err != nil {
+		return err
+	}
 	sockets := filepath.Join(filepath.Dir(program), "run")
 	stop, err := b.serveModules(sockets)
 	if err != nil {
@@ -83,6 +87,7 @@ func (b *Builder) Compile(ctx context.Context, id ID, source, program string, pl
 	}
 	defer stop()
 	config, host := b.container(id, image, source, sockets, plan)
+	host.Runtime = runtime
 	created, err := b.engine.ContainerCreate(ctx, config, host, nil, nil, "")
 	if err != nil {
 		return fmt.Errorf("create build container: %w", err)
@@ -130,7 +135,7 @@ func (b *Builder) serveModules(dir string) (stop func(), err error) {
 func (b *Builder) container(id ID, image base, source, sockets string, plan detect.Plan) (*container.Config, *container.HostConfig) {
 	dir := path.Join("/src", plan.Module)
 	config := &container.Config{
-		Image: image.id, User: "65532:65532", Labels: b.labels(id), NetworkDisabled: true,
+		Image: image.id, User: "65532:65532", Labels: b.labels(id),
 		WorkingDir: dir,
 		Entrypoint: []string{"/bin/relay"},
 		Cmd:        command(plan),
@@ -145,8 +150,9 @@ func (b *Builder) container(id ID, image base, source, sockets string, plan dete
 	labels[labelBase] = image.id
 	pids := b.opts.Pids
 	host := &container.HostConfig{
+		// Not NetworkDisabled as well: gVisor would have no loopback then.
 		NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
-		Runtime: b.opts.Runtime, Tmpfs: map[string]string{"/tmp": scratch},
+		Tmpfs:     map[string]string{"/tmp": scratch},
 		LogConfig: container.LogConfig{Type: "none"}, // what it writes is read from it directly
 		Resources: container.Resources{
 			NanoCPUs: int64(min(b.opts.CPUs, float64(runtime.NumCPU())) * 1e9),

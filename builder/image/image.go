@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -34,6 +35,7 @@ type Engine interface {
 	ImageInspect(ctx context.Context, id string, o ...client.ImageInspectOption) (image.InspectResponse, error)
 	ImageList(ctx context.Context, o image.ListOptions) ([]image.Summary, error)
 	ImageRemove(ctx context.Context, id string, o image.RemoveOptions) ([]image.DeleteResponse, error)
+	Info(ctx context.Context) (system.Info, error)
 	Ping(ctx context.Context) (types.Ping, error)
 	VolumeList(ctx context.Context, o volume.ListOptions) (volume.ListResponse, error)
 	VolumeRemove(ctx context.Context, id string, force bool) error
@@ -42,7 +44,8 @@ type Engine interface {
 // Options bound a build container.
 type Options struct {
 	Base    string // the image that sources are compiled in
-	Runtime string // empty is Docker's default; "runsc" is gVisor
+	Runtime string // of Docker's, by name; empty leaves it to GVisor
+	GVisor  string // GVisorAuto, GVisorRequire or GVisorOff
 	Cluster string // whose containers, images and volumes these are
 	CPUs    float64
 	Memory  int64 // bytes, the files in /tmp included

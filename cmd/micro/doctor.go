@@ -6,13 +6,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/config"
 	authpb "github.com/micro/platform/proto/auth"
 	debugpb "github.com/micro/platform/proto/debug"
+	networkpb "github.com/micro/platform/proto/network"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
 
@@ -149,6 +153,7 @@ func (c *cli) askServer(ctx context.Context) []check {
 	checks := []check{server, clock, login}
 	if login.Result == ok {
 		checks = append(checks, x.deployed(ctx))
+		checks = append(checks, x.hosts(ctx)...)
 	}
 	return checks
 }
@@ -211,6 +216,30 @@ func (x *client) deployed(ctx context.Context) check {
 			fmt.Sprintf("micro status %s, then micro logs %[1]s", broken[0])}
 	}
 	return check{"services", ok, fmt.Sprintf("%d deployed, none in error", len(rsp.GetServices())), ""}
+}
+
+// hosts looks whether the hosts keep tenants' code in, for operators.
+func (x *client) hosts(ctx context.Context) []check {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	rsp, err := x.network().Hosts(ctx, &networkpb.HostsRequest{})
+	switch errors.Code(err) {
+	case codes.OK:
+	case codes.PermissionDenied, codes.NotFound, codes.Unimplemented: // not an operator, or an older server
+		return nil
+	default:
+		text, _ := x.Explain(err)
+		return []check{{"hosts", warning, text, ""}}
+	}
+	var checks []check
+	for _, h := range rsp.GetHosts() {
+		k := check{"host " + h.GetName(), ok, "the firewall is in force; services run in " + h.GetServicesRuntime() + ", builds in " + h.GetBuildsRuntime(), ""}
+		if !h.GetFirewall() || len(h.GetProblems()) > 0 {
+			k.Result, k.Detail, k.Fix = warning, strings.Join(h.GetProblems(), "; "), "see docs/isolation.md"
+		}
+		checks = append(checks, k)
+	}
+	return checks
 }
 
 // programs looks for what some commands start.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -19,6 +20,7 @@ func networkCommand(c *cli) *cobra.Command {
 		c.networkNodes("connections", "List the instances that the edge connects to"),
 		c.networkRoutes(),
 		c.networkServices(),
+		c.networkHosts(),
 		&cobra.Command{
 			Use: "graph", Short: "Print the edge and the instances behind it, as JSON", Args: exactly(),
 			RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
@@ -108,6 +110,36 @@ func (c *cli) networkServices() *cobra.Command {
 			fmt.Fprintln(c.Out, terminal.OneLine(name))
 		}
 		return nil
+	})
+	return cmd
+}
+
+func (c *cli) networkHosts() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "hosts", Short: "List the hosts and how they keep tenants' code in, for operators", Args: exactly(),
+	}
+	asJSON := outputFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
+		inJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		rsp, err := x.network().Hosts(ctx, &networkpb.HostsRequest{})
+		if err != nil {
+			return err
+		}
+		if inJSON {
+			return c.protoJSON(rsp)
+		}
+		rows := [][]string{{"NAME", "DOCKER", "FIREWALL", "SERVICES", "BUILDS", "PROBLEMS"}}
+		for _, h := range rsp.GetHosts() {
+			firewall := "no"
+			if h.GetFirewall() {
+				firewall = "yes"
+			}
+			rows = append(rows, []string{h.GetName(), h.GetDocker(), firewall, h.GetServicesRuntime(), h.GetBuildsRuntime(), strings.Join(h.GetProblems(), "; ")})
+		}
+		return c.Table(rows)
 	})
 	return cmd
 }

@@ -33,6 +33,7 @@ var platform = map[string]kind{
 	"namespaces signup.complete":     open,
 	"namespaces signup.verify":       open,
 	"network network.graph":          read,
+	"network network.hosts":          read,
 	"network network.nodes":          read,
 	"network network.routes":         read,
 	"network network.services":       read,

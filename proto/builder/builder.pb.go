@@ -654,6 +654,156 @@ func (*ForgetResponse) Descriptor() ([]byte, []int) {
 	return file_builder_builder_proto_rawDescGZIP(), []int{10}
 }
 
+type HostsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostsRequest) Reset() {
+	*x = HostsRequest{}
+	mi := &file_builder_builder_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostsRequest) ProtoMessage() {}
+
+func (x *HostsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostsRequest.ProtoReflect.Descriptor instead.
+func (*HostsRequest) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{11}
+}
+
+type HostsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hosts         []*Host                `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostsResponse) Reset() {
+	*x = HostsResponse{}
+	mi := &file_builder_builder_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostsResponse) ProtoMessage() {}
+
+func (x *HostsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostsResponse.ProtoReflect.Descriptor instead.
+func (*HostsResponse) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HostsResponse) GetHosts() []*Host {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+type Host struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Docker's runtime of build containers, and whether that is gVisor; problem
+	// says why not.
+	Runtime       string `protobuf:"bytes,2,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Gvisor        bool   `protobuf:"varint,3,opt,name=gvisor,proto3" json:"gvisor,omitempty"`
+	Problem       string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Host) Reset() {
+	*x = Host{}
+	mi := &file_builder_builder_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Host) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Host) ProtoMessage() {}
+
+func (x *Host) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Host.ProtoReflect.Descriptor instead.
+func (*Host) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Host) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Host) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *Host) GetGvisor() bool {
+	if x != nil {
+		return x.Gvisor
+	}
+	return false
+}
+
+func (x *Host) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 var File_builder_builder_proto protoreflect.FileDescriptor
 
 const file_builder_builder_proto_rawDesc = "" +
@@ -700,13 +850,22 @@ const file_builder_builder_proto_rawDesc = "" +
 	"\x0eCancelResponse\",\n" +
 	"\rForgetRequest\x12\x1b\n" +
 	"\x02id\x18\x01 \x01(\v2\v.builder.IDR\x02id\"\x10\n" +
-	"\x0eForgetResponse2\x9c\x02\n" +
+	"\x0eForgetResponse\"\x0e\n" +
+	"\fHostsRequest\"4\n" +
+	"\rHostsResponse\x12#\n" +
+	"\x05hosts\x18\x01 \x03(\v2\r.builder.HostR\x05hosts\"f\n" +
+	"\x04Host\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aruntime\x18\x02 \x01(\tR\aruntime\x12\x16\n" +
+	"\x06gvisor\x18\x03 \x01(\bR\x06gvisor\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem2\xd4\x02\n" +
 	"\aBuilder\x126\n" +
 	"\x05Build\x12\x15.builder.BuildRequest\x1a\x16.builder.BuildResponse\x120\n" +
 	"\x05Watch\x12\x15.builder.WatchRequest\x1a\x0e.builder.State0\x01\x121\n" +
 	"\x04Logs\x12\x14.builder.LogsRequest\x1a\x11.builder.LogChunk0\x01\x129\n" +
 	"\x06Cancel\x12\x16.builder.CancelRequest\x1a\x17.builder.CancelResponse\x129\n" +
-	"\x06Forget\x12\x16.builder.ForgetRequest\x1a\x17.builder.ForgetResponseB3Z1github.com/micro/platform/proto/builder;builderpbb\x06proto3"
+	"\x06Forget\x12\x16.builder.ForgetRequest\x1a\x17.builder.ForgetResponse\x126\n" +
+	"\x05Hosts\x12\x15.builder.HostsRequest\x1a\x16.builder.HostsResponseB3Z1github.com/micro/platform/proto/builder;builderpbb\x06proto3"
 
 var (
 	file_builder_builder_proto_rawDescOnce sync.Once
@@ -721,7 +880,7 @@ func file_builder_builder_proto_rawDescGZIP() []byte {
 }
 
 var file_builder_builder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_builder_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_builder_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_builder_builder_proto_goTypes = []any{
 	(State_Phase)(0),       // 0: builder.State.Phase
 	(*ID)(nil),             // 1: builder.ID
@@ -735,6 +894,9 @@ var file_builder_builder_proto_goTypes = []any{
 	(*CancelResponse)(nil), // 9: builder.CancelResponse
 	(*ForgetRequest)(nil),  // 10: builder.ForgetRequest
 	(*ForgetResponse)(nil), // 11: builder.ForgetResponse
+	(*HostsRequest)(nil),   // 12: builder.HostsRequest
+	(*HostsResponse)(nil),  // 13: builder.HostsResponse
+	(*Host)(nil),           // 14: builder.Host
 }
 var file_builder_builder_proto_depIdxs = []int32{
 	1,  // 0: builder.BuildRequest.id:type_name -> builder.ID
@@ -743,21 +905,24 @@ var file_builder_builder_proto_depIdxs = []int32{
 	1,  // 3: builder.LogsRequest.id:type_name -> builder.ID
 	1,  // 4: builder.CancelRequest.id:type_name -> builder.ID
 	1,  // 5: builder.ForgetRequest.id:type_name -> builder.ID
-	2,  // 6: builder.Builder.Build:input_type -> builder.BuildRequest
-	4,  // 7: builder.Builder.Watch:input_type -> builder.WatchRequest
-	6,  // 8: builder.Builder.Logs:input_type -> builder.LogsRequest
-	8,  // 9: builder.Builder.Cancel:input_type -> builder.CancelRequest
-	10, // 10: builder.Builder.Forget:input_type -> builder.ForgetRequest
-	3,  // 11: builder.Builder.Build:output_type -> builder.BuildResponse
-	5,  // 12: builder.Builder.Watch:output_type -> builder.State
-	7,  // 13: builder.Builder.Logs:output_type -> builder.LogChunk
-	9,  // 14: builder.Builder.Cancel:output_type -> builder.CancelResponse
-	11, // 15: builder.Builder.Forget:output_type -> builder.ForgetResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	14, // 6: builder.HostsResponse.hosts:type_name -> builder.Host
+	2,  // 7: builder.Builder.Build:input_type -> builder.BuildRequest
+	4,  // 8: builder.Builder.Watch:input_type -> builder.WatchRequest
+	6,  // 9: builder.Builder.Logs:input_type -> builder.LogsRequest
+	8,  // 10: builder.Builder.Cancel:input_type -> builder.CancelRequest
+	10, // 11: builder.Builder.Forget:input_type -> builder.ForgetRequest
+	12, // 12: builder.Builder.Hosts:input_type -> builder.HostsRequest
+	3,  // 13: builder.Builder.Build:output_type -> builder.BuildResponse
+	5,  // 14: builder.Builder.Watch:output_type -> builder.State
+	7,  // 15: builder.Builder.Logs:output_type -> builder.LogChunk
+	9,  // 16: builder.Builder.Cancel:output_type -> builder.CancelResponse
+	11, // 17: builder.Builder.Forget:output_type -> builder.ForgetResponse
+	13, // 18: builder.Builder.Hosts:output_type -> builder.HostsResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_builder_builder_proto_init() }
@@ -771,7 +936,7 @@ func file_builder_builder_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_builder_builder_proto_rawDesc), len(file_builder_builder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	Builder_Logs_FullMethodName   = "/builder.Builder/Logs"
 	Builder_Cancel_FullMethodName = "/builder.Builder/Cancel"
 	Builder_Forget_FullMethodName = "/builder.Builder/Forget"
+	Builder_Hosts_FullMethodName  = "/builder.Builder/Hosts"
 )
 
 // BuilderClient is the client API for Builder service.
@@ -45,6 +46,8 @@ type BuilderClient interface {
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// Forget deletes a service's finished builds, logs and images.
 	Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error)
+	// Hosts says what build containers run in, on each host.
+	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
 }
 
 type builderClient struct {
@@ -123,6 +126,16 @@ func (c *builderClient) Forget(ctx context.Context, in *ForgetRequest, opts ...g
 	return out, nil
 }
 
+func (c *builderClient) Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HostsResponse)
+	err := c.cc.Invoke(ctx, Builder_Hosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BuilderServer is the server API for Builder service.
 // All implementations must embed UnimplementedBuilderServer
 // for forward compatibility.
@@ -140,6 +153,8 @@ type BuilderServer interface {
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// Forget deletes a service's finished builds, logs and images.
 	Forget(context.Context, *ForgetRequest) (*ForgetResponse, error)
+	// Hosts says what build containers run in, on each host.
+	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
 	mustEmbedUnimplementedBuilderServer()
 }
 
@@ -164,6 +179,9 @@ func (UnimplementedBuilderServer) Cancel(context.Context, *CancelRequest) (*Canc
 }
 func (UnimplementedBuilderServer) Forget(context.Context, *ForgetRequest) (*ForgetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
+}
+func (UnimplementedBuilderServer) Hosts(context.Context, *HostsRequest) (*HostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hosts not implemented")
 }
 func (UnimplementedBuilderServer) mustEmbedUnimplementedBuilderServer() {}
 func (UnimplementedBuilderServer) testEmbeddedByValue()                 {}
@@ -262,6 +280,24 @@ func _Builder_Forget_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Builder_Hosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BuilderServer).Hosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Builder_Hosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BuilderServer).Hosts(ctx, req.(*HostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Builder_ServiceDesc is the grpc.ServiceDesc for Builder service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -280,6 +316,10 @@ var Builder_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Forget",
 			Handler:    _Builder_Forget_Handler,
+		},
+		{
+			MethodName: "Hosts",
+			Handler:    _Builder_Hosts_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

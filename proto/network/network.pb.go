@@ -935,6 +935,202 @@ func (x *Route) GetMetadata() map[string]string {
 	return nil
 }
 
+type HostsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostsRequest) Reset() {
+	*x = HostsRequest{}
+	mi := &file_network_network_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostsRequest) ProtoMessage() {}
+
+func (x *HostsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_network_network_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostsRequest.ProtoReflect.Descriptor instead.
+func (*HostsRequest) Descriptor() ([]byte, []int) {
+	return file_network_network_proto_rawDescGZIP(), []int{18}
+}
+
+type HostsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hosts         []*Host                `protobuf:"bytes,100,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostsResponse) Reset() {
+	*x = HostsResponse{}
+	mi := &file_network_network_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostsResponse) ProtoMessage() {}
+
+func (x *HostsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_network_network_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostsResponse.ProtoReflect.Descriptor instead.
+func (*HostsResponse) Descriptor() ([]byte, []int) {
+	return file_network_network_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *HostsResponse) GetHosts() []*Host {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// Host is a machine that runs containers.
+type Host struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,100,opt,name=name,proto3" json:"name,omitempty"`
+	// The version of its Docker.
+	Docker string `protobuf:"bytes,101,opt,name=docker,proto3" json:"docker,omitempty"`
+	// Docker's runtimes of services and of builds, empty where there are none.
+	ServicesRuntime string `protobuf:"bytes,102,opt,name=services_runtime,json=servicesRuntime,proto3" json:"services_runtime,omitempty"`
+	BuildsRuntime   string `protobuf:"bytes,103,opt,name=builds_runtime,json=buildsRuntime,proto3" json:"builds_runtime,omitempty"`
+	// Whether those are gVisor.
+	ServicesGvisor bool `protobuf:"varint,104,opt,name=services_gvisor,json=servicesGvisor,proto3" json:"services_gvisor,omitempty"`
+	BuildsGvisor   bool `protobuf:"varint,105,opt,name=builds_gvisor,json=buildsGvisor,proto3" json:"builds_gvisor,omitempty"`
+	// The rules that keep containers off the host and private networks are in
+	// force.
+	Firewall bool `protobuf:"varint,106,opt,name=firewall,proto3" json:"firewall,omitempty"`
+	// How often they were missing or changed, and were set again.
+	FirewallMended int64 `protobuf:"varint,107,opt,name=firewall_mended,json=firewallMended,proto3" json:"firewall_mended,omitempty"`
+	// What is not as it could be, for people.
+	Problems      []string `protobuf:"bytes,108,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Host) Reset() {
+	*x = Host{}
+	mi := &file_network_network_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Host) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Host) ProtoMessage() {}
+
+func (x *Host) ProtoReflect() protoreflect.Message {
+	mi := &file_network_network_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Host.ProtoReflect.Descriptor instead.
+func (*Host) Descriptor() ([]byte, []int) {
+	return file_network_network_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Host) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Host) GetDocker() string {
+	if x != nil {
+		return x.Docker
+	}
+	return ""
+}
+
+func (x *Host) GetServicesRuntime() string {
+	if x != nil {
+		return x.ServicesRuntime
+	}
+	return ""
+}
+
+func (x *Host) GetBuildsRuntime() string {
+	if x != nil {
+		return x.BuildsRuntime
+	}
+	return ""
+}
+
+func (x *Host) GetServicesGvisor() bool {
+	if x != nil {
+		return x.ServicesGvisor
+	}
+	return false
+}
+
+func (x *Host) GetBuildsGvisor() bool {
+	if x != nil {
+		return x.BuildsGvisor
+	}
+	return false
+}
+
+func (x *Host) GetFirewall() bool {
+	if x != nil {
+		return x.Firewall
+	}
+	return false
+}
+
+func (x *Host) GetFirewallMended() int64 {
+	if x != nil {
+		return x.FirewallMended
+	}
+	return 0
+}
+
+func (x *Host) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
 var File_network_network_proto protoreflect.FileDescriptor
 
 const file_network_network_proto_rawDesc = "" +
@@ -995,14 +1191,28 @@ const file_network_network_proto_rawDesc = "" +
 	"\bmetadata\x18\b \x03(\v2\x1c.network.Route.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xee\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x0e\n" +
+	"\fHostsRequest\"4\n" +
+	"\rHostsResponse\x12#\n" +
+	"\x05hosts\x18d \x03(\v2\r.network.HostR\x05hosts\"\xb3\x02\n" +
+	"\x04Host\x12\x12\n" +
+	"\x04name\x18d \x01(\tR\x04name\x12\x16\n" +
+	"\x06docker\x18e \x01(\tR\x06docker\x12)\n" +
+	"\x10services_runtime\x18f \x01(\tR\x0fservicesRuntime\x12%\n" +
+	"\x0ebuilds_runtime\x18g \x01(\tR\rbuildsRuntime\x12'\n" +
+	"\x0fservices_gvisor\x18h \x01(\bR\x0eservicesGvisor\x12#\n" +
+	"\rbuilds_gvisor\x18i \x01(\bR\fbuildsGvisor\x12\x1a\n" +
+	"\bfirewall\x18j \x01(\bR\bfirewall\x12'\n" +
+	"\x0ffirewall_mended\x18k \x01(\x03R\x0efirewallMended\x12\x1a\n" +
+	"\bproblems\x18l \x03(\tR\bproblems2\xa6\x03\n" +
 	"\aNetwork\x12<\n" +
 	"\aConnect\x12\x17.network.ConnectRequest\x1a\x18.network.ConnectResponse\x126\n" +
 	"\x05Graph\x12\x15.network.GraphRequest\x1a\x16.network.GraphResponse\x126\n" +
 	"\x05Nodes\x12\x15.network.NodesRequest\x1a\x16.network.NodesResponse\x129\n" +
 	"\x06Routes\x12\x16.network.RoutesRequest\x1a\x17.network.RoutesResponse\x12?\n" +
 	"\bServices\x12\x18.network.ServicesRequest\x1a\x19.network.ServicesResponse\x129\n" +
-	"\x06Status\x12\x16.network.StatusRequest\x1a\x17.network.StatusResponseB3Z1github.com/micro/platform/proto/network;networkpbb\x06proto3"
+	"\x06Status\x12\x16.network.StatusRequest\x1a\x17.network.StatusResponse\x126\n" +
+	"\x05Hosts\x12\x15.network.HostsRequest\x1a\x16.network.HostsResponseB3Z1github.com/micro/platform/proto/network;networkpbb\x06proto3"
 
 var (
 	file_network_network_proto_rawDescOnce sync.Once
@@ -1016,7 +1226,7 @@ func file_network_network_proto_rawDescGZIP() []byte {
 	return file_network_network_proto_rawDescData
 }
 
-var file_network_network_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_network_network_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_network_network_proto_goTypes = []any{
 	(*Query)(nil),            // 0: network.Query
 	(*ConnectRequest)(nil),   // 1: network.ConnectRequest
@@ -1036,8 +1246,11 @@ var file_network_network_proto_goTypes = []any{
 	(*Node)(nil),             // 15: network.Node
 	(*Peer)(nil),             // 16: network.Peer
 	(*Route)(nil),            // 17: network.Route
-	nil,                      // 18: network.Node.MetadataEntry
-	nil,                      // 19: network.Route.MetadataEntry
+	(*HostsRequest)(nil),     // 18: network.HostsRequest
+	(*HostsResponse)(nil),    // 19: network.HostsResponse
+	(*Host)(nil),             // 20: network.Host
+	nil,                      // 21: network.Node.MetadataEntry
+	nil,                      // 22: network.Route.MetadataEntry
 }
 var file_network_network_proto_depIdxs = []int32{
 	15, // 0: network.ConnectRequest.nodes:type_name -> network.Node
@@ -1047,28 +1260,31 @@ var file_network_network_proto_depIdxs = []int32{
 	17, // 4: network.RoutesResponse.routes:type_name -> network.Route
 	14, // 5: network.StatusResponse.status:type_name -> network.Status
 	13, // 6: network.Status.error:type_name -> network.Error
-	18, // 7: network.Node.metadata:type_name -> network.Node.MetadataEntry
+	21, // 7: network.Node.metadata:type_name -> network.Node.MetadataEntry
 	14, // 8: network.Node.status:type_name -> network.Status
 	15, // 9: network.Peer.node:type_name -> network.Node
 	16, // 10: network.Peer.peers:type_name -> network.Peer
-	19, // 11: network.Route.metadata:type_name -> network.Route.MetadataEntry
-	1,  // 12: network.Network.Connect:input_type -> network.ConnectRequest
-	3,  // 13: network.Network.Graph:input_type -> network.GraphRequest
-	5,  // 14: network.Network.Nodes:input_type -> network.NodesRequest
-	7,  // 15: network.Network.Routes:input_type -> network.RoutesRequest
-	9,  // 16: network.Network.Services:input_type -> network.ServicesRequest
-	11, // 17: network.Network.Status:input_type -> network.StatusRequest
-	2,  // 18: network.Network.Connect:output_type -> network.ConnectResponse
-	4,  // 19: network.Network.Graph:output_type -> network.GraphResponse
-	6,  // 20: network.Network.Nodes:output_type -> network.NodesResponse
-	8,  // 21: network.Network.Routes:output_type -> network.RoutesResponse
-	10, // 22: network.Network.Services:output_type -> network.ServicesResponse
-	12, // 23: network.Network.Status:output_type -> network.StatusResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	22, // 11: network.Route.metadata:type_name -> network.Route.MetadataEntry
+	20, // 12: network.HostsResponse.hosts:type_name -> network.Host
+	1,  // 13: network.Network.Connect:input_type -> network.ConnectRequest
+	3,  // 14: network.Network.Graph:input_type -> network.GraphRequest
+	5,  // 15: network.Network.Nodes:input_type -> network.NodesRequest
+	7,  // 16: network.Network.Routes:input_type -> network.RoutesRequest
+	9,  // 17: network.Network.Services:input_type -> network.ServicesRequest
+	11, // 18: network.Network.Status:input_type -> network.StatusRequest
+	18, // 19: network.Network.Hosts:input_type -> network.HostsRequest
+	2,  // 20: network.Network.Connect:output_type -> network.ConnectResponse
+	4,  // 21: network.Network.Graph:output_type -> network.GraphResponse
+	6,  // 22: network.Network.Nodes:output_type -> network.NodesResponse
+	8,  // 23: network.Network.Routes:output_type -> network.RoutesResponse
+	10, // 24: network.Network.Services:output_type -> network.ServicesResponse
+	12, // 25: network.Network.Status:output_type -> network.StatusResponse
+	19, // 26: network.Network.Hosts:output_type -> network.HostsResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_network_network_proto_init() }
@@ -1082,7 +1298,7 @@ func file_network_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_network_network_proto_rawDesc), len(file_network_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	Network_Routes_FullMethodName   = "/network.Network/Routes"
 	Network_Services_FullMethodName = "/network.Network/Services"
 	Network_Status_FullMethodName   = "/network.Network/Status"
+	Network_Hosts_FullMethodName    = "/network.Network/Hosts"
 )
 
 // NetworkClient is the client API for Network service.
@@ -50,6 +51,8 @@ type NetworkClient interface {
 	Services(ctx context.Context, in *ServicesRequest, opts ...grpc.CallOption) (*ServicesResponse, error)
 	// Status answers how many errors the network has: none while this answers.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// Hosts says how the hosts keep tenants' code in. For operators.
+	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
 }
 
 type networkClient struct {
@@ -120,6 +123,16 @@ func (c *networkClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 	return out, nil
 }
 
+func (c *networkClient) Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HostsResponse)
+	err := c.cc.Invoke(ctx, Network_Hosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NetworkServer is the server API for Network service.
 // All implementations must embed UnimplementedNetworkServer
 // for forward compatibility.
@@ -140,6 +153,8 @@ type NetworkServer interface {
 	Services(context.Context, *ServicesRequest) (*ServicesResponse, error)
 	// Status answers how many errors the network has: none while this answers.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// Hosts says how the hosts keep tenants' code in. For operators.
+	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
 	mustEmbedUnimplementedNetworkServer()
 }
 
@@ -167,6 +182,9 @@ func (UnimplementedNetworkServer) Services(context.Context, *ServicesRequest) (*
 }
 func (UnimplementedNetworkServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedNetworkServer) Hosts(context.Context, *HostsRequest) (*HostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hosts not implemented")
 }
 func (UnimplementedNetworkServer) mustEmbedUnimplementedNetworkServer() {}
 func (UnimplementedNetworkServer) testEmbeddedByValue()                 {}
@@ -297,6 +315,24 @@ func _Network_Status_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Network_Hosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServer).Hosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Network_Hosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServer).Hosts(ctx, req.(*HostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Network_ServiceDesc is the grpc.ServiceDesc for Network service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -327,6 +363,10 @@ var Network_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _Network_Status_Handler,
+		},
+		{
+			MethodName: "Hosts",
+			Handler:    _Network_Hosts_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

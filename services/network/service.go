@@ -11,8 +11,10 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	builderpb "github.com/micro/platform/proto/builder"
 	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
 
 // Component runs the service, alone or beside the others.
@@ -21,11 +23,19 @@ var Component = app.New("network", func(_ context.Context, h *app.Host, _ struct
 	if err != nil {
 		return err
 	}
+	scheduler, err := h.Conn("scheduler")
+	if err != nil {
+		return err
+	}
+	builder, err := h.Conn("builder")
+	if err != nil {
+		return err
+	}
 	s, err := h.Server()
 	if err != nil {
 		return err
 	}
-	networkpb.RegisterNetworkServer(s, New(registrypb.NewRegistryClient(conn)))
+	networkpb.RegisterNetworkServer(s, New(registrypb.NewRegistryClient(conn), schedulerpb.NewSchedulerClient(scheduler), builderpb.NewBuilderClient(builder)))
 	return h.Serve(s)
 })
 
@@ -33,11 +43,15 @@ var Component = app.New("network", func(_ context.Context, h *app.Host, _ struct
 type Service struct {
 	networkpb.UnsafeNetworkServer
 
-	registry registrypb.RegistryClient
+	registry  registrypb.RegistryClient
+	scheduler schedulerpb.SchedulerClient
+	builder   builderpb.BuilderClient
 }
 
-// New makes a Service that asks registry.
-func New(registry registrypb.RegistryClient) *Service { return &Service{registry: registry} }
+// New makes a Service that asks registry what runs, and the others where.
+func New(registry registrypb.RegistryClient, scheduler schedulerpb.SchedulerClient, builder builderpb.BuilderClient) *Service {
+	return &Service{registry: registry, scheduler: scheduler, builder: builder}
+}
 
 // router is who knows the routes.
 const router = "registry"

@@ -8,12 +8,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pgtest"
+	builderpb "github.com/micro/platform/proto/builder"
 	networkpb "github.com/micro/platform/proto/network"
 	registrypb "github.com/micro/platform/proto/registry"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/services/registry"
 )
 
@@ -44,7 +48,7 @@ func newNetwork(t *testing.T) *Service {
 			t.Fatal(err)
 		}
 	}
-	return New(direct{server: r})
+	return New(direct{server: r}, schedulers{}, builders{})
 }
 
 func TestRoutes(t *testing.T) {
@@ -104,5 +108,48 @@ func TestGraph(t *testing.T) {
 		if got := len(rsp.GetRoot().GetPeers()); got != peers {
 			t.Errorf("depth %d: %d peers, want %d", depth, got, peers)
 		}
+	}
+}
+
+type schedulers struct{ schedulerpb.SchedulerClient }
+
+func (schedulers) Hosts(context.Context, *schedulerpb.HostsRequest, ...grpc.CallOption) (*schedulerpb.HostsResponse, error) {
+	return &schedulerpb.HostsResponse{Hosts: []*schedulerpb.Host{
+		{Name: "one", Docker: "20.10", Runtime: "runsc", Gvisor: true, Firewall: true, Mended: 2},
+		{Name: "two", Docker: "28.1", Runtime: "runc", GvisorRuntimes: []string{"runsc"}, Problem: "nft is missing"},
+	}}, nil
+}
+
+type builders struct{ builderpb.BuilderClient }
+
+func (builders) Hosts(context.Context, *builderpb.HostsRequest, ...grpc.CallOption) (*builderpb.HostsResponse, error) {
+	return &builderpb.HostsResponse{Hosts: []*builderpb.Host{{Name: "one", Runtime: "runsc", Gvisor: true}}}, nil
+}
+
+// TestHosts shows that operators see every host, and nobody else does.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	s := newNetwork(t)
+	for _, c := range []identity.Caller{
+		{ID: "a", Type: identity.User, Namespace: "acme", Scopes: []string{"admin"}},
+		{ID: "a", Type: identity.User, Namespace: identity.Platform},
+		{ID: "a", Type: identity.User, Namespace: identity.Platform, Scopes: []string{"admin"}, Grants: []grants.Grant{{Service: "*", Endpoint: "*", Write: true}}},
+	} {
+		if _, err := s.Hosts(identity.With(t.Context(), c), nil); errors.Code(err) != codes.PermissionDenied {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	operator := identity.Caller{ID: "a", Type: identity.User, Namespace: identity.Platform, Scopes: []string{"admin"}}
+	got, err := s.Hosts(identity.With(t.Context(), operator), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*networkpb.Host{
+		{Name: "one", Docker: "20.10", ServicesRuntime: "runsc", ServicesGvisor: true, BuildsRuntime: "runsc", BuildsGvisor: true, Firewall: true, FirewallMended: 2},
+		{Name: "two", Docker: "28.1", ServicesRuntime: "runc", Problems: []string{
+			"firewall: nft is missing", "services: gVisor is there, but is not Docker's default runtime"}},
+	}
+	if diff := cmp.Diff(want, got.GetHosts(), protocmp.Transform()); diff != "" {
+		t.Error(diff)
 	}
 }
