@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/proxy"
 )
 
 // writeError writes an error in the shape of the contract.
@@ -29,6 +30,9 @@ func writeError(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "1")
 	case http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close")
+	}
+	for name, value := range proxy.Headers(err) {
+		w.Header()[name] = []string{value}
 	}
 	if e.Reason != "" {
 		w.Header().Set("Micro-Reason", e.Reason)

@@ -8,12 +8,13 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/internal/app"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/proxy/proxytest"
 )
 
 // BenchmarkAdmit is what deciding on a call costs once the token and the route
-// are known.
+// are known, with limits of namespace and account that are not met.
 func BenchmarkAdmit(b *testing.B) {
 	var edge *proxy.Edge
 	p := proxytest.New(b)
@@ -25,6 +26,8 @@ func BenchmarkAdmit(b *testing.B) {
 		return err
 	}))
 	r := proxy.Request{Method: "/echo.Echo/Call", Metadata: metadata.Pairs("authorization", "Bearer "+p.User(b, "acme"), "x-content-type", "application/json", "timeout", "10000000000")}
+	const plenty = 100_000_000
+	p.Tenant(&namespacespb.Tenant{Namespace: "acme", Plan: "pro", Limits: map[string]int64{"rate": plenty, "burst": plenty, "account_rate": plenty}})
 	for end := time.Now().Add(settle); ; {
 		c, err := edge.Admit(b.Context(), r)
 		c.Close()

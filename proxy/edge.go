@@ -18,9 +18,12 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/meter"
+	"github.com/micro/platform/internal/rate"
 	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/internal/tenants"
 	authpb "github.com/micro/platform/proto/auth"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
 	usagepb "github.com/micro/platform/proto/usage"
 )
@@ -75,20 +78,22 @@ type Edge struct {
 	trust    *trust
 	calls    *meter.Log
 	usage    usagepb.ComponentsClient
+	tenants  *tenants.Tenants
+	limiter  *rate.Limiter
 }
 
 // NewEdge makes an Edge that stands on the components that h connects to. It
 // knows nothing before Watch.
 func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
-	auth, err := h.Conn("auth")
-	if err != nil {
-		return nil, err
+	conns := map[string]*grpc.ClientConn{"auth": nil, "registry": nil, "namespaces": nil, "usage": nil}
+	for name := range conns {
+		conn, err := h.Conn(name)
+		if err != nil {
+			return nil, err
+		}
+		conns[name] = conn
 	}
-	registry, err := h.Conn("registry")
-	if err != nil {
-		return nil, err
-	}
-	usage, err := h.Conn("usage")
+	limits, err := h.Redis()
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +111,16 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 	}
 	e := &Edge{
 		opts: o, log: h.Log, conn: h.Conn, local: h.Local, methods: methods,
-		calls: calls, usage: usagepb.NewComponentsClient(usage),
-		registry: registrypb.NewRegistryClient(registry),
-		auth:     authpb.NewComponentsClient(auth),
-		keys:     identity.NewKeySet(authpb.NewKeysClient(auth), time.Now),
-		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(auth)),
+		calls: calls, usage: usagepb.NewComponentsClient(conns["usage"]),
+		registry: registrypb.NewRegistryClient(conns["registry"]),
+		auth:     authpb.NewComponentsClient(conns["auth"]),
+		keys:     identity.NewKeySet(authpb.NewKeysClient(conns["auth"]), time.Now),
+		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(conns["auth"])),
 		routes: newRoutes(), lookups: newLookups(), inFlight: newInFlight(o.InFlight), trust: newTrust(o.Trust),
-		nobody: newAnonymous(o.Anonymous), visitors: newPlaces(0),
+		limiter: rate.New(limits, h.Log),
+		nobody:  newAnonymous(o.Anonymous), visitors: newPlaces(0),
 	}
+	e.tenants = tenants.New(namespacespb.NewComponentsClient(conns["namespaces"]), h.Log, e.tenantChanged)
 	e.forgetKeys()
 	return e, nil
 }
@@ -123,8 +130,9 @@ func (e *Edge) send(ctx context.Context, req *usagepb.AppendRequest) (*usagepb.A
 	return e.usage.Append(ctx, req)
 }
 
-// Watch keeps what auth and registry push up to date, and sends usage the calls
-// that are counted, until h stops. What serves stops before that.
+// Watch keeps what auth, registry and namespaces push up to date, shares the
+// limits with the other edges, and sends usage the calls that are counted, until
+// h stops. What serves stops before that.
 func (e *Edge) Watch(h *app.Host) {
 	h.OnStop(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lastCalls)
@@ -134,6 +142,8 @@ func (e *Edge) Watch(h *app.Host) {
 	h.Go("ship calls", func(ctx context.Context) error { return e.calls.Ship(ctx, e.send) })
 	h.OnStop(func(context.Context) { e.routes.close() })
 	h.Go("watch auth", func(ctx context.Context) error { return e.follow(ctx, "auth", e.watchAuth) })
+	h.Go("watch tenants", e.tenants.Run)
+	h.Go("limits", e.limiter.Run)
 	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
 }
 
@@ -168,7 +178,7 @@ type Call struct {
 	method   string
 	from     string    // the client's address
 	badToken *badToken // why the caller is anonymous although there was a token
-	opened   *openCall // from Bound on, if the call came with a token
+	opened   *openCall // from Bound on, if the call may be ended
 	md       metadata.MD
 	target   target
 	done     func() // gives its place among the calls in flight back
@@ -222,6 +232,9 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	}
 	e.note(ctx, c)
 	isCore := reserved.Service(c.Service)
+	if err := e.within(ctx, c, isCore); err != nil {
+		return err
+	}
 	if err := e.enter(c, isCore); err != nil {
 		return err
 	}
@@ -315,7 +328,7 @@ func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }
 // Bound answers a context with the call's deadline: the client's, which Micro
 // clients also send as metadata, or one for unary calls without any. Calls
 // without an account end soon in any case. The call also ends when its token is
-// revoked.
+// revoked, or its namespace suspended.
 func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, context.CancelFunc) {
 	var within time.Duration
 	if v := md.Get("timeout"); len(v) > 0 {

@@ -5,34 +5,45 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 )
 
-// open is the calls under way that came with a token, so that they end with it.
+// open is the calls under way, so that they end with the token that they came
+// with, and with the right of their namespace to be called.
 type open struct {
 	mu    sync.Mutex
-	calls map[string]map[*openCall]bool // by the namespace of the caller
+	calls map[string]map[*openCall]bool // by the namespace of the caller, or of the callee if there is none
 }
 
 // openCall is one of them.
 type openCall struct {
-	caller  identity.Caller
-	end     context.CancelFunc
-	revoked atomic.Bool
+	caller   *identity.Caller // nil for an anonymous call
+	party    party
+	endpoint string
+	platform bool // a component is called
+	end      context.CancelFunc
+	why      atomic.Pointer[errors.Error] // why it was ended
 }
 
 func newOpen() *open { return &open{calls: map[string]map[*openCall]bool{}} }
 
-// add answers a context of the call that ends when its token is revoked, and
-// what to call when the call is over. Components answer a single call within a
-// minute, and it may be the very one that revokes its token: that is let finish.
+// add answers a context of the call that ends when the call is not allowed any
+// more, and what to call when the call is over. Components answer a single call
+// within a minute, and it may be the very one that revokes its token: that is let
+// finish.
 func (o *open) add(ctx context.Context, c *Call) (context.Context, func()) {
-	if c.Caller == nil || c.Platform() && c.target.stream == unary {
+	if c.Platform() && (c.Caller == nil || c.target.stream == unary) {
 		return ctx, func() {}
 	}
 	ctx, end := context.WithCancel(ctx)
-	c.opened = &openCall{caller: *c.Caller, end: end}
-	namespace, x := c.Caller.Namespace, c.opened
+	c.opened = &openCall{caller: c.Caller, party: c.party(), endpoint: c.Endpoint, platform: c.Platform(), end: end}
+	namespace, x := c.Namespace, c.opened
+	if c.Caller != nil {
+		namespace = c.Caller.Namespace
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.calls[namespace] == nil {
@@ -52,6 +63,30 @@ func (o *open) add(ctx context.Context, c *Call) (context.Context, func()) {
 // endRevoked ends the calls of a namespace, or of all, whose token is refused
 // now.
 func (o *open) endRevoked(namespace string, revoked func(identity.Caller) bool) {
+	o.endIf(namespace, func(x *openCall) *errors.Error {
+		if x.caller == nil || !revoked(*x.caller) {
+			return nil
+		}
+		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s: %s", x.party.service, x.endpoint, revokedToken.text).
+			For(revokedToken.reason).From(x.party.service)
+	})
+}
+
+// endRefused ends the calls of a namespace, or of all, that are not taken now.
+// Operators who work in it go on.
+func (o *open) endRefused(namespace string, refuse func(p party, isCore bool) error) {
+	o.endIf(namespace, func(x *openCall) *errors.Error {
+		if x.caller != nil && x.caller.Operator() {
+			return nil
+		}
+		if err := refuse(x.party, x.platform); err != nil {
+			return errors.FromError(err)
+		}
+		return nil
+	})
+}
+
+func (o *open) endIf(namespace string, why func(*openCall) *errors.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for of, calls := range o.calls {
@@ -59,8 +94,8 @@ func (o *open) endRevoked(namespace string, revoked func(identity.Caller) bool) 
 			continue
 		}
 		for x := range calls {
-			if revoked(x.caller) {
-				x.revoked.Store(true)
+			if err := why(x); err != nil {
+				x.why.Store(err)
 				x.end()
 			}
 		}

@@ -146,6 +146,9 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 	if e := errors.FromError(err); e != nil && e.Reason != "" {
 		in.SetTrailer(metadata.Pairs(ReasonKey, e.Reason))
 	}
+	if more := Headers(err); more != nil {
+		in.SetTrailer(metadata.New(more))
+	}
 	return plain(err)
 }
 

@@ -73,9 +73,12 @@ func (c *Call) Explain(err error) error {
 	}
 	e := errors.FromError(err)
 	ours := e.ID == "go.micro.client" // gRPC's words, not the callee's
+	if c.opened != nil {
+		if why := c.opened.why.Load(); why != nil {
+			return why
+		}
+	}
 	switch code := errors.Code(err); {
-	case c.opened != nil && c.opened.revoked.Load():
-		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s: %s", c.Service, c.Endpoint, revokedToken.text).For(revokedToken.reason).From(c.Service)
 	case code == codes.Unauthenticated && c.badToken != nil && !strings.Contains(e.Detail, c.badToken.text):
 		what, _, _ := strings.Cut(e.Detail, ": log in") // what is wrong with the token says how
 		return errors.New(codes.Unauthenticated, "%s: %s", what, c.badToken.text).For(c.badToken.reason).From(e.ID)

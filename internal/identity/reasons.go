@@ -14,4 +14,5 @@ const (
 	LoginRequired  = "login_required"  // an API token is not enough
 	RuleDenied     = "rule_denied"     // a rule denies it, or none grants it
 	PlatformOnly   = "platform_only"   // the method is not for people
+	Suspended      = "suspended"       // the namespace is, by an operator
 )

@@ -1,6 +1,7 @@
-// Package proxytest gives an edge under test what it stands on: an auth and a
-// registry that push what a test decides, and services to call. Both speak over
-// gRPC, as the real ones do; what is small about them is what they know.
+// Package proxytest gives an edge under test what it stands on: an auth, a
+// registry and a namespaces that push what a test decides, and services to call.
+// They speak over gRPC, as the real ones do; what is small about them is what
+// they know.
 package proxytest
 
 import (
@@ -22,21 +23,24 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
 // Platform is the surroundings of an edge.
 type Platform struct {
-	// Seen is called with the context of every call that reaches auth or
-	// registry, the edges' own included. Set it before Run.
+	// Seen is called with the context of every call that reaches auth,
+	// registry or namespaces, the edges' own included. Set it before Run.
 	Seen func(context.Context)
-	// Also registers more APIs with auth and registry. Set it before Run.
+	// Also registers more APIs with the three. Set it before Run.
 	Also map[string]func(grpc.ServiceRegistrar)
 
-	key      *rsa.PrivateKey
-	auth     *auth
-	registry *registry
+	key        *rsa.PrivateKey
+	auth       *auth
+	registry   *registry
+	namespaces *namespaces
 }
 
 // New makes a Platform in which nothing is registered.
@@ -46,7 +50,7 @@ func New(t testing.TB) *Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Platform{key: key, registry: &registry{versions: map[string]*registrypb.Service{}}}
+	p := &Platform{key: key, registry: &registry{versions: map[string]*registrypb.Service{}}, namespaces: &namespaces{}}
 	p.auth = &auth{platform: p, apiTokens: map[string]identity.Caller{}}
 	return p
 }
@@ -58,11 +62,12 @@ func (p *Platform) Run(t testing.TB, environ map[string]string, components ...ap
 	ctx, cancel := context.WithCancel(context.Background())
 	state := t.TempDir()
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	all := append([]app.Component{p.component("auth", p.auth.register), p.component("registry", p.registry.register)}, components...)
+	all := append([]app.Component{p.component("auth", p.auth.register), p.component("registry", p.registry.register),
+		p.component("namespaces", p.namespaces.register)}, components...)
 	go func() {
 		ended <- app.Run(ctx, app.Config{
 			Components: all, Environ: environ, Log: slog.New(slog.DiscardHandler), Ready: func() { close(ready) },
-			Platform: app.Platform{ClusterSecret: "a cluster secret that only tests use", StateDir: state},
+			Platform: app.Platform{ClusterSecret: "a cluster secret that only tests use", StateDir: state, RedisURL: settings.Secret(redistest.URL(t))},
 		})
 	}()
 	select {
@@ -212,10 +217,11 @@ func (p *Platform) Public(namespace string) {
 	}}}})
 }
 
-// Drop ends the streams of every edge, as a restart of auth and registry does.
+// Drop ends the streams of every edge, as a restart of the components does.
 func (p *Platform) Drop() {
 	p.auth.feed.drop()
 	p.registry.feed.drop()
+	p.namespaces.feed.drop()
 }
 
 // Register puts a version of a service in place of what was known of it, and

@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/billing/plans"
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rate"
+	"github.com/micro/platform/internal/tenants"
+)
+
+const (
+	// slow is the part of a namespace's rate that a service has which is held
+	// back, and slowest the calls a second of one without a limit.
+	slow    = 10
+	slowest = 10
+	// bursts is how many seconds' calls may come at once where there is no limit.
+	bursts = 10
+	// stoppedFor is when those should try again whose service is stopped.
+	stoppedFor = time.Minute
+)
+
+// whileSuspended are the components that members of a suspended namespace
+// reach, to log in, to see why, and to pay.
+var whileSuspended = map[string]bool{"auth": true, "namespaces": true, "usage": true, "billing": true}
+
+// within holds a call to what its namespace may take. Logging in and signing up
+// are of no namespace. Operators are not held to anything, so that they can help.
+func (e *Edge) within(ctx context.Context, c *Call, isCore bool) error {
+	if isCore && c.Caller == nil || c.Caller != nil && c.Caller.Operator() {
+		return nil
+	}
+	t, err := e.tenants.Of(ctx, c.Namespace)
+	if err != nil {
+		return err
+	}
+	if err := notTaken(t, c.party(), isCore); err != nil {
+		return err
+	}
+	if !isCore {
+		if x := t.Throttle(c.Service); x.Action == tenants.Slow {
+			if err := e.slowed(ctx, c, t, x); err != nil {
+				return err
+			}
+		}
+	}
+	return e.rates(ctx, c, t)
+}
+
+// party is who calls what.
+type party struct {
+	namespace, service string
+	// member says that the caller may know what is between the namespace and the
+	// operators.
+	member bool
+}
+
+func (c *Call) party() party {
+	return party{c.Namespace, c.Service, c.Caller != nil && c.Caller.Namespace == c.Namespace}
+}
+
+// notTaken says why a call of a namespace is not taken at all, if so. Strangers
+// are told that much.
+func notTaken(t *tenants.Tenant, p party, isCore bool) error {
+	if s := t.Suspension; s != nil && !(isCore && whileSuspended[p.service]) {
+		if !p.member {
+			return errors.New(codes.PermissionDenied, "calls to namespace %q are not taken at the moment", p.namespace).From("go.micro.proxy")
+		}
+		return errors.New(codes.PermissionDenied, "namespace %q is suspended since %s by the operators of this server: %s; nothing of it is lost",
+			p.namespace, s.Since.UTC().Format(time.DateOnly), s.Reason).For(identity.Suspended).From("go.micro.proxy")
+	}
+	if isCore {
+		return nil
+	}
+	x := t.Throttle(p.service)
+	if x.Action != tenants.Stop {
+		return nil
+	}
+	text := fmt.Sprintf("service %q takes no calls at the moment", p.service)
+	if p.member {
+		text = fmt.Sprintf("service %q of namespace %q is stopped: %s", p.service, p.namespace, x.Reason)
+	}
+	return errors.New(codes.ResourceExhausted, "%s", text).Because(&limited{wait: stoppedFor}).From("go.micro.proxy")
+}
+
+// slowed holds a call to the rate of a service that is held back.
+func (e *Edge) slowed(ctx context.Context, c *Call, t *tenants.Tenant, x tenants.Throttle) error {
+	n := int64(slowest)
+	if !t.Limits.Rate.Unlimited() {
+		n = max(int64(t.Limits.Rate)/slow, 1)
+	}
+	r := e.limiter.Take(ctx, rate.Limit{Key: rate.Key{Namespace: c.Namespace, Kind: "slowed", ID: x.Service}, Rate: n, Burst: n})
+	if r == nil {
+		return nil
+	}
+	text := fmt.Sprintf("service %q is held back to %d calls a second", c.Service, n)
+	if c.party().member {
+		text += ": " + x.Reason
+	}
+	return errors.New(codes.ResourceExhausted, "%s", text).Because(&limited{"slowed", n, r.Wait}).From("go.micro.proxy")
+}
+
+// rates holds a call to the rates of its namespace, its account and its API
+// token. Callers without an account have half the namespace's rate together, so
+// that they cannot shut its members out.
+func (e *Edge) rates(ctx context.Context, c *Call, t *tenants.Tenant) error {
+	var few [3]rate.Limit
+	all := few[:0]
+	l := t.Limits
+	add := func(kind, id string, r, burst plans.Limit) error {
+		switch {
+		case r.Unlimited():
+			return nil
+		case r == 0:
+			return c.tooMany(t, &rate.Refusal{Limit: rate.Limit{Key: rate.Key{Kind: kind}}, Wait: stoppedFor})
+		case burst.Unlimited():
+			burst = r * bursts
+		}
+		all = append(all, rate.Limit{Key: rate.Key{Namespace: c.Namespace, Kind: kind, ID: id}, Rate: int64(r), Burst: int64(max(burst, r))})
+		return nil
+	}
+	if err := add("rate", "", l.Rate, l.Burst); err != nil {
+		return err
+	}
+	if c.Caller == nil {
+		if !l.Rate.Unlimited() && l.Rate > 1 {
+			add("strangers", "", l.Rate/2, l.Burst/2) //nolint:errcheck // the rate is not zero
+		}
+	} else {
+		if err := add("account_rate", c.Caller.ID, l.AccountRate, l.AccountRate); err != nil {
+			return err
+		}
+		if c.Caller.Limited() {
+			if err := add("token_rate", c.Caller.Session, l.TokenRate, l.TokenRate); err != nil {
+				return err
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if r := e.limiter.Take(ctx, all...); r != nil {
+		return c.tooMany(t, r)
+	}
+	return nil
+}
+
+// tooMany names the limit that was met, and how to raise it.
+func (c *Call) tooMany(t *tenants.Tenant, r *rate.Refusal) error {
+	kind := r.Limit.Key.Kind
+	who := map[string]string{
+		"rate": fmt.Sprintf("namespace %q", c.Namespace), "strangers": fmt.Sprintf("callers without an account in namespace %q", c.Namespace),
+		"token_rate": "an API token",
+	}[kind]
+	if kind == "account_rate" {
+		who = fmt.Sprintf("account %q", c.Caller.ID)
+	}
+	text := fmt.Sprintf("%s may make %d calls a second: try again in a moment", who, r.Limit.Rate)
+	if c.party().member {
+		text = fmt.Sprintf("%s may make %d calls a second, which is the limit %q of plan %s: try again in a moment, or raise it with a larger plan (\"micro plan\" lists them)",
+			who, r.Limit.Rate, kind, t.Plan)
+	}
+	return errors.New(codes.ResourceExhausted, "%s", text).Because(&limited{kind, r.Limit.Rate, r.Wait}).From("go.micro.proxy")
+}
+
+// limited is what a client may know of the limit that it met.
+type limited struct {
+	policy string // empty where no rate is the limit
+	rate   int64  // calls a second
+	wait   time.Duration
+}
+
+// Error implements error. It is for the log.
+func (l *limited) Error() string { return fmt.Sprintf("limit %q of %d", l.policy, l.rate) }
+
+// Headers answers what an error adds to an answer: when to try again, and which
+// limit was met, in the form of the IETF's draft for RateLimit headers.
+func Headers(err error) map[string]string {
+	var l *limited
+	if !errors.As(err, &l) {
+		return nil
+	}
+	seconds := strconv.Itoa(max(int(math.Ceil(l.wait.Seconds())), 1))
+	out := map[string]string{"Retry-After": seconds}
+	if l.policy != "" {
+		out["RateLimit-Policy"] = fmt.Sprintf("%q;q=%d;w=1", l.policy, l.rate)
+		out["RateLimit"] = fmt.Sprintf("%q;r=0;t=%s", l.policy, seconds)
+	}
+	return out
+}
+
+// tenantChanged ends the calls of a namespace, or of all, that would not be
+// taken now.
+func (e *Edge) tenantChanged(namespace string) {
+	e.open.endRefused(namespace, func(p party, isCore bool) error {
+		t, err := e.tenants.Of(context.Background(), p.namespace)
+		if err != nil { // it is known that there is a snapshot
+			return nil
+		}
+		return notTaken(t, p, isCore)
+	})
+}
