@@ -135,6 +135,18 @@ func (f failures) forget(ctx context.Context, try attempt, log *slog.Logger) {
 	}
 }
 
+// isKnown says whether the account has logged in from there lately.
+func (f failures) isKnown(ctx context.Context, try attempt) (bool, error) {
+	if try.address == "" {
+		return false, nil
+	}
+	n, err := f.redis.Exists(ctx, try.counters().known).Result()
+	if err != nil {
+		return false, errors.New(codes.Unavailable, "this is not possible now, try again in a moment").Because(err)
+	}
+	return n > 0, nil
+}
+
 // uncounted is what operators hear when Redis is away.
 const uncounted = "failed logins are not counted"
 

@@ -27,9 +27,11 @@ import (
 
 const (
 	resetLife = 15 * time.Minute
-	// resetTries bounds the guesses at a code of 40 bits.
-	resetTries = 5
-	codeLength = 8
+	// resetTries bounds the guesses of a network at a code of 40 bits, and
+	// resetGuesses those of all.
+	resetTries   = 5
+	resetGuesses = 100
+	codeLength   = 8
 )
 
 // codeRule is a code as it is sent, in base 32: no 0 or 1 to be taken for a
@@ -58,38 +60,94 @@ func (r resets) sum(parts ...string) []byte {
 	return mac.Sum(nil)
 }
 
-// begin allows one mail to whom was typed, whether there is such an account or
-// not.
-func (r resets) begin(ctx context.Context, who subject, source string) error {
-	return r.Take(ctx, r.limits(who, source))
+// begin allows a request for what was typed, whether there is such an account or
+// not, and says whether a mail goes out for it. A network that asks too often is
+// refused; that others ask keeps nobody from asking. Soon after a mail that
+// somebody else asked for there is no other: its code is good for both. Networks
+// where the account has logged in have mails of their own, so that strangers who
+// use up the day's leave the owner some.
+func (r resets) begin(ctx context.Context, who subject, source string, known bool) (mail bool, err error) {
+	if err := r.Take(ctx, asks(who, source)); err != nil {
+		return false, err
+	}
+	if err := r.Forget(ctx, tries(who, source)); err != nil {
+		return false, err
+	}
+	switch err := r.Take(ctx, []limits.Limit{mailMinute(who)}); {
+	case errors.Code(err) == codes.ResourceExhausted:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	err = r.Take(ctx, []limits.Limit{
+		{Kind: "reset", Subject: "everybody", Times: 100, Within: time.Minute, Reason: "too many people are resetting passwords at once"},
+		mailDay(who, source, known),
+	})
+	return err == nil, err
 }
 
-func (r resets) limits(who subject, source string) []limits.Limit {
+// asks are the limits of requests.
+func asks(who subject, source string) []limits.Limit {
+	address, network, _ := limits.Source(source)
 	all := []limits.Limit{
-		{Kind: "reset", Subject: "everybody", Times: 100, Within: time.Minute, Reason: "too many people are resetting passwords at once"},
-		{Kind: "reset minute", Subject: who.text(), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"},
-		{Kind: "reset day", Subject: who.text(), Times: 10, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
+		{Kind: "reset minute", Subject: who.at(address), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"},
+		{Kind: "reset day", Subject: who.at(address), Times: mailsADay, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
+		{Kind: "reset subject", Subject: who.text(), Times: 500, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
 	}
-	if network, _, ok := limits.Source(source); ok {
-		all = append([]limits.Limit{{Kind: "reset source", Subject: network, Times: 20, Within: 24 * time.Hour,
-			Reason: "too many codes were asked for from your network"}}, all...)
+	if address != "" {
+		all = append(all,
+			limits.Limit{Kind: "reset source", Subject: address, Times: 20, Within: 24 * time.Hour, Reason: "too many codes were asked for from your address"},
+			limits.Limit{Kind: "reset network", Subject: network, Times: 100, Within: 24 * time.Hour, Reason: "too many codes were asked for from your network"})
 	}
 	return all
 }
 
-// check allows one attempt with a code.
-func (r resets) check(ctx context.Context, source string) error {
-	network, _, ok := limits.Source(source)
-	if !ok {
-		return nil
+// mailsADay is how many mails an address gets in a day because strangers ask,
+// and as many from each network where its account has logged in.
+const mailsADay = 5
+
+func mailMinute(who subject) limits.Limit {
+	return limits.Limit{Kind: "reset mail minute", Subject: who.text(), Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}
+}
+
+func mailDay(who subject, source string, known bool) limits.Limit {
+	pool := who.text()
+	if known {
+		pool = who.at(network(source))
 	}
-	return r.Take(ctx, []limits.Limit{{Kind: "reset check", Subject: network, Times: 20, Within: time.Minute, Reason: "too many attempts"}})
+	return limits.Limit{Kind: "reset mail day", Subject: pool, Times: mailsADay, Within: 24 * time.Hour,
+		Reason: "too many codes were sent: ask from where you have logged in before"}
+}
+
+// tries are the guesses that one network has at a code, so that others do not
+// use up the owner's.
+func tries(who subject, source string) limits.Limit {
+	address, _, _ := limits.Source(source)
+	return limits.Limit{Kind: "reset tries", Subject: who.at(address), Times: resetTries, Within: resetLife, Reason: "too many attempts"}
+}
+
+// check allows one attempt with a code.
+func (r resets) check(ctx context.Context, who subject, source string) error {
+	if address, _, ok := limits.Source(source); ok {
+		all := []limits.Limit{{Kind: "reset check", Subject: address, Times: 20, Within: time.Minute, Reason: "too many attempts"}}
+		if err := r.Take(ctx, all); err != nil {
+			return err
+		}
+	}
+	err := r.Take(ctx, []limits.Limit{tries(who, source)})
+	if errors.Code(err) == codes.ResourceExhausted {
+		return errWrongCode() // another code makes another start
+	}
+	return err
 }
 
 // subject is who was typed.
 type subject struct{ namespace, id string }
 
 func (s subject) text() string { return s.namespace + "\x00" + s.id }
+
+// at is the subject as far as one network is concerned.
+func (s subject) at(network string) string { return s.text() + "\x00" + network }
 
 // typed reads who is meant, in the one spelling that addresses are kept in.
 func typed(id string, o *authpb.Options) (subject, error) {
@@ -122,8 +180,18 @@ func (s passwords) BeginReset(ctx context.Context, req *authpb.BeginResetRequest
 	if err != nil {
 		return nil, err
 	}
-	if err := s.resets.begin(ctx, who, rpc.OriginOf(ctx).Address); err != nil {
+	source := rpc.OriginOf(ctx).Address
+	known, err := s.failures.isKnown(ctx, attempt{who.namespace, who.id, source})
+	if err != nil {
 		return nil, err
+	}
+	rsp := &authpb.BeginResetResponse{ExpiresIn: int64(resetLife / time.Second)}
+	mailed, err := s.resets.begin(ctx, who, source, known)
+	if err != nil {
+		return nil, err
+	}
+	if !mailed {
+		return rsp, nil
 	}
 	a, err := s.find(ctx, who.namespace, who.id)
 	if err != nil && err != errNoAccount {
@@ -135,7 +203,7 @@ func (s passwords) BeginReset(ctx context.Context, req *authpb.BeginResetRequest
 	if err := s.db.putReset(ctx, s.resets.sum(who.namespace, who.id), s.resets.sum(who.namespace, who.id, code), resetLife, send); err != nil {
 		return nil, err
 	}
-	return &authpb.BeginResetResponse{ExpiresIn: int64(resetLife / time.Second)}, nil
+	return rsp, nil
 }
 
 // addressOf answers where an account's mail goes: people are called by their
@@ -178,7 +246,7 @@ func (s passwords) Reset(ctx context.Context, req *authpb.ResetRequest) (*authpb
 	if strings.EqualFold(req.GetNewSecret(), who.id) {
 		return nil, errors.New(codes.InvalidArgument, "the password must not be your email address")
 	}
-	if err := s.resets.check(ctx, rpc.OriginOf(ctx).Address); err != nil {
+	if err := s.resets.check(ctx, who, rpc.OriginOf(ctx).Address); err != nil {
 		return nil, err
 	}
 	code, ok := parseCode(req.GetCode())

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -156,10 +157,68 @@ func (p *platform) forgetResets(t testing.TB, id string) {
 		t.Fatal(err)
 	}
 	who := subject{"micro", id}
-	for _, l := range r.limits(who, "") {
+	for _, l := range append(asks(who, ""), mailMinute(who), mailDay(who, "", false)) {
 		if err := r.Forget(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestStrangersCannotDenyReset shows that requests and guesses from many
+// networks neither keep the owner from a code nor fill a mailbox.
+func TestStrangersCannotDenyReset(t *testing.T) {
+	t.Parallel()
+	p := setup(t)
+	home := from(t, rpc.Origin{Address: "203.0.113.9"})
+	if _, err := p.auth.Token(home, &authpb.TokenRequest{Id: p.owner, Secret: p.password}); err != nil {
+		t.Fatal(err)
+	}
+	who := subject{"micro", strings.ToLower(p.owner)}
+	r, err := newResets(p.redis, pgtest.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nextMinute := func() {
+		if err := r.Forget(t.Context(), mailMinute(who)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(ctx context.Context) error {
+		_, err := p.passwords.BeginReset(ctx, &authpb.BeginResetRequest{Id: p.owner})
+		return err
+	}
+	stranger := func(i int) context.Context {
+		return from(t, rpc.Origin{Address: fmt.Sprintf("2001:db8:%x:%x::1", time.Now().UnixNano()>>16&0xffff, i)})
+	}
+	var refused int
+	for i := range 3 * mailsADay {
+		for range 2 { // the second one within the same minute: no mail, no error
+			if err := ask(stranger(2 * i)); errors.Code(err) == codes.ResourceExhausted {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		nextMinute()
+	}
+	eventually(t, "the mails that strangers asked for", func() bool { return len(p.inbox.Messages(p.owner)) >= mailsADay })
+	before := len(p.inbox.Messages(p.owner))
+	if before != mailsADay || refused == 0 {
+		t.Errorf("strangers had %d mails sent to one address, %d refused; want %d mails", before, refused, mailsADay)
+	}
+	if err := ask(home); err != nil {
+		t.Fatalf("the owner, from where they log in: %v", err)
+	}
+	eventually(t, "the owner's mail", func() bool { return len(p.inbox.Messages(p.owner)) > before })
+	code := codeLine.FindStringSubmatch(p.inbox.Messages(p.owner)[0].Text)[1]
+	for i := range 3 * resetTries {
+		_, err := p.passwords.Reset(stranger(1000+i%3), &authpb.ResetRequest{Id: p.owner, Code: "AAAAAAAA", NewSecret: "another password"})
+		if errors.Code(err) != codes.InvalidArgument {
+			t.Errorf("a guess: %v", err)
+		}
+	}
+	if _, err := p.passwords.Reset(home, &authpb.ResetRequest{Id: p.owner, Code: code, NewSecret: "another password"}); err != nil {
+		t.Errorf("the owner's code after others have guessed: %v", err)
 	}
 }
 

@@ -35,7 +35,7 @@ func (d db) checkReset(ctx context.Context, subject, digest []byte) (bool, error
 		WHERE subject = $1 AND attempts < $3 AND expires_at > now()
 		RETURNING digest = $2`
 	var good bool
-	err := d.pool.QueryRow(ctx, q, subject, digest, resetTries).Scan(&good)
+	err := d.pool.QueryRow(ctx, q, subject, digest, resetGuesses).Scan(&good)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -48,7 +48,7 @@ func (d db) checkReset(ctx context.Context, subject, digest []byte) (bool, error
 // spendReset takes a code that is still good; of two at once one gets it.
 func spendReset(ctx context.Context, tx pgx.Tx, subject, digest []byte) error {
 	const q = `DELETE FROM auth.password_resets WHERE subject = $1 AND digest = $2 AND attempts < $3 AND expires_at > now()`
-	tag, err := tx.Exec(ctx, q, subject, digest, resetTries)
+	tag, err := tx.Exec(ctx, q, subject, digest, resetGuesses)
 	if err != nil {
 		return fmt.Errorf("spend code: %w", err)
 	}
