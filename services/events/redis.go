@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	eventspb "github.com/micro/platform/proto/events"
 )
@@ -75,14 +76,14 @@ func away(doing string, err error) error {
 }
 
 // register lists a topic. New ones are refused when the namespace has limit
-// topics; 0 is no limit.
-func (d db) register(ctx context.Context, t topic, limit int) error {
-	ok, err := registerScript.Run(ctx, d.client, []string{topics(t.namespace)}, t.name(), limit).Bool()
+// topics.
+func (d db) register(ctx context.Context, t topic, limit plans.Limit) error {
+	ok, err := registerScript.Run(ctx, d.client, []string{topics(t.namespace)}, t.name(), int64(limit)).Bool()
 	if err != nil && err != redis.Nil {
 		return fmt.Errorf("register topic: %w", err)
 	}
 	if !ok {
-		return errors.New(codes.ResourceExhausted, "namespace %q has %d topics, which is the limit", t.namespace, limit)
+		return errors.New(codes.ResourceExhausted, "namespace %q has %d topics, which is its limit (topics)", t.namespace, limit)
 	}
 	if err := d.client.SAdd(ctx, namespaces, t.namespace).Err(); err != nil {
 		return fmt.Errorf("register namespace: %w", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 )
 
@@ -229,7 +230,7 @@ func (d db) done(ctx context.Context, t topic, group string, at []position) erro
 // bury moves an event of a group to the dead letters, in one step. Of several
 // tries, one does it. Without a group there is nothing to move it from.
 func (d db) bury(ctx context.Context, t topic, group string, at position, blob []byte) error {
-	if err := d.register(ctx, t.deadTopic(), 0); err != nil {
+	if err := d.register(ctx, t.deadTopic(), plans.Unlimited); err != nil {
 		return err
 	}
 	var err error

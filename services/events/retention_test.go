@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/redistest"
 	eventspb "github.com/micro/platform/proto/events"
@@ -233,7 +234,7 @@ func TestDeleteTopicAndGroup(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	o := options()
-	o.MaxTopics, o.MaxGroups, o.MaxConsumers, o.Rate = 2, 1, 2, 10
+	o.MaxTopics, o.MaxGroups, o.MaxConsumers = 2, 1, 2
 	p, ns := start(t, redistest.New(t), o), redistest.Namespace(t)
 	consume(t, p, ns, auto("a", "g"))
 	denied := func(req *eventspb.ConsumeRequest, says string) {
@@ -246,9 +247,42 @@ func TestLimits(t *testing.T) {
 	denied(auto("a", "h"), "1 groups")
 	consume(t, p, ns, auto("a", "g"))
 	denied(auto("a", "g"), "2 consumers")
-	publish(t, p, ns, "b", numbers(0, 8)...)
+	publish(t, p, ns, "b", "x")
 	_, err := p.Publish(as(t.Context(), ns), &eventspb.PublishRequest{Topic: "c"})
 	wantCode(t, err, codes.ResourceExhausted, "2 topics")
-	_, err = p.PublishBatch(as(t.Context(), ns), &eventspb.PublishBatchRequest{Topic: "a", Events: make([]*eventspb.Event, 11)})
-	wantCode(t, err, codes.ResourceExhausted, "10 events a second")
+}
+
+// TestPlan shows the limits of a plan, and that a rate is of all processes
+// together.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	l := plans.Limits{Topics: 2, EventRate: 1, EventRetention: 3600}
+	o := options()
+	o.MaxAge = 24 * time.Hour
+	p, q := startPlan(t, redistest.New(t), l, o), startPlan(t, redistest.New(t), l, o)
+	ns, other := redistest.Namespace(t), redistest.Namespace(t)
+	publish(t, p, ns, "a", "x")
+	publish(t, q, ns, "b", "x")
+	_, err := p.Publish(as(t.Context(), ns), &eventspb.PublishRequest{Topic: "c"})
+	wantCode(t, err, codes.ResourceExhausted, "(topics)")
+
+	batch := func(n int) *eventspb.PublishBatchRequest {
+		return &eventspb.PublishBatchRequest{Topic: "a", Events: slices.Repeat([]*eventspb.Event{{Payload: []byte("x")}}, n)}
+	}
+	_, err = p.PublishBatch(as(t.Context(), ns), batch(burst+1))
+	wantCode(t, err, codes.ResourceExhausted, "(event_rate)")
+	if _, err = p.PublishBatch(as(t.Context(), ns), batch(burst-10)); err != nil {
+		t.Error(err)
+	}
+	_, err = q.PublishBatch(as(t.Context(), ns), batch(burst/2))
+	wantCode(t, err, codes.ResourceExhausted, "(event_rate)")
+	publish(t, q, other, "a", "x")
+
+	p.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	if err := p.sweepNamespace(t.Context(), ns); err != nil {
+		t.Error(err)
+	}
+	if got := read(t, q, ns, &eventspb.ReadRequest{Topic: "a"}); len(got) > 0 {
+		t.Errorf("%d events are left, all are older than the plan's", len(got))
+	}
 }

@@ -4,11 +4,11 @@ import "github.com/redis/go-redis/v9"
 
 // Scripts touch the keys of one topic, so they run in a cluster too.
 var (
-	// registerScript: set; name, limit (0 is none). 1 if the name is listed.
+	// registerScript: set; name, limit (negative is none). 1 if the name is listed.
 	registerScript = redis.NewScript(`
 		if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then return 1 end
 		local limit = tonumber(ARGV[2])
-		if limit > 0 and redis.call('SCARD', KEYS[1]) >= limit then return 0 end
+		if limit >= 0 and redis.call('SCARD', KEYS[1]) >= limit then return 0 end
 		redis.call('SADD', KEYS[1], ARGV[1])
 		return 1`)
 

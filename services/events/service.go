@@ -11,21 +11,24 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rate"
+	"github.com/micro/platform/internal/tenants"
 	eventspb "github.com/micro/platform/proto/events"
 )
 
 // Options come from MICRO_EVENTS_*.
 type Options struct {
 	Replicas     int           `env:"REPLICAS"      default:"0"          help:"replicas of Redis that must have an event before it is acknowledged to its publisher"`
-	MaxAge       time.Duration `env:"MAX_AGE"       default:"168h"       help:"how long events are kept"`
+	MaxAge       time.Duration `env:"MAX_AGE"       default:"720h"       help:"how long events are kept, where the namespace's plan does not say less"`
 	MaxBytes     int64         `env:"MAX_BYTES"     default:"1073741824" help:"bytes of memory that a topic's events may take; the oldest go first"`
-	MaxTopics    int           `env:"MAX_TOPICS"    default:"1000"       help:"topics that one namespace may have"`
+	MaxTopics    int           `env:"MAX_TOPICS"    default:"1000"       help:"topics that one namespace may have, where its plan does not say less; 0 is no limit"`
 	MaxGroups    int           `env:"MAX_GROUPS"    default:"1000"       help:"groups that one topic may have"`
 	MaxConsumers int           `env:"MAX_CONSUMERS" default:"5000"       help:"consumers that one namespace may have at a process"`
-	Rate         int           `env:"RATE"          default:"50000"      help:"events that one namespace may publish in a second at a process, 0 is without end"`
+	Rate         int           `env:"RATE"          default:"50000"      help:"events that one namespace may publish in a second, where its plan does not say less; 0 is no limit"`
 	Sweep        time.Duration `env:"SWEEP"         default:"1m"         help:"time between two looks for events to remove"`
 	Scan         time.Duration `env:"SCAN"          default:"10s"        help:"time between two looks for events that a process which has died was given"`
 }
@@ -47,7 +50,17 @@ var Component = app.New("events", func(ctx context.Context, h *app.Host, o Optio
 	if err != nil {
 		return err
 	}
-	svc := New(client, h.Log, o)
+	limits, err := tenants.Open(h, nil)
+	if err != nil {
+		return err
+	}
+	volatile, err := h.Redis()
+	if err != nil {
+		return err
+	}
+	limiter := rate.New(volatile, h.Log)
+	h.Go("rates", limiter.Run)
+	svc := New(client, limits, limiter, h.Log, o)
 	svc.Register(s)
 	h.Go("work", svc.Run)
 	return h.Serve(s)
@@ -61,16 +74,16 @@ type Service struct {
 	db     db
 	writer *writer
 	hub    *hub
-	rates  *rates
+	limits limits
 	log    *slog.Logger
 	opts   Options
 	now    func() time.Time
 }
 
-// New makes a Service. It works while Run does.
-func New(client redis.UniversalClient, log *slog.Logger, o Options) *Service {
+// New makes a Service on a durable Redis. It works while Run does.
+func New(client redis.UniversalClient, t *tenants.Tenants, r *rate.Limiter, log *slog.Logger, o Options) *Service {
 	d := db{client}
-	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), rates: newRates(o.Rate), log: log, opts: o, now: time.Now}
+	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), limits: limits{t, r, o}, log: log, opts: o, now: time.Now}
 }
 
 // Run writes what is published, wakes consumers and removes what has expired,
@@ -137,8 +150,8 @@ func (s *Service) publish(ctx context.Context, namespace, name string, events ..
 			return nil, fmt.Errorf("encode event: %w", err)
 		}
 	}
-	if !s.rates.take(ns, len(blobs), s.now()) {
-		return nil, exhausted("namespace %q publishes more than %d events a second, which is the limit", ns, s.opts.Rate)
+	if err := s.limits.publish(ctx, ns, len(blobs)); err != nil {
+		return nil, err
 	}
 	ids, err := s.write(ctx, t, blobs)
 	if err != nil {
@@ -166,9 +179,12 @@ func (s *Service) write(ctx context.Context, t topic, blobs [][]byte) ([]string,
 // makeTopic lists a topic before and after create makes its stream: before, so
 // that no stream is ever unlisted; after, for it may have been removed meanwhile.
 func (s *Service) makeTopic(ctx context.Context, t topic, create func() error) error {
-	limit := s.opts.MaxTopics
-	if t.dead {
-		limit = 0 // the platform makes them too
+	limit := plans.Unlimited // of dead letters: the platform makes them too
+	if !t.dead {
+		var err error
+		if limit, err = s.limits.topics(ctx, t.namespace); err != nil {
+			return err
+		}
 	}
 	if err := s.db.register(ctx, t, limit); err != nil {
 		return err
@@ -176,7 +192,7 @@ func (s *Service) makeTopic(ctx context.Context, t topic, create func() error) e
 	if err := create(); err != nil {
 		return err
 	}
-	return s.db.register(ctx, t, 0)
+	return s.db.register(ctx, t, plans.Unlimited)
 }
 
 // maxAnswer bounds the events of one answer, in bytes.

@@ -13,13 +13,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rate"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/tenants"
 	eventspb "github.com/micro/platform/proto/events"
 )
 
@@ -47,10 +51,23 @@ type process struct {
 // start runs a service on a Redis until stop or the end of the test.
 func start(t testing.TB, client redis.UniversalClient, o Options) process {
 	t.Helper()
-	s := New(client, slog.New(slog.DiscardHandler), o)
+	return startPlan(t, client, plans.Limits{Topics: plans.Unlimited, EventRate: plans.Unlimited, EventRetention: plans.Unlimited}, o)
+}
+
+// startPlan is start with all namespaces on a plan.
+func startPlan(t testing.TB, client redis.UniversalClient, l plans.Limits, o Options) process {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	limiter := rate.New(redistest.New(t), log)
+	s := New(client, tenants.Fixed(l), limiter, log, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
+	go func() {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return limiter.Run(ctx) })
+		g.Go(func() error { return s.Run(ctx) })
+		ended <- g.Wait()
+	}()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

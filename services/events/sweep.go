@@ -45,7 +45,11 @@ func (s *Service) sweepNamespace(ctx context.Context, ns string) error {
 	if err != nil {
 		return err
 	}
-	older := s.now().Add(-s.opts.MaxAge)
+	age, err := s.limits.age(ctx, ns)
+	if err != nil {
+		return err
+	}
+	older := s.now().Add(-age)
 	var wrong []error
 	for _, name := range names {
 		t, err := newTopic(ns, name)
