@@ -44,6 +44,9 @@ const (
 	// container's one connection carries the calls of everybody it serves.
 	maxStreams          = 100
 	maxContainerStreams = 1000
+	// workers is how many goroutines wait for calls, their stacks grown already.
+	// Calls beyond them get their own.
+	workers = 64
 )
 
 // Component is the gRPC edge.
@@ -72,6 +75,7 @@ func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *gr
 		grpc.MaxSendMsgSize(rpc.MaxMessage),
 		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxConcurrentStreams(streams),
+		grpc.NumStreamWorkers(workers),
 		grpc.ConnectionTimeout(5*time.Second),
 		// Micro clients never ping and keep silent streams for hours. Our own pings
 		// find the connections whose client is gone.

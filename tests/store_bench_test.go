@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,10 +31,11 @@ const (
 func storeKey(i int64) string { return fmt.Sprintf("orders/%03d/%03d", i/100%100, i%100) }
 
 // BenchmarkStore compares reads and writes of 1 KB through the proxy with the
-// same on the same Redis by go-redis, each acknowledged when it is on disk. The
-// two ways take turns in short rounds, so that both see the same machine.
-// Per core means by the CPU time that everybody used together: callers, platform
-// and Redis.
+// same on the same Redis by go-redis, each acknowledged when it is on disk, and
+// with a gRPC server that does nothing, which is the least that any server with
+// this API costs. The ways take turns in short rounds, so that all see the same
+// machine. Per core means by the CPU time that everybody used together: callers,
+// platform and Redis.
 func BenchmarkStore(b *testing.B) {
 	url := redistest.Durable(b)
 	p, err := platform.Start(b.Context(), platform.Config{Micro: micro, Dir: b.TempDir(), Env: []string{"MICRO_DURABLE_REDIS_URL=" + url}})
@@ -42,35 +44,39 @@ func BenchmarkStore(b *testing.B) {
 	}
 	b.Cleanup(func() { leave(b, p) })
 	bare, through := bareStore(b, url), proxyStore(b, p)
-	cpu := cpuTimes{platform: p.Processes()["server"], redis: redisProcess(b, bare)}
 	value := make([]byte, 1<<10)
+	empty := emptyStore(b, value, through.token)
+	cpu := cpuTimes{platform: p.Processes()["server"], redis: redisProcess(b, bare)}
 	if err := fillStore(b.Context(), bare, through, value); err != nil {
 		b.Fatal(err)
 	}
 	for _, op := range []struct {
-		name          string
-		bare, through func(i int64) error
+		name                 string
+		bare, through, empty func(i int64) error
 	}{
 		{
 			"write",
 			func(i int64) error { return bare.Set(b.Context(), storeKey(i), value, 0).Err() },
 			func(i int64) error { return through.write(b.Context(), storeKey(i), value) },
+			func(i int64) error { return empty.write(b.Context(), storeKey(i), value) },
 		},
 		{
 			"read",
 			func(i int64) error { return bare.Get(b.Context(), storeKey(i)).Err() },
 			func(i int64) error { return through.read(b.Context(), storeKey(i)) },
+			func(i int64) error { return empty.read(b.Context(), storeKey(i)) },
 		},
 	} {
 		b.Run(op.name, func(b *testing.B) {
-			var ways [2]spent
+			var ways [3]spent
 			for b.Loop() {
-				for w, call := range []func(int64) error{op.bare, op.through} {
+				for w, call := range []func(int64) error{op.bare, op.through, op.empty} {
 					ways[w].add(cpu.round(b, call))
 				}
 			}
 			ways[0].report(b, "bare")
 			ways[1].report(b, "proxy")
+			b.ReportMetric(ways[2].perCore(), "empty-gRPC-ops/s/core")
 			b.ReportMetric(ways[1].perCore()/ways[0].perCore(), "ratio/core")
 			b.ReportMetric(ways[1].perSecond()/ways[0].perSecond(), "ratio/s")
 		})
@@ -110,6 +116,38 @@ func proxyStore(b *testing.B, p *platform.Platform) storeClient {
 	}
 	b.Cleanup(func() { conn.Close() })
 	return storeClient{storepb.NewStoreClient(conn), strings.TrimSpace(must(b, alice, "micro user token"))}
+}
+
+// nothing is a store that does nothing.
+type nothing struct {
+	storepb.UnimplementedStoreServer
+	record *storepb.Record
+}
+
+func (n nothing) Write(context.Context, *storepb.WriteRequest) (*storepb.WriteResponse, error) {
+	return &storepb.WriteResponse{Version: 1}, nil
+}
+
+func (n nothing) Read(context.Context, *storepb.ReadRequest) (*storepb.ReadResponse, error) {
+	return &storepb.ReadResponse{Records: []*storepb.Record{n.record}}, nil
+}
+
+func emptyStore(b *testing.B, value []byte, token string) storeClient {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := grpc.NewServer()
+	storepb.RegisterStoreServer(s, nothing{record: &storepb.Record{Key: storeKey(0), Value: value}})
+	go s.Serve(l) //nolint:errcheck // it ends with the benchmark
+	b.Cleanup(s.Stop)
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	return storeClient{storepb.NewStoreClient(conn), token}
 }
 
 func (c storeClient) as(ctx context.Context) context.Context {

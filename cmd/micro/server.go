@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"text/tabwriter"
 	"time"
 
@@ -141,6 +142,7 @@ func (s *server) run(ctx context.Context, names []string) error {
 		return err
 	}
 	s.derive()
+	collectLess()
 	log := newLog(platform)
 	servers, err := local.Start(ctx, o, platform)
 	if err != nil {
@@ -164,6 +166,15 @@ func (s *server) run(ctx context.Context, names []string) error {
 		Failed: servers.Ended(),
 		Ready:  func() { s.banner(time.Since(started), servers.Dir, admin) },
 	})
+}
+
+// collectLess lets the heap grow to four times what is in use, which is little,
+// before the garbage is collected: under load that took a tenth of the CPU time.
+// GOGC has the last word.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
+	}
 }
 
 // derive sets what follows from the addresses that people use, unless it is set.

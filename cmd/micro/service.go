@@ -31,6 +31,7 @@ MICRO_CLUSTER_SECRET), the other components' addresses too
 				return err
 			}
 			s.derive()
+			collectLess()
 			return app.Run(cmd.Context(), app.Config{
 				Components: selected, Apart: true, Environ: s.environ, Platform: platform, Log: newLog(platform),
 				Ready: func() { fmt.Fprintf(s.out, "%s is ready\n", args[0]) },
