@@ -12,8 +12,10 @@ import (
 	"gocloud.dev/blob/memblob"
 	"google.golang.org/grpc"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/tenants"
 	storepb "github.com/micro/platform/proto/store"
 	"github.com/micro/platform/services/store"
 )
@@ -56,7 +58,7 @@ func startStore(t *testing.T, namespace string) (address string, stop func(), er
 			return handle(srv, memberStream{st, as(st.Context())})
 		}),
 	)
-	svc := store.New(redistest.New(t), memblob.OpenBucket(nil), slog.New(slog.DiscardHandler), store.Options{
+	svc := store.New(redistest.New(t), memblob.OpenBucket(nil), tenants.Fixed(plans.Limits{Keys: plans.Unlimited, StoreBytes: plans.Unlimited, ValueBytes: plans.Unlimited}), slog.New(slog.DiscardHandler), store.Options{
 		MaxValue: 1 << 20, MaxKeys: 1000, MaxBytes: 1 << 20, MaxTables: 5, Sweep: time.Second,
 	})
 	storepb.RegisterStoreServer(s, svc)

@@ -17,11 +17,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/client"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/framework/store"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/tenants"
 	storepb "github.com/micro/platform/proto/store"
 	platform "github.com/micro/platform/services/store"
 )
@@ -44,7 +46,7 @@ func start(t *testing.T) client.Client {
 			return handle(srv, memberStream{st, as(st.Context())})
 		}),
 	)
-	svc := platform.New(redistest.New(t), memblob.OpenBucket(nil), slog.New(slog.DiscardHandler), platform.Options{
+	svc := platform.New(redistest.New(t), memblob.OpenBucket(nil), tenants.Fixed(plans.Limits{Keys: plans.Unlimited, StoreBytes: plans.Unlimited, ValueBytes: plans.Unlimited}), slog.New(slog.DiscardHandler), platform.Options{
 		MaxValue: 1 << 20, MaxKeys: 1000, MaxBytes: 4 << 20, MaxTables: 5, MaxBlob: 1 << 20, MaxBlobs: 10, MaxBlobBytes: 4 << 20,
 	})
 	storepb.RegisterStoreServer(s, svc)

@@ -190,7 +190,7 @@ func (s *Blobs) receive(ctx context.Context, object string, first *storepb.BlobW
 	var bytes int64
 	for m := first; ; {
 		if bytes += int64(len(m.GetBlob())); bytes > s.opts.MaxBlob {
-			err = errors.NewHTTP(413, "blob %q: at most %d bytes", errors.Clip(first.GetKey()), s.opts.MaxBlob)
+			err = errors.NewHTTP(413, "limit blob: blob %q: at most %d bytes", errors.Clip(first.GetKey()), s.opts.MaxBlob)
 			break
 		}
 		if _, err = w.Write(m.GetBlob()); err != nil {
@@ -224,6 +224,10 @@ func (s *Blobs) commit(ctx context.Context, u unit, key string, e entry) error {
 
 // replace changes the index at key, and deletes the object that it meant.
 func (s *Blobs) replace(ctx context.Context, u unit, key string, c change) error {
+	l, err := s.limits(ctx, u.namespace)
+	if err != nil {
+		return err
+	}
 	for range attempts {
 		old, version, err := s.entry(ctx, u, key)
 		if err != nil {
@@ -238,14 +242,14 @@ func (s *Blobs) replace(ctx context.Context, u unit, key string, c change) error
 		} else if c.delete {
 			return nil
 		}
-		out, err := s.apply(ctx, u, []change{c})
+		out, err := s.apply(ctx, u, l, []change{c})
 		if err != nil {
 			return err
 		}
 		if out[0].result == "condition" {
 			continue
 		}
-		if err := s.failure(u, c, out[0]); err != nil {
+		if err := l.failure(u, c, out[0]); err != nil {
 			return err
 		}
 		if version != 0 {

@@ -9,8 +9,10 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/tenants"
 	storepb "github.com/micro/platform/proto/store"
 )
 
@@ -112,7 +114,7 @@ func TestTooMuchForOneAnswer(t *testing.T) {
 	}
 }
 
-func TestPlan(t *testing.T) {
+func TestSettings(t *testing.T) {
 	t.Parallel()
 	s, ns := setup(t, func(o *Options) { o.MaxKeys, o.MaxBytes, o.MaxTables = 3, 1000, 2 })
 	ctx := as(t, ns)
@@ -131,9 +133,9 @@ func TestPlan(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	refused(put("a", "more", 1), "may have 3 records")
+	refused(put("a", "more", 1), "limit keys: namespace "+ns+" may have 3 records")
 	refused(put("b", "more", 1), "may have 3 records")
-	refused(put("c", "more", 1), "has 2 tables, which is the limit")
+	refused(put("c", "more", 1), "limit tables: namespace ")
 	if err := put("a", "0", 200); err != nil {
 		t.Errorf("replacing one of the last records: %v", err)
 	}
@@ -163,6 +165,38 @@ func TestPlan(t *testing.T) {
 	if err := put("c", "more", 1); err != nil {
 		t.Errorf("a table in place of a dropped one: %v", err)
 	}
+}
+
+// TestPlan holds a namespace to its plan: records and blobs share the bytes, and
+// what is over names the limit, its value and the plan.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	s, ns := setup(t)
+	s.tenants = tenants.Fixed(plans.Limits{Keys: 2, StoreBytes: 600, ValueBytes: 300})
+	ctx := as(t, ns)
+	put := func(key string, bytes int) error {
+		_, err := s.Write(ctx, &storepb.WriteRequest{Record: &storepb.Record{Key: key, Value: make([]byte, bytes)}})
+		return err
+	}
+	refused := func(err error, want string) {
+		t.Helper()
+		if errors.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want ResourceExhausted with %q", err, want)
+		}
+	}
+	refused(put("a", 301), "limit value_bytes: value of key \"a\": at most 300 bytes, got 301")
+	if err := put("a", 300); err != nil {
+		t.Fatal(err)
+	}
+	refused(writeBlob(s, ctx, "b", nil, strings.Repeat("b", 300)), "limit store_bytes: the records and blobs of namespace "+ns+" may have 600 bytes on plan fixed")
+	if err := writeBlob(s, ctx, "b", nil, strings.Repeat("b", 100)); err != nil {
+		t.Fatal(err)
+	}
+	refused(put("b", 100), "limit store_bytes")
+	if err := put("b", 0); err != nil {
+		t.Fatal(err)
+	}
+	refused(put("c", 0), "limit keys: namespace "+ns+" may have 2 records on plan fixed")
 }
 
 // TestOthers tries every way to name another namespace.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,11 +16,12 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/tenants"
 	storepb "github.com/micro/platform/proto/store"
 )
 
-// Options come from MICRO_STORE_*. What a plan bounds, it bounds for each
-// namespace.
+// Options come from MICRO_STORE_*. What one namespace may have holds where its
+// plan has no limit.
 type Options struct {
 	MaxValue     int           `env:"MAX_VALUE"      default:"4194304"     help:"bytes of one value"`
 	MaxKeys      int64         `env:"MAX_KEYS"       default:"5000000"     help:"records that one namespace may have"`
@@ -46,7 +48,11 @@ var Component = app.New("store", func(ctx context.Context, h *app.Host, o Option
 	if err != nil {
 		return err
 	}
-	svc := New(rdb, bucket, h.Log, o)
+	t, err := tenants.Open(h, nil)
+	if err != nil {
+		return err
+	}
+	svc := New(rdb, bucket, t, h.Log, o)
 	svc.warnUnlessDurable(ctx)
 	storepb.RegisterStoreServer(s, svc)
 	storepb.RegisterBlobStoreServer(s, svc.Blobs())
@@ -58,17 +64,18 @@ var Component = app.New("store", func(ctx context.Context, h *app.Host, o Option
 type Service struct {
 	storepb.UnsafeStoreServer
 
-	db     db
-	usage  *usage
-	bucket *blob.Bucket
-	log    *slog.Logger
-	opts   Options
+	db      db
+	usage   *usage
+	bucket  *blob.Bucket
+	tenants *tenants.Tenants
+	log     *slog.Logger
+	opts    Options
 }
 
 // New makes a Service. Its sweeper gives back the room of what has expired.
-func New(rdb redis.UniversalClient, bucket *blob.Bucket, log *slog.Logger, o Options) *Service {
+func New(rdb redis.UniversalClient, bucket *blob.Bucket, t *tenants.Tenants, log *slog.Logger, o Options) *Service {
 	d := newDB(rdb, o.Replicas)
-	return &Service{db: d, usage: newUsage(d), bucket: bucket, log: log, opts: o}
+	return &Service{db: d, usage: newUsage(d), bucket: bucket, tenants: t, log: log, opts: o}
 }
 
 // warnUnlessDurable tells an operator whose Redis would lose what it answered.
@@ -169,18 +176,22 @@ func (s *Service) Write(ctx context.Context, req *storepb.WriteRequest) (*storep
 	if req.GetRecord() == nil {
 		return nil, invalid("no record specified")
 	}
-	c, err := s.opts.toWrite(req.GetRecord())
+	l, err := s.limits(ctx, u.namespace)
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.toWrite(req.GetRecord())
 	if err != nil {
 		return nil, err
 	}
 	if c.condition, err = checkCondition(o.GetIfAbsent(), o.GetIfVersion()); err != nil {
 		return nil, err
 	}
-	out, err := s.apply(ctx, u, []change{c})
+	out, err := s.apply(ctx, u, l, []change{c})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.failure(u, c, out[0]); err != nil {
+	if err := l.failure(u, c, out[0]); err != nil {
 		return nil, err
 	}
 	return &storepb.WriteResponse{Version: out[0].version}, nil
@@ -200,11 +211,15 @@ func (s *Service) Delete(ctx context.Context, req *storepb.DeleteRequest) (*stor
 	if c.condition, err = checkCondition(false, o.GetIfVersion()); err != nil {
 		return nil, err
 	}
-	out, err := s.apply(ctx, u, []change{c})
+	l, err := s.limits(ctx, u.namespace)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.failure(u, c, out[0]); err != nil {
+	out, err := s.apply(ctx, u, l, []change{c})
+	if err != nil {
+		return nil, err
+	}
+	if err := l.failure(u, c, out[0]); err != nil {
 		return nil, err
 	}
 	return &storepb.DeleteResponse{Deleted: out[0].result == "done"}, nil
@@ -219,20 +234,24 @@ func (s *Service) Batch(ctx context.Context, req *storepb.BatchRequest) (*storep
 	if n := len(req.GetChanges()); n == 0 || n > maxChanges {
 		return nil, invalid("a batch has 1 to %d changes, got %d", maxChanges, n)
 	}
+	l, err := s.limits(ctx, u.namespace)
+	if err != nil {
+		return nil, err
+	}
 	changes := make([]change, len(req.GetChanges()))
 	for i, m := range req.GetChanges() {
-		if changes[i], err = s.opts.toChange(m); err != nil {
+		if changes[i], err = l.toChange(m); err != nil {
 			return nil, err
 		}
 	}
-	out, err := s.apply(ctx, u, changes)
+	out, err := s.apply(ctx, u, l, changes)
 	if err != nil {
 		return nil, err
 	}
 	rsp := &storepb.BatchResponse{}
 	for i, o := range out {
 		r := &storepb.ChangeResult{Code: 200, Version: o.version}
-		if e := errors.FromError(s.failure(u, changes[i], o)); e != nil {
+		if e := errors.FromError(l.failure(u, changes[i], o)); e != nil {
 			r.Code, r.Detail = e.HTTP, e.Detail
 		}
 		rsp.Results = append(rsp.Results, r)
@@ -324,38 +343,37 @@ func (s *Service) Usage(ctx context.Context, req *storepb.UsageRequest) (*storep
 	if err != nil {
 		return nil, err
 	}
+	l, err := s.limits(ctx, u.namespace)
+	if err != nil {
+		return nil, err
+	}
 	space, err := s.usage.space(ctx, u.namespace)
 	if err != nil {
 		return nil, err
 	}
 	tables, _ := space.known(u)
 	records, blobs := space.sums()
-	o := s.opts
-	return &storepb.UsageResponse{Limits: []*storepb.Limit{
-		{Name: "keys", Used: records.keys, Allowed: o.MaxKeys},
-		{Name: "bytes", Used: records.bytes, Allowed: o.MaxBytes},
-		{Name: "tables", Used: int64(tables), Allowed: int64(o.MaxTables)},
-		{Name: "blobs", Used: blobs.keys, Allowed: o.MaxBlobs},
-		{Name: "blob_bytes", Used: blobs.bytes, Allowed: o.MaxBlobBytes},
-	}}, nil
-}
-
-// limit is what the plan allows for all tables of a unit's namespace.
-func (s *Service) limit(u unit) size {
-	if u.table == "" {
-		return size{s.opts.MaxBlobs, s.opts.MaxBlobBytes}
+	rsp := &storepb.UsageResponse{Limits: []*storepb.Limit{
+		{Name: "keys", Used: records.keys, Allowed: l.records.keys},
+		{Name: "bytes", Used: records.bytes, Allowed: l.records.bytes},
+		{Name: "tables", Used: int64(tables), Allowed: int64(s.opts.MaxTables)},
+		{Name: "blobs", Used: blobs.keys, Allowed: l.blobs.keys},
+		{Name: "blob_bytes", Used: blobs.bytes, Allowed: l.blobs.bytes},
+	}}
+	if l.together != math.MaxInt64 {
+		rsp.Limits = append(rsp.Limits, &storepb.Limit{Name: "store_bytes", Used: records.bytes + blobs.bytes, Allowed: l.together})
 	}
-	return size{s.opts.MaxKeys, s.opts.MaxBytes}
+	return rsp, nil
 }
 
-// apply makes changes within the plan's limits, and the table if there is none.
-func (s *Service) apply(ctx context.Context, u unit, changes []change) ([]outcome, error) {
+// apply makes changes within the limits, and the table if there is none.
+func (s *Service) apply(ctx context.Context, u unit, l limits, changes []change) ([]outcome, error) {
 	for {
 		space, err := s.usage.space(ctx, u.namespace)
 		if err != nil {
 			return nil, err
 		}
-		out, have, found, err := s.db.apply(ctx, u, space.allowed(u, s.limit(u)), changes)
+		out, have, found, err := s.db.apply(ctx, u, space.allowed(u, l), changes)
 		if err != nil {
 			return nil, err
 		}
@@ -367,7 +385,7 @@ func (s *Service) apply(ctx context.Context, u unit, changes []change) ([]outcom
 			return out, nil
 		}
 		if n, known := space.known(u); !known && n >= s.opts.MaxTables && u.table != "" {
-			return nil, errors.New(codes.ResourceExhausted, "namespace %s has %d tables, which is the limit: drop one, or ask for a larger plan", u.namespace, n)
+			return nil, errors.New(codes.ResourceExhausted, "limit tables: namespace %s may have %d tables: drop one", u.namespace, s.opts.MaxTables)
 		}
 		if err := s.db.create(ctx, u, rand.Text()); err != nil {
 			return nil, err
@@ -389,27 +407,4 @@ func untouched(changes []change) []outcome {
 		}
 	}
 	return out
-}
-
-// failure is what a caller is told of a change that was not made.
-func (s *Service) failure(u unit, c change, o outcome) error {
-	limit := s.limit(u)
-	kind := "records"
-	if u.table == "" {
-		kind = "blobs"
-	}
-	switch {
-	case o.result == "condition" && c.condition == "absent":
-		return errors.New(codes.AlreadyExists, "key %q exists, with version %d", errors.Clip(c.key), o.version)
-	case o.result == "condition" && o.version == 0:
-		return errors.New(codes.FailedPrecondition, "key %q does not exist, so it has no version %s", errors.Clip(c.key), c.condition)
-	case o.result == "condition":
-		return errors.New(codes.FailedPrecondition, "key %q has version %d, not %s: read it again", errors.Clip(c.key), o.version, c.condition)
-	case o.result == "keys":
-		return errors.New(codes.ResourceExhausted, "namespace %s may have %d %s: delete some, or ask for a larger plan", u.namespace, limit.keys, kind)
-	case o.result == "bytes":
-		return errors.New(codes.ResourceExhausted, "the %s of namespace %s may have %d bytes: delete some, or ask for a larger plan", kind, u.namespace, limit.bytes)
-	default:
-		return nil
-	}
 }

@@ -15,9 +15,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/tenants"
 	storepb "github.com/micro/platform/proto/store"
 )
 
@@ -31,6 +33,9 @@ var defaults = Options{
 	MaxValue: 1 << 10, MaxKeys: 10_000, MaxBytes: 4 << 20, MaxTables: 20,
 	MaxBlob: 1 << 20, MaxBlobs: 10, MaxBlobBytes: 4 << 20, Sweep: time.Second,
 }
+
+// unlimited leaves the limits to the settings.
+var unlimited = plans.Limits{Keys: plans.Unlimited, StoreBytes: plans.Unlimited, ValueBytes: plans.Unlimited}
 
 // setup answers a service on a Redis, and a namespace that nobody else uses.
 func setup(t testing.TB, change ...func(*Options)) (*Service, string) {
@@ -49,7 +54,7 @@ func setupOn(t testing.TB, rdb redis.UniversalClient, change ...func(*Options)) 
 	for _, c := range change {
 		c(&o)
 	}
-	s, ns := New(rdb, bucket, slog.New(slog.DiscardHandler), o), redistest.Namespace(t)
+	s, ns := New(rdb, bucket, tenants.Fixed(unlimited), slog.New(slog.DiscardHandler), o), redistest.Namespace(t)
 	t.Cleanup(func() {
 		ctx := context.Background()
 		tables, err := s.db.tables(ctx, ns)

@@ -70,16 +70,17 @@ func (s *space) add(u unit, have size) {
 	sum.bytes += have.bytes
 }
 
-// allowed answers what a table may hold so that its namespace stays within
-// limit.
-func (s *space) allowed(u unit, limit size) size {
+// allowed answers what a table may hold so that its namespace stays within its
+// limits.
+func (s *space) allowed(u unit, l limits) size {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sum, have := s.records, s.tables[u]
+	sum, limit, have := s.records, l.of(u), s.tables[u]
 	if u.table == "" {
 		sum = s.blobs
 	}
-	return size{max(0, limit.keys-sum.keys+have.keys), max(0, limit.bytes-sum.bytes+have.bytes)}
+	bytes := min(limit.bytes-sum.bytes, l.together-s.records.bytes-s.blobs.bytes)
+	return size{max(0, limit.keys-sum.keys+have.keys), max(0, bytes+have.bytes)}
 }
 
 // set notes what a table holds now.

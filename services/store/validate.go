@@ -99,13 +99,13 @@ func checkCondition(absent bool, version int64) (string, error) {
 }
 
 // toWrite checks a record and answers the change that writes it.
-func (o Options) toWrite(r *storepb.Record) (change, error) {
+func (l limits) toWrite(r *storepb.Record) (change, error) {
 	c := change{key: r.GetKey()}
 	if err := checkKey(c.key); err != nil {
 		return c, err
 	}
-	if n := len(r.GetValue()); n > o.MaxValue {
-		return c, errors.NewHTTP(413, "value of key %q: at most %d bytes, got %d; larger ones are for the blob store", errors.Clip(c.key), o.MaxValue, n)
+	if n := len(r.GetValue()); n > l.value {
+		return c, errors.NewHTTP(413, "limit value_bytes: value of key %q: at most %d bytes, got %d; larger ones are for the blob store", errors.Clip(c.key), l.value, n)
 	}
 	if n := len(r.GetMetadata()); n > maxMetadata {
 		return c, invalid("metadata of key %q: at most %d entries, got %d", errors.Clip(c.key), maxMetadata, n)
@@ -126,7 +126,7 @@ func (o Options) toWrite(r *storepb.Record) (change, error) {
 }
 
 // toChange checks a change of a batch.
-func (o Options) toChange(m *storepb.Change) (change, error) {
+func (l limits) toChange(m *storepb.Change) (change, error) {
 	if m.GetRecord() == nil {
 		return change{}, invalid("a change without a record")
 	}
@@ -138,7 +138,7 @@ func (o Options) toChange(m *storepb.Change) (change, error) {
 		}
 		err = checkKey(c.key)
 	} else {
-		c, err = o.toWrite(m.GetRecord())
+		c, err = l.toWrite(m.GetRecord())
 	}
 	if err != nil {
 		return c, err
