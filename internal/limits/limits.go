@@ -51,7 +51,7 @@ func (l Limiter) Take(ctx context.Context, all []Limit) error {
 			continue
 		}
 		for _, taken := range all[:i] {
-			if e := l.giveBack(ctx, taken); e != nil && err == nil {
+			if e := l.GiveBack(ctx, taken); e != nil && err == nil {
 				err = e
 			}
 		}
@@ -100,7 +100,8 @@ const returning = `
 	end
 	return 0`
 
-func (l Limiter) giveBack(ctx context.Context, x Limit) error {
+// GiveBack takes one off the count of a limit: what was counted does not count.
+func (l Limiter) GiveBack(ctx context.Context, x Limit) error {
 	if err := l.redis.Eval(ctx, returning, []string{l.key(x)}).Err(); err != nil {
 		return fmt.Errorf("give back %s: %w", x.Kind, err)
 	}

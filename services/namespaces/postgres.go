@@ -87,7 +87,7 @@ func (d db) checkCode(ctx context.Context, mailbox string, digest []byte) (bool,
 		WHERE mailbox = $1 AND attempts < $3 AND expires_at > now()
 		RETURNING digest = $2`
 	var good bool
-	err := d.pool.QueryRow(ctx, q, mailbox, digest, maxAttempts).Scan(&good)
+	err := d.pool.QueryRow(ctx, q, mailbox, digest, maxGuesses).Scan(&good)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -123,7 +123,7 @@ var (
 func (d db) create(ctx context.Context, a address, digest []byte, o order) error {
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		const spend = `DELETE FROM namespaces.codes WHERE mailbox = $1 AND digest = $2 AND attempts < $3 AND expires_at > now()`
-		tag, err := tx.Exec(ctx, spend, a.mailbox, digest, maxAttempts)
+		tag, err := tx.Exec(ctx, spend, a.mailbox, digest, maxGuesses)
 		if err != nil {
 			return fmt.Errorf("spend code: %w", err)
 		}

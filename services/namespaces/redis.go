@@ -4,36 +4,96 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/limits"
 )
 
+const day = 24 * time.Hour
+
 // bounds is what strangers can make sign-up do.
-type bounds struct{ limits.Limiter }
+type bounds struct {
+	limits.Limiter
+	perDomain int // mails a day to a domain that is none of the large providers'; 0 is no limit
+}
 
-// mail allows one mail to an address, as far as anybody can tell: who asks too
-// often learns nothing about the address.
-func (b bounds) mail(ctx context.Context, a address, source string) error {
-	all := []limits.Limit{
+// begin allows a request, as far as anybody can tell, and says whether a mail
+// goes out for it: who asks too often learns nothing about the address. That
+// others ask for it keeps nobody from asking, and soon after a mail that
+// somebody else asked for there is no other.
+func (b bounds) begin(ctx context.Context, a address, source string) (mail bool, err error) {
+	if err := b.Take(ctx, b.asks(a, source)); err != nil {
+		return false, err
+	}
+	if err := b.Forget(ctx, tries(a, source)); err != nil {
+		return false, err
+	}
+	switch err := b.Take(ctx, []limits.Limit{mailMinute(a)}); {
+	case errors.Code(err) == codes.ResourceExhausted:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	err = b.Take(ctx, []limits.Limit{
 		{Kind: "mail", Subject: "everybody", Times: 200, Within: time.Minute, Reason: "too many people are signing up at once"},
-		perMinute(a),
-		{Kind: "day", Subject: a.mailbox, Times: 5, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
-	}
-	if subject, _, ok := limits.Source(source); ok {
-		all = append([]limits.Limit{{Kind: "source", Subject: subject, Times: 20, Within: 24 * time.Hour,
-			Reason: "too many codes were asked for from your network"}}, all...)
-	}
-	return b.Take(ctx, all)
+		{Kind: "day", Subject: a.mailbox, Times: 5, Within: day, Reason: "too many codes were asked for"},
+	})
+	return err == nil, err
 }
 
-func perMinute(a address) limits.Limit {
-	return limits.Limit{Kind: "minute", Subject: a.mailbox, Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"}
-}
-
-// check allows one attempt with a code.
-func (b bounds) check(ctx context.Context, source string) error {
-	subject, _, ok := limits.Source(source)
+// asks are the limits of requests. Loopback has few: it stands for all.
+func (b bounds) asks(a address, source string) []limits.Limit {
+	address, network, ok := limits.Source(source)
+	all := []limits.Limit{askMinute(a, source)}
 	if !ok {
-		return nil
+		return all
 	}
-	return b.Take(ctx, []limits.Limit{{Kind: "check", Subject: subject, Times: 20, Within: time.Minute, Reason: "too many attempts"}})
+	all = append(all,
+		limits.Limit{Kind: "source", Subject: address, Times: 20, Within: day, Reason: "too many codes were asked for from your address"},
+		limits.Limit{Kind: "network", Subject: network, Times: 100, Within: day, Reason: "too many codes were asked for from your network"})
+	if domain := a.domain(); b.perDomain > 0 && !isLarge(domain) {
+		all = append(all, limits.Limit{Kind: "domain", Subject: domain, Times: b.perDomain, Within: day, Reason: "too many people of this mail domain are signing up"})
+	}
+	return all
+}
+
+// at is a mailbox as far as one network is concerned.
+func (a address) at(source string) string {
+	network, _, _ := limits.Source(source)
+	return a.mailbox + "\x00" + network
+}
+
+func askMinute(a address, source string) limits.Limit {
+	return limits.Limit{Kind: "minute", Subject: a.at(source), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"}
+}
+
+func mailMinute(a address) limits.Limit {
+	return limits.Limit{Kind: "mail minute", Subject: a.mailbox, Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}
+}
+
+// tries are the guesses that one network has at a code, so that others do not
+// use up those of whom it was sent to.
+func tries(a address, source string) limits.Limit {
+	return limits.Limit{Kind: "tries", Subject: a.at(source), Times: maxAttempts, Within: codeLife, Reason: "too many attempts"}
+}
+
+// check allows one attempt with a code. A good one does not count: see good.
+func (b bounds) check(ctx context.Context, a address, source string) error {
+	if subject, _, ok := limits.Source(source); ok {
+		all := []limits.Limit{{Kind: "check", Subject: subject, Times: 20, Within: time.Minute, Reason: "too many attempts"}}
+		if err := b.Take(ctx, all); err != nil {
+			return err
+		}
+	}
+	err := b.Take(ctx, []limits.Limit{tries(a, source)})
+	if errors.Code(err) == codes.ResourceExhausted {
+		return badCode() // another code makes another start
+	}
+	return err
+}
+
+// good takes back the attempt that check has counted.
+func (b bounds) good(ctx context.Context, a address, source string) error {
+	return b.GiveBack(ctx, tries(a, source))
 }

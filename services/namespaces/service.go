@@ -22,9 +22,11 @@ import (
 
 // Options come from MICRO_NAMESPACES_*.
 type Options struct {
-	Retry time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
-	Plan  string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
-	Plans string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
+	Retry     time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
+	Throwaway string        `env:"THROWAWAY_DOMAINS" help:"a file of mail domains that nobody signs up with, one to a line; empty is the platform's own short list"`
+	PerDomain int           `env:"PER_DOMAIN" default:"100" help:"codes a day for the mailboxes of one mail domain that is none of the large providers'; 0 is no limit"`
+	Plan      string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
+	Plans     string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -77,6 +79,7 @@ type Service struct {
 	db        db
 	tenants   *tenants
 	limits    bounds
+	throwaway domains
 	owners    authpb.ComponentsClient
 	mails     *mail.Outbox
 	passwords *password.Hasher
@@ -97,8 +100,12 @@ func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, cluster s
 	if err != nil {
 		return nil, err
 	}
+	throwaway, err := readDomains(o.Throwaway)
+	if err != nil {
+		return nil, err
+	}
 	return &Service{
-		db: db{s.Postgres}, tenants: newTenants(db{s.Postgres}, catalogue, standard, log), limits: bounds{limits.New(s.Redis, "namespaces", p)}, owners: owners, mails: mails,
+		db: db{s.Postgres}, tenants: newTenants(db{s.Postgres}, catalogue, standard, log), limits: bounds{limits.New(s.Redis, "namespaces", p), o.PerDomain}, throwaway: throwaway, owners: owners, mails: mails,
 		passwords: password.NewHasher(), pepper: p, log: log, opts: o, now: time.Now,
 	}, nil
 }

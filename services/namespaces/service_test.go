@@ -22,6 +22,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/inbox"
+	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/pgtest"
@@ -172,8 +173,10 @@ func (b *bundle) another(t *testing.T, email string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.limits.Forget(t.Context(), perMinute(a)); err != nil {
-		t.Fatal(err)
+	for _, l := range []limits.Limit{mailMinute(a), askMinute(a, "")} {
+		if err := b.limits.Forget(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -526,6 +529,70 @@ func TestLimits(t *testing.T) {
 		_, err := b.Verify(from("2001:db8::"+fmt.Sprint(i+1)), &namespacespb.VerifyRequest{Email: "x@example.com", Code: "AAAAAAAA"})
 		if want := map[bool]codes.Code{true: codes.InvalidArgument, false: codes.ResourceExhausted}[i < 20]; errors.Code(err) != want {
 			t.Errorf("attempt %d of one network: %v, want %v", i+1, err, want)
+		}
+	}
+}
+
+// TestStrangersCannotDenySignup shows that neither requests nor guesses from
+// many networks keep somebody from signing up, or fill a mailbox.
+func TestStrangersCannotDenySignup(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	from := func(i int) context.Context {
+		return metadata.NewIncomingContext(t.Context(), metadata.Pairs("micro-client-address", fmt.Sprintf("198.51.%d.1", i)))
+	}
+	const email = "jane@example.com"
+	if _, err := b.Begin(from(0), &namespacespb.BeginRequest{Email: email}); err != nil {
+		t.Fatal(err)
+	}
+	b.letter(t, email, 1)
+	mine := from(1)
+	if _, err := b.Begin(mine, &namespacespb.BeginRequest{Email: email}); err != nil {
+		t.Errorf("a moment after a stranger: %v", err)
+	}
+	code := codeLine.FindStringSubmatch(b.letter(t, email, 1))[1]
+	for i := range 3 * maxAttempts {
+		if _, err := b.Verify(from(2+i%3), &namespacespb.VerifyRequest{Email: email, Code: "AAAAAAAA"}); errors.Code(err) != codes.InvalidArgument {
+			t.Errorf("a guess: %v", err)
+		}
+	}
+	if _, err := b.Verify(mine, &namespacespb.VerifyRequest{Email: email, Code: code}); err != nil {
+		t.Errorf("the code after others have guessed: %v", err)
+	}
+	for i := range 10 {
+		b.another(t, email)
+		if _, err := b.Begin(from(10+i), &namespacespb.BeginRequest{Email: email}); err != nil && errors.Code(err) != codes.ResourceExhausted {
+			t.Fatal(err)
+		}
+	}
+	b.letter(t, email, 5)
+	if n := len(b.inbox.Messages(email)); n != 5 {
+		t.Errorf("%d mails to one address, want 5", n)
+	}
+}
+
+// TestDomains shows the limits of a mail domain, and that domains whose mailboxes
+// are thrown away are refused alike whether an address is known.
+func TestDomains(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.signup(t, "jane@lasting.example", "jane-space")
+	b.throwaway = domains{"lasting.example": true}
+	b.limits.perDomain = 3
+	var answers []string
+	for _, email := range []string{"jane@lasting.example", "joe@lasting.example"} {
+		_, err := b.Begin(t.Context(), &namespacespb.BeginRequest{Email: email})
+		answers = append(answers, fmt.Sprint(errors.Code(err), err))
+	}
+	if answers[0] != answers[1] || !strings.HasPrefix(answers[0], "InvalidArgument") {
+		t.Errorf("a domain that is not accepted: %v", answers)
+	}
+	for i := range 8 {
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("micro-client-address", fmt.Sprintf("198.51.%d.1", i)))
+		_, own := b.Begin(ctx, &namespacespb.BeginRequest{Email: fmt.Sprintf("p%d@own.example", i)})
+		_, large := b.Begin(ctx, &namespacespb.BeginRequest{Email: fmt.Sprintf("p%d@gmail.com", i)})
+		if (errors.Code(own) == codes.ResourceExhausted) != (i >= 3) || large != nil {
+			t.Errorf("%d: %v for a domain of one's own, %v for a large one", i, own, large)
 		}
 	}
 }

@@ -17,8 +17,11 @@ import (
 )
 
 const (
-	codeLife    = 10 * time.Minute
+	codeLife = 10 * time.Minute
+	// maxAttempts bounds the guesses of a network at a code of 40 bits, and
+	// maxGuesses those of all.
 	maxAttempts = 5
+	maxGuesses  = 100
 )
 
 // Begin implements Signup. Known and unknown addresses take the same steps; only
@@ -28,8 +31,16 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 	if err != nil {
 		return nil, err
 	}
-	if err := s.limits.mail(ctx, a, rpc.OriginOf(ctx).Address); err != nil {
+	if err := s.throwaway.check(a); err != nil {
 		return nil, err
+	}
+	rsp := &namespacespb.BeginResponse{ExpiresIn: int64(codeLife / time.Second)}
+	mailed, err := s.limits.begin(ctx, a, rpc.OriginOf(ctx).Address)
+	if err != nil {
+		return nil, err
+	}
+	if !mailed { // there is a code in the mailbox
+		return rsp, nil
 	}
 	known, err := s.db.of(ctx, a.mailbox)
 	if err != nil {
@@ -44,7 +55,7 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 	if err := s.db.putCode(ctx, a.mailbox, s.pepper.digest(a, code), codeLife, send); err != nil {
 		return nil, err
 	}
-	return &namespacespb.BeginResponse{ExpiresIn: int64(codeLife / time.Second)}, nil
+	return rsp, nil
 }
 
 // Verify implements Signup.
@@ -65,7 +76,8 @@ func (s *Service) Verify(ctx context.Context, req *namespacespb.VerifyRequest) (
 
 // checkCode answers the digest of a code that is good.
 func (s *Service) checkCode(ctx context.Context, a address, typed string) ([]byte, error) {
-	if err := s.limits.check(ctx, rpc.OriginOf(ctx).Address); err != nil {
+	source := rpc.OriginOf(ctx).Address
+	if err := s.limits.check(ctx, a, source); err != nil {
 		return nil, err
 	}
 	code, ok := parseCode(typed)
@@ -80,7 +92,7 @@ func (s *Service) checkCode(ctx context.Context, a address, typed string) ([]byt
 	if !good {
 		return nil, badCode()
 	}
-	return digest, nil
+	return digest, s.limits.good(ctx, a, source)
 }
 
 // badCode is one text for every way in which a code can be wrong.
