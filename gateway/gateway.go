@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"google.golang.org/grpc"
 
+	auditrest "github.com/micro/platform/gateway/rest/audit"
 	authrest "github.com/micro/platform/gateway/rest/auth"
 	brokerrest "github.com/micro/platform/gateway/rest/broker"
 	configrest "github.com/micro/platform/gateway/rest/config"
@@ -24,6 +25,7 @@ import (
 	storerest "github.com/micro/platform/gateway/rest/store"
 	usagerest "github.com/micro/platform/gateway/rest/usage"
 	"github.com/micro/platform/internal/app"
+	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
 	brokerpb "github.com/micro/platform/proto/broker"
 	configpb "github.com/micro/platform/proto/config"
@@ -62,6 +64,7 @@ const (
 // routes registers the generated handlers of every API that is served.
 func routes(ctx context.Context, mux *runtime.ServeMux, c grpc.ClientConnInterface) error {
 	return errors.Join(
+		auditrest.RegisterAuditHandlerClient(ctx, mux, auditpb.NewAuditClient(c)),
 		authrest.RegisterAuthHandlerClient(ctx, mux, authpb.NewAuthClient(c)),
 		authrest.RegisterAccountsHandlerClient(ctx, mux, authpb.NewAccountsClient(c)),
 		authrest.RegisterRulesHandlerClient(ctx, mux, authpb.NewRulesClient(c)),

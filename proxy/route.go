@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/endpoints"
+	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
 	brokerpb "github.com/micro/platform/proto/broker"
 	configpb "github.com/micro/platform/proto/config"
@@ -26,6 +27,7 @@ import (
 // components says which component serves an API of the platform. What is not
 // here cannot be reached from outside, whoever calls.
 var components = map[string]string{
+	auditpb.Audit_ServiceDesc.ServiceName:           "audit",
 	authpb.Auth_ServiceDesc.ServiceName:             "auth",
 	authpb.Accounts_ServiceDesc.ServiceName:         "auth",
 	authpb.Rules_ServiceDesc.ServiceName:            "auth",

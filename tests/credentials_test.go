@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ func TestCredentials(t *testing.T) {
 			k.apiToken(t)
 			k.rotation(t)
 			k.forgotten(t)
+			k.audited(t)
 			k.logout(t)
 		})
 	}
@@ -142,6 +144,27 @@ func (k *keeper) forgotten(t *testing.T) {
 	k.must(t, k.Person, "user", "reset", "password", "--email", k.Email, "--code", code, "--new-password", "another horse")
 	k.refusedSoon(t, "a login from before the new password", before)
 	k.must(t, k.Person, "login", "--username", k.Email, "--password", "another horse")
+}
+
+// audited shows that what was done so far is in the log, and what an operator
+// does in the namespace too.
+func (k *keeper) audited(t *testing.T) {
+	k.must(t, k.Person, "config", "set", "mail.key", "hunter2")
+	if got := k.status(t, "GET", "/platform/v1/config/mail.key?namespace=acme", k.must(t, k.root, "user", "token")); got != http.StatusOK {
+		t.Errorf("an operator reads a setting: %d", got)
+	}
+	for _, tt := range []struct{ want, line string }{
+		{`auth.Tokens.Create +name=ci .*OK +127.0.0.1`, "micro audit --action 'auth.Tokens.*'"},
+		{`"path": "mail.key"`, "micro audit --since 1h --account " + k.Email + " -o json"},
+		{`admin \(operator\) +config.Config.Get +path=mail.key +OK`, "micro audit --operators"},
+		{`"action":"config.Config.Set","target":{"path":"mail.key"},"outcome":"OK"`, "micro audit export --target mail.key"},
+		{`[0-9]+ rows, as they were written, up to [0-9a-f]{64}`, "micro audit verify"},
+	} {
+		out, err := sh(k.ctx, k.Person, tt.line)
+		if matched, _ := regexp.MatchString(tt.want, out); err != nil || !matched || strings.Contains(out, "hunter2") {
+			t.Errorf("%s: %v\n%s", tt.line, err, out)
+		}
+	}
 }
 
 func (k *keeper) logout(t *testing.T) {

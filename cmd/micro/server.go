@@ -23,6 +23,7 @@ import (
 	"github.com/micro/platform/internal/settings"
 	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/scheduler"
+	"github.com/micro/platform/services/audit"
 	"github.com/micro/platform/services/auth"
 	"github.com/micro/platform/services/broker"
 	"github.com/micro/platform/services/config"
@@ -41,6 +42,7 @@ import (
 func components() []app.Component {
 	return []app.Component{
 		auth.Component,
+		audit.Component,
 		registry.Component,
 		config.Component,
 		broker.Component,

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/micro/platform/framework/debug"
+	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/pg"
@@ -163,13 +164,18 @@ func (h *Host) Local(component string) *rpc.Server { return h.group.local(compon
 // Verifier answers what checks tokens, with auth's keys.
 func (h *Host) Verifier() (*identity.Verifier, error) { return h.verifier() }
 
-// Server makes a gRPC server whose callers are verified with auth's keys.
+// Server makes a gRPC server whose callers are verified with auth's keys, and
+// whose changes are told to the component audit.
 func (h *Host) Server() (*rpc.Server, error) {
 	v, err := h.Verifier()
 	if err != nil {
 		return nil, err
 	}
-	return rpc.NewServer(h.Log, v, h.debug), nil
+	conn, err := h.Conn("audit")
+	if err != nil {
+		return nil, err
+	}
+	return rpc.NewServer(h.Log, v, h.debug, audit.New(conn, h.Log)), nil
 }
 
 // Serve serves a component's API: to the components of this process in memory,

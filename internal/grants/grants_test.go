@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	_ "github.com/micro/platform/proto/audit"
 	_ "github.com/micro/platform/proto/auth"
 	_ "github.com/micro/platform/proto/broker"
 	_ "github.com/micro/platform/proto/config"

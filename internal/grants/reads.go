@@ -7,6 +7,9 @@ var verbs = []string{"Count", "Describe", "Find", "Get", "List", "Query", "Read"
 // open to everybody. One that is not in here writes, so that a new one is
 // closed to tokens that read until somebody has thought about it.
 var platform = map[string]kind{
+	"audit audit.export":             read,
+	"audit audit.list":               read,
+	"audit audit.verify":             read,
 	"auth auth.inspect":              open,
 	"auth auth.logout":               open,
 	"auth auth.token":                open,

@@ -11,7 +11,7 @@ import (
 // services are the components, what Micro v3 took for one, and what people
 // would.
 var services = []string{
-	"alert", "api", "auth", "billing", "broker", "builder", "config", "console", "debug", "events", "gateway", "inbox", "micro",
+	"alert", "api", "audit", "auth", "billing", "broker", "builder", "config", "console", "debug", "events", "gateway", "inbox", "micro",
 	"namespaces", "network", "platform", "proxy", "registry", "router", "runtime", "scheduler", "store", "usage", "web",
 }
 

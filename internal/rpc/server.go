@@ -31,16 +31,20 @@ const unaryTimeout = time.Minute
 const maxStreams = 100_000
 
 // Inside is what watches the calls of a server, behind the check of the caller.
+// The first is the outermost.
 type Inside interface {
 	Unary(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error)
 	Stream(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error
 }
 
 // NewServer makes a component's server. Callers are whom v verifies.
-func NewServer(log *slog.Logger, v *identity.Verifier, inside Inside) *Server {
+func NewServer(log *slog.Logger, v *identity.Verifier, inside ...Inside) *Server {
 	registerJSON()
 	i := &interceptor{log: log, verifier: v}
-	unary := chain(i.unary, inside.Unary)
+	unary, streams := i.unary, []grpc.StreamServerInterceptor{i.stream}
+	for _, in := range inside {
+		unary, streams = chain(unary, in.Unary), append(streams, in.Stream)
+	}
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
@@ -49,7 +53,7 @@ func NewServer(log *slog.Logger, v *identity.Verifier, inside Inside) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		grpc.UnaryInterceptor(unary),
-		grpc.ChainStreamInterceptor(i.stream, inside.Stream),
+		grpc.ChainStreamInterceptor(streams...),
 	)
 	return &Server{Server: server, intercept: unary, methods: map[string]localMethod{}}
 }

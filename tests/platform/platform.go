@@ -56,7 +56,7 @@ type Platform struct {
 }
 
 // apart lists the components in the order in which they start.
-var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "inbox", "usage", "proxy", "gateway", "console"}
+var apart = []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "inbox", "usage", "audit", "proxy", "gateway", "console"}
 
 // Start starts the platform and comes back when it is ready.
 func Start(ctx context.Context, cfg Config) (*Platform, error) {
@@ -106,7 +106,7 @@ func (p *Platform) startApart(ctx context.Context) error {
 		"MICRO_DURABLE_REDIS_URL="+at.DurableRedisURL.Reveal(),
 		"MICRO_BUCKET_URL="+at.BucketURL, "MICRO_STATE_DIR="+at.StateDir, "MICRO_CLUSTER_SECRET="+at.ClusterSecret.Reveal(),
 		"MICRO_ADMIN_PASSWORD=micro", "MICRO_AUTH_PUBLIC_PLATFORM=true")
-	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "usage"} {
+	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "usage", "audit"} {
 		address, err := freeAddress()
 		if err != nil {
 			return err

@@ -1,0 +1,146 @@
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rpc"
+	auditpb "github.com/micro/platform/proto/audit"
+)
+
+// timeout bounds each of the two calls that an audited call costs. They take a
+// millisecond or two.
+const timeout = 5 * time.Second
+
+// requestID is the metadata in which the edges give a call its id.
+const requestID = "micro-request-id"
+
+// Log tells the component audit.
+type Log struct {
+	client auditpb.ComponentsClient
+	log    *slog.Logger
+}
+
+// New makes a Log.
+func New(conn grpc.ClientConnInterface, log *slog.Logger) *Log {
+	return &Log{client: auditpb.NewComponentsClient(conn), log: log}
+}
+
+// Unary is the interceptor for unary calls.
+func (l *Log) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	m, _ := req.(proto.Message)
+	end, err := l.begin(ctx, info.FullMethod, m)
+	if err != nil {
+		return nil, err
+	}
+	rsp, err := handler(ctx, req)
+	end(err)
+	return rsp, err
+}
+
+// Stream is the interceptor for streams. What is asked stands in the first
+// message.
+func (l *Log) Stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if _, is := identity.From(s.Context()); !is {
+		return handler(srv, s)
+	}
+	w := &watched{ServerStream: s, begin: func(m proto.Message) (func(error), error) {
+		return l.begin(s.Context(), info.FullMethod, m)
+	}}
+	err := handler(srv, w)
+	w.finish(err)
+	return err
+}
+
+// watched is a stream whose first message is seen.
+type watched struct {
+	grpc.ServerStream
+	begin func(proto.Message) (func(error), error)
+
+	mu   sync.Mutex // a handler may receive and end on different goroutines
+	seen bool
+	end  func(error)
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (w *watched) RecvMsg(m any) error {
+	if err := w.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen {
+		return nil
+	}
+	w.seen = true
+	first, _ := m.(proto.Message)
+	end, err := w.begin(first)
+	w.end = end
+	return err
+}
+
+func (w *watched) finish(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.end != nil {
+		w.end(err)
+	}
+}
+
+// begin writes down what is about to be done. What cannot be written down is
+// not done. The function that it answers writes down how it ended.
+func (l *Log) begin(ctx context.Context, method string, req proto.Message) (end func(error), err error) {
+	caller, ok := identity.From(ctx)
+	if !ok {
+		return func(error) {}, nil
+	}
+	namespace, is := told(caller, method, req)
+	if !is {
+		return func(error) {}, nil
+	}
+	service, handler, endpoint := split(method)
+	entry := &auditpb.Entry{
+		Namespace: namespace, Account: caller.ID, AccountType: caller.Type, Operator: namespace != caller.Namespace,
+		Session: caller.Session, Address: rpc.OriginOf(ctx).Address, RequestId: first(metadata.ValueFromIncomingContext(ctx, requestID)),
+		Action: service + "." + handler + "." + endpoint, Target: targets(req),
+	}
+	bounded, cancel := context.WithTimeout(identity.AsComponent(ctx), timeout)
+	defer cancel()
+	rsp, err := l.client.Begin(bounded, &auditpb.BeginRequest{Entry: entry})
+	if err != nil {
+		return nil, errors.New(codes.Unavailable, "the audit log cannot be written, so nothing was changed: try again").Because(err)
+	}
+	return func(result error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(identity.AsComponent(ctx)), timeout)
+		defer cancel()
+		_, err := l.client.End(ctx, &auditpb.EndRequest{Namespace: namespace, Id: rsp.GetId(), Outcome: outcome(result)})
+		if err != nil {
+			l.log.WarnContext(ctx, "the end of a call is not in the audit log", "namespace", namespace, "entry", rsp.GetId(), "cause", err)
+		}
+	}, nil
+}
+
+// outcome is the code of a result. What is not an answer for the caller is
+// answered as Internal.
+func outcome(err error) string {
+	if code := errors.Code(err); code != codes.Unknown {
+		return code.String()
+	}
+	return codes.Internal.String()
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}

@@ -1,0 +1,158 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/identity"
+	auditpb "github.com/micro/platform/proto/audit"
+)
+
+// Component runs the service, alone or beside the others.
+var Component = app.New("audit", func(ctx context.Context, h *app.Host, _ struct{}) error {
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	svc := New(pool)
+	auditpb.RegisterAuditServer(s, svc)
+	auditpb.RegisterComponentsServer(s, svc)
+	return h.Serve(s)
+})
+
+// Service implements the Audit and Components RPCs.
+type Service struct {
+	auditpb.UnsafeAuditServer
+	auditpb.UnsafeComponentsServer
+
+	db db
+}
+
+// New makes a Service.
+func New(pool *pgxpool.Pool) *Service { return &Service{db: db{pool}} }
+
+// Begin implements Components.
+func (s *Service) Begin(ctx context.Context, req *auditpb.BeginRequest) (*auditpb.BeginResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	e := req.GetEntry()
+	if err := checkEntry(e); err != nil {
+		return nil, err
+	}
+	id, err := s.db.add(ctx, row{
+		Namespace: e.GetNamespace(), Account: e.GetAccount(), AccountType: e.GetAccountType(), Operator: e.GetOperator(),
+		Session: e.GetSession(), Address: e.GetAddress(), RequestID: e.GetRequestId(), Action: e.GetAction(), Target: e.GetTarget(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &auditpb.BeginResponse{Id: id}, nil
+}
+
+// End implements Components.
+func (s *Service) End(ctx context.Context, req *auditpb.EndRequest) (*auditpb.EndResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	if req.GetId() <= 0 || req.GetOutcome() == "" || len(req.GetOutcome()) > maxName {
+		return nil, invalid("id and outcome are required")
+	}
+	_, err := s.db.add(ctx, row{Namespace: req.GetNamespace(), Begun: req.GetId(), Outcome: req.GetOutcome()})
+	switch {
+	case errors.Is(err, errEnded): // it was sent before
+		return &auditpb.EndResponse{}, nil
+	case errors.Is(err, errNotBegun):
+		return nil, errors.New(codes.NotFound, "entry %d: there is none", req.GetId())
+	}
+	return &auditpb.EndResponse{}, err
+}
+
+// List implements Audit.
+func (s *Service) List(ctx context.Context, req *auditpb.ListRequest) (*auditpb.ListResponse, error) {
+	namespace, err := identity.Admin(ctx, req.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkList(req); err != nil {
+		return nil, err
+	}
+	q := query{namespace: namespace, filter: req.GetFilter(), before: req.GetBefore(), limit: int(req.GetLimit()), latestFirst: true}
+	if q.limit == 0 {
+		q.limit = defaultLimit
+	}
+	entries, err := s.db.list(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return &auditpb.ListResponse{Entries: entries}, nil
+}
+
+// Export implements Audit.
+func (s *Service) Export(req *auditpb.ExportRequest, out auditpb.Audit_ExportServer) error {
+	ctx := out.Context()
+	namespace, err := identity.Admin(ctx, req.GetNamespace())
+	if err != nil {
+		return err
+	}
+	if err := checkFilter(req.GetFilter()); err != nil {
+		return err
+	}
+	for after := int64(0); ; {
+		entries, err := s.db.list(ctx, query{namespace: namespace, filter: req.GetFilter(), after: after, limit: page})
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := out.Send(e); err != nil {
+				return err
+			}
+			after = e.GetId()
+		}
+		if len(entries) < page {
+			return nil
+		}
+	}
+}
+
+// Verify implements Audit.
+func (s *Service) Verify(ctx context.Context, req *auditpb.VerifyRequest) (*auditpb.VerifyResponse, error) {
+	namespace, err := identity.Admin(ctx, req.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	end, err := s.db.end(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	out := new(auditpb.VerifyResponse)
+	var hash []byte
+	err = s.db.rows(ctx, namespace, func(r row, kept []byte) bool {
+		hash = r.hash(hash)
+		// Ids count up by one, so a row that was taken out shows too.
+		if r.ID != out.Rows+1 || !bytes.Equal(hash, kept) {
+			out.Broken = out.Rows + 1
+			return false
+		}
+		out.Rows++
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if out.Broken == 0 && out.Rows < end {
+		out.Broken = out.Rows + 1 // the last ones were taken out
+	}
+	out.Hash = hex.EncodeToString(hash)
+	return out, nil
+}
