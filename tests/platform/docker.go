@@ -32,14 +32,13 @@ var kinds = []struct {
 // Remove removes what the platform made in Docker. A stopped platform leaves its
 // services running, as it should; this is for one that does not come back.
 func (p *Platform) Remove(ctx context.Context) error {
-	secret, err := os.ReadFile(filepath.Join(p.dataDir(), "cluster-secret"))
+	cluster, err := p.Cluster()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it never started
 	}
 	if err != nil {
 		return err
 	}
-	cluster := app.Platform{ClusterSecret: settings.Secret(strings.TrimSpace(string(secret)))}.ClusterID()
 	var errs []error
 	for _, k := range kinds {
 		errs = append(errs, remove(ctx, cluster, k.name, k.list, k.remove))
@@ -48,6 +47,15 @@ func (p *Platform) Remove(ctx context.Context) error {
 		errs = append(errs, firewall.Remove(ctx, cluster))
 	}
 	return errors.Join(errs...)
+}
+
+// Cluster is what the platform's things in Docker bear as micro.cluster.
+func (p *Platform) Cluster() (string, error) {
+	secret, err := os.ReadFile(filepath.Join(p.dataDir(), "cluster-secret"))
+	if err != nil {
+		return "", err
+	}
+	return app.Platform{ClusterSecret: settings.Secret(strings.TrimSpace(string(secret)))}.ClusterID(), nil
 }
 
 // remove tries until they are gone: a network is busy while its last container
