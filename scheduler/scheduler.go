@@ -47,7 +47,7 @@ func (o Options) check() error {
 	switch {
 	case !o.Subnets.Addr().Is4() || o.Subnets.Bits() > swarm.NetworkBits || o.Subnets.Bits() < 8:
 		return fmt.Errorf("MICRO_SCHEDULER_SUBNETS is %s: it must be IPv4 and between /8 and /%d", o.Subnets, swarm.NetworkBits)
-	case o.Start <= 0 || o.Memory < 6<<20 || o.CPUs <= 0 || o.Pids < 8 || o.Tmp <= 0 || o.Reserve < 0:
+	case o.Start <= 0 || o.Memory < minMemory || o.CPUs <= 0 || o.Pids < 8 || o.Tmp <= 0 || o.Reserve < 0:
 		return fmt.Errorf("MICRO_SCHEDULER_START, MEMORY (at least 6 MiB), CPUS, PIDS (at least 8) and TMP must be positive")
 	case o.Firewall != auto && o.Firewall != require && o.Firewall != off:
 		return fmt.Errorf("MICRO_SCHEDULER_FIREWALL is %q: auto, require and off are possible", o.Firewall)
@@ -59,6 +59,9 @@ func (o Options) check() error {
 	}
 	return nil
 }
+
+// minMemory is the least that Docker gives a container.
+const minMemory = 6 << 20
 
 // Component runs the scheduler, alone or beside the others.
 var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Options) error {
@@ -127,16 +130,26 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
 		Instances: int(d.GetInstances()),
-	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits(), Resolvers: s.opts.Resolvers})
+	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers})
 	if err != nil {
 		return nil, err
 	}
 	return &schedulerpb.ApplyResponse{}, s.driver.Apply(ctx, p)
 }
 
-func (s *Service) limits() plan.Limits {
+// limits are those of the plan that the deployment is on, as far as it has any,
+// and the scheduler's own.
+func (s *Service) limits(d *schedulerpb.Deployment) plan.Limits {
 	o := s.opts
-	return plan.Limits{Memory: o.Memory, Reserve: o.Reserve, CPUs: o.CPUs, Pids: o.Pids, Tmp: o.Tmp}
+	l := plan.Limits{Memory: o.Memory, Reserve: o.Reserve, CPUs: o.CPUs, Pids: o.Pids, Tmp: o.Tmp}
+	if n := d.GetMillicores(); n > 0 {
+		l.CPUs = float64(n) / 1000
+	}
+	if n := d.GetMemory(); n > 0 {
+		l.Memory = max(n, minMemory)
+	}
+	l.Reserve = min(l.Reserve, l.Memory)
+	return l
 }
 
 // edge answers where containers reach the proxy. Docker's own address is asked

@@ -160,7 +160,11 @@ type Deployment struct {
 	Command []string `protobuf:"bytes,4,rep,name=command,proto3" json:"command,omitempty"`
 	Args    []string `protobuf:"bytes,5,rep,name=args,proto3" json:"args,omitempty"`
 	// At least 1.
-	Instances     int64 `protobuf:"varint,6,opt,name=instances,proto3" json:"instances,omitempty"`
+	Instances int64 `protobuf:"varint,6,opt,name=instances,proto3" json:"instances,omitempty"`
+	// What each container may have; 0 is what the scheduler is set to give.
+	Millicores int64 `protobuf:"varint,7,opt,name=millicores,proto3" json:"millicores,omitempty"`
+	// Bytes, at least 6 MiB.
+	Memory        int64 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +237,20 @@ func (x *Deployment) GetArgs() []string {
 func (x *Deployment) GetInstances() int64 {
 	if x != nil {
 		return x.Instances
+	}
+	return 0
+}
+
+func (x *Deployment) GetMillicores() int64 {
+	if x != nil {
+		return x.Millicores
+	}
+	return 0
+}
+
+func (x *Deployment) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
 	}
 	return 0
 }
@@ -972,7 +990,7 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x03R\brevision\"\x9f\x01\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\"\xd7\x01\n" +
 	"\n" +
 	"Deployment\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x14\n" +
@@ -980,7 +998,11 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x03env\x18\x03 \x03(\tR\x03env\x12\x18\n" +
 	"\acommand\x18\x04 \x03(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x05 \x03(\tR\x04args\x12\x1c\n" +
-	"\tinstances\x18\x06 \x01(\x03R\tinstances\"\xfe\x01\n" +
+	"\tinstances\x18\x06 \x01(\x03R\tinstances\x12\x1e\n" +
+	"\n" +
+	"millicores\x18\a \x01(\x03R\n" +
+	"millicores\x12\x16\n" +
+	"\x06memory\x18\b \x01(\x03R\x06memory\"\xfe\x01\n" +
 	"\x06Status\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.scheduler.Status.StateR\x05state\x12\x16\n" +

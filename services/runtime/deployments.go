@@ -136,6 +136,7 @@ func (r *reconciler) compare(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-r.look:
+		case <-r.svc.tenantsChanged:
 		case <-t.C:
 		}
 		t.Stop()
@@ -149,6 +150,9 @@ func (r *reconciler) compareOnce(ctx context.Context) error {
 	actual, ready := r.deployments.all()
 	if !ready {
 		return nil
+	}
+	if err := r.hold(ctx); err != nil {
+		return err
 	}
 	wanted, err := r.svc.db.deployed(ctx)
 	if err != nil {

@@ -12,7 +12,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/tenants"
 	authpb "github.com/micro/platform/proto/auth"
 	builderpb "github.com/micro/platform/proto/builder"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -49,7 +51,7 @@ func newWorld() *world {
 }
 
 func (w *world) peers() Peers {
-	return Peers{Builder: fakeBuilder{w: w}, Scheduler: fakeScheduler{w: w}, Auth: fakeAuth{w: w}, Accounts: fakeAccounts{w: w}, Nodes: fakeNodes{w: w}}
+	return Peers{Builder: fakeBuilder{w: w}, Scheduler: fakeScheduler{w: w}, Auth: fakeAuth{w: w}, Accounts: fakeAccounts{w: w}, Nodes: fakeNodes{w: w}, Tenants: tenants.Fixed(plans.FromMap(nil))}
 }
 
 // do is one effect.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -50,7 +51,11 @@ func (s *Service) Logs(req *runtimepb.LogsRequest, stream logStream) error {
 	if len(found) == 0 {
 		return errors.New(codes.NotFound, "Logs not found for service %s", name)
 	}
-	out := &lines{stream: stream, since: req.GetSince()}
+	t, err := s.peers.Tenants.Of(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	out := &lines{stream: stream, since: max(req.GetSince(), s.oldest(t.Limits.LogRetention))}
 	count := clampCount(req.GetCount())
 	if req.GetBuild() {
 		return s.buildLogs(ctx, k, req.GetStream(), count, out)
@@ -59,6 +64,14 @@ func (s *Service) Logs(req *runtimepb.LogsRequest, stream logStream) error {
 		return s.followLogs(ctx, k, count, out)
 	}
 	return s.recentLogs(ctx, k, count, out)
+}
+
+// oldest is the Unix time of the first line that is still shown.
+func (s *Service) oldest(kept plans.Limit) int64 {
+	if kept.Unlimited() {
+		return 0
+	}
+	return s.now().Add(-kept.Duration()).Unix()
 }
 
 func clampCount(n int64) int64 {

@@ -190,7 +190,7 @@ func checkRoom(ctx context.Context, tx pgx.Tx, namespace string, limit int) erro
 		return fmt.Errorf("count services: %w", err)
 	}
 	if n >= limit {
-		return errors.New(codes.ResourceExhausted, "the namespace has %d services, and may have %d: delete one first", n, limit)
+		return errors.New(codes.ResourceExhausted, "the namespace has %d services, and may have %d: delete one first, or raise the limit \"services\" with a larger plan (\"micro plan\" lists them)", n, limit)
 	}
 	return nil
 }

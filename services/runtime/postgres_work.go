@@ -27,7 +27,8 @@ func (d db) work(ctx context.Context, perNamespace, limit int) ([]item, error) {
 		WITH revisions AS (
 			SELECT namespace, name, version, number, state, since
 			FROM runtime.revisions
-			WHERE state IN ('pending', 'building', 'starting', 'stopping') OR state = 'error' AND account <> '' AND ran_at IS NULL
+			WHERE state IN ('pending', 'building', 'stopping') OR state = 'starting' AND NOT held
+				OR state = 'error' AND account <> '' AND ran_at IS NULL
 		), deleted AS (
 			SELECT namespace, name, version, 0 AS number, 'stopped' AS state, deleted_at AS since
 			FROM runtime.services s
@@ -243,6 +244,47 @@ func (d db) dropRequests(ctx context.Context, before time.Time) error {
 	const q = `DELETE FROM runtime.requests WHERE created_at < $1`
 	if _, err := d.pool.Exec(ctx, q, before); err != nil {
 		return fmt.Errorf("drop old requests: %w", err)
+	}
+	return nil
+}
+
+// hold takes a revision of which nothing is left but its image back to before
+// its start, and keeps it from starting.
+func (d db) hold(ctx context.Context, r revision, why string) error {
+	const q = `
+		UPDATE runtime.revisions SET state = 'starting', held = true, reason = @reason, since = now(), ran_at = NULL,
+			account = '', secret = NULL
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from`
+	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
+		"number": r.Number, "from": r.State, "reason": storable(why, maxReason)})
+	if err != nil {
+		return fmt.Errorf("hold revision: %w", err)
+	}
+	return nil
+}
+
+// held answers the revisions that are kept from starting.
+func (d db) held(ctx context.Context) ([]revision, error) {
+	const q = `
+		SELECT ` + revisionColumns + `
+		FROM runtime.revisions
+		WHERE state = 'starting' AND held
+		ORDER BY namespace, name, version, number`
+	rows, _ := d.pool.Query(ctx, q)
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[revision])
+	if err != nil {
+		return nil, fmt.Errorf("read held revisions: %w", err)
+	}
+	return out, nil
+}
+
+// release lets a held revision start.
+func (d db) release(ctx context.Context, r revision) error {
+	const q = `
+		UPDATE runtime.revisions SET held = false, reason = 'starting', since = now()
+		WHERE namespace = $1 AND name = $2 AND version = $3 AND number = $4 AND held`
+	if _, err := d.pool.Exec(ctx, q, r.Namespace, r.Name, r.Version, r.Number); err != nil {
+		return fmt.Errorf("release revision: %w", err)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/seal"
+	"github.com/micro/platform/internal/tenants"
 	authpb "github.com/micro/platform/proto/auth"
 	builderpb "github.com/micro/platform/proto/builder"
 	eventspb "github.com/micro/platform/proto/events"
@@ -59,7 +60,17 @@ var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Opti
 	if err != nil {
 		return err
 	}
+	changed := make(chan struct{}, 1)
+	if peers.Tenants, err = tenants.Open(h, func(string) {
+		select {
+		case changed <- struct{}{}:
+		default: // it has not yet looked since the last change
+		}
+	}); err != nil {
+		return err
+	}
 	svc := New(pool, bucket, box, peers, o)
+	svc.tenantsChanged = changed
 	events, err := h.Conn("events")
 	if err != nil {
 		return err
@@ -93,6 +104,7 @@ type Peers struct {
 	Accounts  authpb.AccountsClient
 	Registry  registrypb.RegistryClient
 	Nodes     registrypb.NodesClient
+	Tenants   *tenants.Tenants
 }
 
 func connect(h *app.Host) (Peers, error) {
@@ -123,6 +135,8 @@ type Service struct {
 	opts   Options
 	hub    *hub
 	now    func() time.Time
+	// tenantsChanged says that suspensions or throttles may have changed.
+	tenantsChanged <-chan struct{}
 }
 
 // New makes a Service.
@@ -175,6 +189,10 @@ func (s *Service) Create(ctx context.Context, req *runtimepb.CreateRequest) (*ru
 	if err != nil {
 		return nil, err
 	}
+	services, err := s.checkPlan(ctx, namespace, sp.Instances)
+	if err != nil {
+		return nil, err
+	}
 	sealed, err := s.sealSpec(k, sp)
 	if err != nil {
 		return nil, err
@@ -188,7 +206,7 @@ func (s *Service) Create(ctx context.Context, req *runtimepb.CreateRequest) (*ru
 		return nil, err
 	}
 	wanted := record{Source: svc.GetSource(), Spec: sealed, Metadata: metadataOf(svc), Owner: owner(ctx)}
-	number, err := s.db.change(ctx, k, r, s.opts.Services, func(old *existing) (plan, error) {
+	number, err := s.db.change(ctx, k, r, services, func(old *existing) (plan, error) {
 		start := old == nil || old.Deleted || req.GetOptions().GetForce() || !old.State.live()
 		return plan{record: wanted, Upload: uploaded, Start: start, News: serviceCreated}, nil
 	})
@@ -240,6 +258,10 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 	if err != nil {
 		return nil, err
 	}
+	services, err := s.checkPlan(ctx, namespace, o.GetInstances())
+	if err != nil {
+		return nil, err
+	}
 	source, err := s.sourceOf(ctx, k, svc)
 	if err != nil {
 		return nil, err
@@ -248,7 +270,7 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 	if err != nil {
 		return nil, err
 	}
-	number, err := s.db.change(ctx, k, r, s.opts.Services, func(old *existing) (plan, error) {
+	number, err := s.db.change(ctx, k, r, services, func(old *existing) (plan, error) {
 		if old == nil || old.Deleted {
 			return plan{}, errNotFound
 		}

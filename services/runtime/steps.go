@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	authpb "github.com/micro/platform/proto/auth"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -168,6 +169,13 @@ func (r *reconciler) build(ctx context.Context, rev revision) error {
 // start makes a revision serve: account, containers, registration; then it
 // takes the routes from the one before it.
 func (r *reconciler) start(ctx context.Context, rev revision) error {
+	why, err := r.svc.heldBack(ctx, rev.key)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		return r.holdBack(ctx, rev, why)
+	}
 	rev, secret, err := r.account(ctx, rev)
 	if err != nil {
 		return err
@@ -247,6 +255,10 @@ func (r *reconciler) apply(ctx context.Context, rev revision, secret string) err
 	if err != nil {
 		return err
 	}
+	t, err := r.svc.peers.Tenants.Of(ctx, rev.Namespace)
+	if err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -255,11 +267,21 @@ func (r *reconciler) apply(ctx context.Context, rev revision, secret string) err
 	_, err = r.svc.peers.Scheduler.Apply(ctx, &schedulerpb.ApplyRequest{Deployment: &schedulerpb.Deployment{
 		Id: rev.id().message(), Image: rev.Image, Env: environment(rev, sp, secret),
 		Command: sp.Command, Args: sp.Args, Instances: max(sp.Instances, 1),
+		Millicores: size(t.Limits.CPU), Memory: size(t.Limits.Memory),
 	}})
 	if err != nil {
 		return fmt.Errorf("apply deployment: %w", err)
 	}
 	return nil
+}
+
+// size is a limit as the scheduler takes it: unlimited is what it gives by
+// itself.
+func size(l plans.Limit) int64 {
+	if l.Unlimited() {
+		return 0
+	}
+	return max(int64(l), 1)
 }
 
 // environment is what the processes of a revision are started with, beside what

@@ -1,0 +1,91 @@
+package runtime
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/tenants"
+)
+
+// heldBack says why a service may have no containers, "" if it may.
+func (s *Service) heldBack(ctx context.Context, k key) (string, error) {
+	t, err := s.peers.Tenants.Of(ctx, k.Namespace)
+	if err != nil {
+		return "", err
+	}
+	if t.Suspension != nil {
+		return "the namespace is suspended: " + t.Suspension.Reason, nil
+	}
+	if x := t.Throttle(k.Name); x.Action == tenants.Stop {
+		return "held back: " + x.Reason, nil
+	}
+	return "", nil
+}
+
+// hold takes the containers of what must not run, and starts what may run again.
+func (r *reconciler) hold(ctx context.Context) error {
+	deployed, err := r.svc.db.deployed(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rev := range deployed {
+		why, err := r.svc.heldBack(ctx, rev.key)
+		if err != nil {
+			return err
+		}
+		if why == "" {
+			continue
+		}
+		if err := r.holdBack(ctx, rev, why); err != nil {
+			return err
+		}
+	}
+	held, err := r.svc.db.held(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rev := range held {
+		why, err := r.svc.heldBack(ctx, rev.key)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			continue
+		}
+		if err := r.svc.db.release(ctx, rev); err != nil {
+			return err
+		}
+		r.log.Info("a service may run again", "revision", rev.String())
+	}
+	return nil
+}
+
+// holdBack removes what there is of a revision but its image. It gets another
+// account when it starts again, since nodes of one that was evicted are refused.
+func (r *reconciler) holdBack(ctx context.Context, rev revision, why string) error {
+	if err := r.removeAll(ctx, rev); err != nil {
+		return err
+	}
+	r.log.Info("a service is held back", "revision", rev.String())
+	return r.svc.db.hold(ctx, rev, why)
+}
+
+// checkPlan holds a service to what the plan of its namespace allows, and
+// answers how many services there may be.
+func (s *Service) checkPlan(ctx context.Context, namespace string, instances int64) (services int, err error) {
+	t, err := s.peers.Tenants.Of(ctx, namespace)
+	if err != nil {
+		return 0, err
+	}
+	if l := t.Limits.Replicas; !l.Allows(instances) {
+		return 0, errors.New(codes.ResourceExhausted, "options.instances is %d: a service may have %d replicas, which is the limit \"replicas\" of plan %s; a larger plan raises it (\"micro plan\" lists them)",
+			instances, l, t.Plan)
+	}
+	services = s.opts.Services
+	if l := t.Limits.Services; !l.Allows(int64(services)) {
+		services = int(l)
+	}
+	return services, nil
+}
