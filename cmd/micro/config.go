@@ -185,33 +185,54 @@ func historyCommand(c *cli) *cobra.Command {
 }
 
 func rollbackCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use: "rollback VERSION", Short: "Go back to the settings of a version, secrets too", Args: exactly("VERSION"),
-		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
-			version, err := strconv.ParseInt(args[0], 10, 64)
-			if err != nil || version < 1 {
-				return usage("VERSION is %q: \"micro config history\" lists the numbers", args[0])
-			}
-			rsp, err := x.config().Rollback(ctx, &configpb.RollbackRequest{Namespace: x.Namespace, Version: version})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(c.Err, "Version %d is as version %d was\n", rsp.GetVersion(), version)
-			return nil
-		}),
-	}
+	cmd := &cobra.Command{Use: "rollback VERSION", Short: "Go back to the settings of a version, secrets too", Args: exactly("VERSION")}
+	asJSON := outputFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
+		inJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		version, err := strconv.ParseInt(args[0], 10, 64)
+		if err != nil || version < 1 {
+			return usage("VERSION is %q: \"micro config history\" lists the numbers", args[0])
+		}
+		rsp, err := x.config().Rollback(ctx, &configpb.RollbackRequest{Namespace: x.Namespace, Version: version})
+		if err != nil {
+			return err
+		}
+		if inJSON {
+			return c.JSON(map[string]int64{"version": rsp.GetVersion(), "restored": version})
+		}
+		fmt.Fprintf(c.Err, "Version %d is as version %d was\n", rsp.GetVersion(), version)
+		return nil
+	})
+	return cmd
 }
 
 func rekeyCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use: "rekey", Short: "Encrypt the secrets of all namespaces with a new key (operators)", Args: exactly(),
-		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
+	cmd := &cobra.Command{Use: "rekey", Short: "Encrypt the secrets of all namespaces with a new key (operators)", Args: exactly()}
+	asJSON := outputFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
+		inJSON, err := asJSON()
+		if err != nil {
+			return err
+		}
+		n := int64(0)
+		for more := true; more; {
 			rsp, err := x.config().Rekey(ctx, &configpb.RekeyRequest{})
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.Err, "%d secrets are encrypted with a new key, the old one is gone\n", rsp.GetSecrets())
-			return nil
-		}),
-	}
+			n += rsp.GetSecrets()
+			if more = rsp.GetMore(); more {
+				fmt.Fprintf(c.Err, "%d secrets are encrypted with a new key, going on\n", n)
+			}
+		}
+		if inJSON {
+			return c.JSON(map[string]int64{"secrets": n})
+		}
+		fmt.Fprintf(c.Err, "%d secrets are encrypted with a new key, the old one is gone\n", n)
+		return nil
+	})
+	return cmd
 }

@@ -1151,8 +1151,10 @@ func (*RekeyRequest) Descriptor() ([]byte, []int) {
 
 type RekeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of all namespaces, the old versions of their documents among them.
-	Secrets       int64 `protobuf:"varint,1,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	// That were encrypted by this call, those of old versions among them.
+	Secrets int64 `protobuf:"varint,1,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	// Some are left, and the old keys are still there.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1192,6 +1194,13 @@ func (x *RekeyResponse) GetSecrets() int64 {
 		return x.Secrets
 	}
 	return 0
+}
+
+func (x *RekeyResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 var File_config_config_proto protoreflect.FileDescriptor
@@ -1269,9 +1278,10 @@ const file_config_config_proto_rawDesc = "" +
 	"\x10expected_version\x18\x03 \x01(\x03R\x0fexpectedVersion\",\n" +
 	"\x10RollbackResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\"\x0e\n" +
-	"\fRekeyRequest\")\n" +
+	"\fRekeyRequest\"=\n" +
 	"\rRekeyResponse\x12\x18\n" +
-	"\asecrets\x18\x01 \x01(\x03R\asecrets2\xbd\x03\n" +
+	"\asecrets\x18\x01 \x01(\x03R\asecrets\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more2\xbd\x03\n" +
 	"\x06Config\x12.\n" +
 	"\x03Get\x12\x12.config.GetRequest\x1a\x13.config.GetResponse\x12.\n" +
 	"\x03Set\x12\x12.config.SetRequest\x1a\x13.config.SetResponse\x127\n" +

@@ -62,7 +62,9 @@ type ConfigClient interface {
 	// Rollback makes a new version that equals an old one. Admins who are people.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
 	// Rekey makes a new key for secrets, encrypts those of all namespaces with
-	// it and forgets the old keys. Operators.
+	// it and forgets the old keys. It answers after some seconds, done or not: as
+	// long as there is more, and after an error, the next call goes on where it
+	// was. Operators.
 	Rekey(ctx context.Context, in *RekeyRequest, opts ...grpc.CallOption) (*RekeyResponse, error)
 }
 
@@ -194,7 +196,9 @@ type ConfigServer interface {
 	// Rollback makes a new version that equals an old one. Admins who are people.
 	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
 	// Rekey makes a new key for secrets, encrypts those of all namespaces with
-	// it and forgets the old keys. Operators.
+	// it and forgets the old keys. It answers after some seconds, done or not: as
+	// long as there is more, and after an error, the next call goes on where it
+	// was. Operators.
 	Rekey(context.Context, *RekeyRequest) (*RekeyResponse, error)
 	mustEmbedUnimplementedConfigServer()
 }

@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// idlePing is how often a connection that says nothing is tried.
-	idlePing = 10 * time.Second
+	// idlePing is how often a connection that says nothing is tried, and how
+	// soon it has to answer.
+	idlePing = 2 * time.Second
 	// retryAfter is the wait before another try after the connection was lost.
 	retryAfter = 250 * time.Millisecond
 	// tellTimeout bounds telling Redis of a subscription.
@@ -31,6 +32,7 @@ const (
 // listeners are the subscribers of this process for one channel or pattern of
 // Redis. ready is closed when Redis has confirmed it.
 type listeners struct {
+	pattern     bool
 	subscribers []*subscriber
 	ready       chan struct{}
 }
@@ -41,6 +43,7 @@ type bus struct {
 	log     *slog.Logger
 	process string
 	opts    Options
+	idle    time.Duration // idlePing
 
 	mu      sync.Mutex
 	pubsub  *redis.PubSub
@@ -50,7 +53,7 @@ type bus struct {
 }
 
 func newBus(r redis.UniversalClient, log *slog.Logger, o Options) *bus {
-	b := &bus{redis: r, log: log, process: rand.Text(), opts: o,
+	b := &bus{redis: r, log: log, process: rand.Text(), opts: o, idle: idlePing,
 		heard: map[string]*listeners{}, members: map[queue][]*subscriber{}, count: map[string]int{}}
 	b.heard[process(b.process)] = &listeners{ready: make(chan struct{})}
 	b.pubsub = r.Subscribe(context.Background()) // to nothing yet: it connects in run
@@ -59,21 +62,26 @@ func newBus(r redis.UniversalClient, log *slog.Logger, o Options) *bus {
 
 // run brings messages until ctx ends.
 func (b *bus) run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { b.pubsub.Close() })
+	stop := context.AfterFunc(ctx, b.close)
 	defer stop()
-	defer b.pubsub.Close()
-	b.pubsub.Subscribe(ctx, process(b.process)) //nolint:errcheck // a lost connection shows at the next read
-	said := ""
+	defer b.close()
+	b.connection().Subscribe(ctx, process(b.process)) //nolint:errcheck // a lost connection shows at the next read
+	said, asked := "", false
 	for ctx.Err() == nil {
-		in, err := b.pubsub.ReceiveTimeout(ctx, idlePing)
+		in, err := b.connection().ReceiveTimeout(ctx, b.idle)
 		var timeout net.Error
 		switch {
 		case err == nil:
-			said = ""
+			said, asked = "", false
 			b.take(ctx, in)
 		case ctx.Err() != nil:
-		case errors.As(err, &timeout) && timeout.Timeout():
-			b.pubsub.Ping(ctx) //nolint:errcheck // a lost connection shows at the next read
+		case errors.As(err, &timeout) && timeout.Timeout() && !asked:
+			b.connection().Ping(ctx) //nolint:errcheck // a lost connection shows at the next read
+			asked = true
+		case asked: // and not answered
+			b.log.WarnContext(ctx, "messages are not heard of, connecting again", "error", err)
+			b.reconnect(ctx)
+			asked = false
 		default:
 			if err.Error() != said { // one that lasts is said once
 				b.log.WarnContext(ctx, "messages are not heard of, trying again", "error", err)
@@ -86,6 +94,38 @@ func (b *bus) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (b *bus) connection() *redis.PubSub {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pubsub
+}
+
+func (b *bus) close() { b.connection().Close() }
+
+// reconnect gives up a connection that says nothing, and listens by another one.
+func (b *bus) reconnect(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pubsub.Close()
+	b.pubsub = b.redis.Subscribe(ctx)
+	var channels, patterns []string
+	for name, l := range b.heard {
+		if l.pattern {
+			patterns = append(patterns, name)
+		} else {
+			channels = append(channels, name)
+		}
+	}
+	// A connection that cannot be made shows at the next read, which makes it.
+	b.pubsub.Subscribe(ctx, channels...) //nolint:errcheck // see above
+	if len(patterns) > 0 {
+		b.pubsub.PSubscribe(ctx, patterns...) //nolint:errcheck // see above
+	}
+	if ctx.Err() != nil {
+		b.pubsub.Close() // close has come by already
+	}
 }
 
 func (b *bus) take(ctx context.Context, in any) {
@@ -234,7 +274,7 @@ func (b *bus) enter(ctx context.Context, s *subscriber) (ready chan struct{}, er
 	}
 	l := b.heard[name]
 	if l == nil {
-		l = &listeners{ready: make(chan struct{})}
+		l = &listeners{pattern: wild(s.topic), ready: make(chan struct{})}
 		b.heard[name] = l
 		if wild(s.topic) {
 			err = b.pubsub.PSubscribe(ctx, name)

@@ -57,13 +57,28 @@ func (s *subscriber) offer(m *brokerpb.Message, spare bool) bool {
 	return true
 }
 
-// take answers all that waits.
+// take answers all that waits, of one that has gone.
 func (s *subscriber) take() []*brokerpb.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.pending
-	s.pending, s.bytes = nil, 0
+	s.pending, s.bytes, s.ended = nil, 0, true
 	return out
+}
+
+// next answers the oldest that waits. What is not sent yet still waits, for
+// another one of the queue if this one goes.
+func (s *subscriber) next() (*brokerpb.Message, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) == 0 {
+		return nil, false
+	}
+	m := s.pending[0]
+	s.pending[0] = nil // for the garbage collector
+	s.pending = s.pending[1:]
+	s.bytes -= proto.Size(m)
+	return m, true
 }
 
 // pump sends what comes until ctx ends or sending fails.
@@ -74,7 +89,11 @@ func (s *subscriber) pump(ctx context.Context, send func(*brokerpb.Message) erro
 			return ctx.Err()
 		case <-s.wake:
 		}
-		for _, m := range s.take() {
+		for {
+			m, ok := s.next()
+			if !ok {
+				break
+			}
 			if err := send(m); err != nil {
 				return err
 			}

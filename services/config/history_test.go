@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/internal/identity"
 	configpb "github.com/micro/platform/proto/config"
 )
 
@@ -109,104 +108,4 @@ func TestConcurrency(t *testing.T) {
 			t.Errorf("Delete for version %d = %v, want %v", version, err, want)
 		}
 	}
-}
-
-// TestRekey shows that a process which has not heard of new keys reads and
-// writes on, and that nothing is left of the old key.
-func TestRekey(t *testing.T) {
-	t.Parallel()
-	a := setup(t)
-	b := New(a.db.pool, a.vault.box, a.hub.log, a.opts)
-	if err := b.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, operator := admin(t, "demo"), as(t, identity.Platform, identity.User, "admin")
-	set(t, a, ctx, "a", `{"x":1,"y":[2]}`, true)
-	set(t, a, admin(t, "other"), "a", `"other"`, true)
-	old := a.vault.current()
-	rsp, err := a.Rekey(operator, &configpb.RekeyRequest{})
-	if err != nil || rsp.GetSecrets() != 6 { // 3, in the documents and in their versions
-		t.Fatalf("Rekey = %v, %v", rsp, err)
-	}
-	if got := get(t, b, ctx, "a", true); got != `{"x":1,"y":[2]}` {
-		t.Errorf("a process with the old keys reads %s", got)
-	}
-	set(t, b, ctx, "b", `"new"`, true)
-	if got := get(t, a, ctx, "b", true); got != `"new"` {
-		t.Errorf("what another process sealed reads %s", got)
-	}
-	if got := get(t, a, admin(t, "other"), "a", true); got != `"other"` {
-		t.Errorf("another namespace reads %s", got)
-	}
-	if _, err := a.Rollback(ctx, &configpb.RollbackRequest{Version: 1}); err != nil {
-		t.Fatal(err)
-	}
-	if got := get(t, a, ctx, "", true); got != `{"a":{"x":1,"y":[2]}}` {
-		t.Errorf("an old version reads %s", got)
-	}
-	kept, err := a.db.read(t.Context(), "demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := old.Open(kept.Secrets["a.x"], owner("demo", "a.x")); err == nil {
-		t.Error("the old key still opens a secret")
-	}
-
-	// One that was interrupted before the old key went is taken up again.
-	sealed, err := a.db.keys(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	both, err := a.vault.current().Add()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.replaceKeys(t.Context(), sealed.Version, both); err != nil {
-		t.Fatal(err)
-	}
-	if rsp, err := a.Rekey(operator, &configpb.RekeyRequest{}); err != nil || rsp.GetSecrets() == 0 || a.vault.current().Len() != 1 {
-		t.Errorf("Rekey after an interrupted one = %v, %v, %d keys", rsp, err, a.vault.current().Len())
-	}
-	if got := get(t, b, ctx, "a.x", true); got != `1` {
-		t.Errorf("after it a secret reads %s", got)
-	}
-	if _, err := a.replaceKeys(t.Context(), sealed.Version, both); errors.Code(err) != codes.Aborted {
-		t.Errorf("two at once: %v", err)
-	}
-}
-
-// TestRekeyMeanwhile shows that writers and readers go on during a Rekey.
-func TestRekeyMeanwhile(t *testing.T) {
-	t.Parallel()
-	s := setup(t)
-	ctx := admin(t, "demo")
-	set(t, s, ctx, "a", `0`, true)
-	stop := make(chan struct{})
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		for i := 1; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			req := &configpb.SetRequest{Path: "a", Value: &configpb.Value{Data: fmt.Sprint(i)}, Options: &configpb.Options{Secret: true}}
-			if _, err := s.Set(ctx, req); err != nil {
-				t.Error(err)
-				return
-			}
-			rsp, err := s.Get(ctx, &configpb.GetRequest{Path: "a", Options: &configpb.Options{Secret: true}})
-			if err != nil || rsp.GetValue().GetData() != fmt.Sprint(i) {
-				t.Errorf("read %v, %v, want %d", rsp, err, i)
-				return
-			}
-		}
-	})
-	for range 5 {
-		if _, err := s.Rekey(as(t, identity.Platform, identity.User, "admin"), &configpb.RekeyRequest{}); err != nil {
-			t.Error(err)
-		}
-	}
-	close(stop)
-	writer.Wait()
 }

@@ -16,8 +16,9 @@ const (
 	// relisten is the wait before another try after the connection was lost.
 	relisten = time.Second
 	// idlePing is how often a connection that says nothing is asked whether it
-	// is still there.
-	idlePing = 30 * time.Second
+	// is still there, and answerTimeout how soon it has to answer.
+	idlePing      = 5 * time.Second
+	answerTimeout = 2 * time.Second
 )
 
 // hub hears of all changes over one connection to Postgres and tells the
@@ -27,13 +28,14 @@ type hub struct {
 	db      db
 	log     *slog.Logger
 	perName int
+	idle    time.Duration // idlePing
 
 	mu       sync.Mutex
 	watchers map[string]map[chan struct{}]bool // by namespace
 }
 
 func newHub(d db, log *slog.Logger, perNamespace int) *hub {
-	return &hub{db: d, log: log, perName: perNamespace, watchers: map[string]map[chan struct{}]bool{}}
+	return &hub{db: d, log: log, perName: perNamespace, idle: idlePing, watchers: map[string]map[chan struct{}]bool{}}
 }
 
 // run listens until ctx ends.
@@ -59,19 +61,26 @@ func (h *hub) listen(ctx context.Context) error {
 	}
 	// A connection that listens must not serve anything else.
 	own := conn.Hijack()
-	defer own.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it is given up
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+		defer cancel()
+		own.Close(ctx) //nolint:errcheck // it is given up
+	}()
 	if _, err := own.Exec(ctx, "LISTEN "+channel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	h.tellAll()
 	for {
-		waiting, cancel := context.WithTimeout(ctx, idlePing)
+		waiting, cancel := context.WithTimeout(ctx, h.idle)
 		n, err := own.WaitForNotification(waiting)
 		idle := err != nil && waiting.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {
 		case idle:
-			if err := own.Ping(ctx); err != nil {
+			asking, cancel := context.WithTimeout(ctx, answerTimeout)
+			err := own.Ping(asking)
+			cancel()
+			if err != nil {
 				return fmt.Errorf("ping: %w", err)
 			}
 		case err != nil:

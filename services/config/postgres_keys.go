@@ -14,6 +14,9 @@ import (
 type sealedKeys struct {
 	Version int64
 	Keys    []byte
+	// Resealed is the last namespace whose secrets the newest key has sealed,
+	// while keys are exchanged.
+	Resealed string
 }
 
 // firstKeys keeps keys unless there are some.
@@ -28,7 +31,7 @@ func (d db) firstKeys(ctx context.Context, keys []byte) error {
 	return nil
 }
 
-const selectKeys = `SELECT version, keys FROM config.keys WHERE id`
+const selectKeys = `SELECT version, keys, resealed FROM config.keys WHERE id`
 
 func (d db) keys(ctx context.Context) (sealedKeys, error) {
 	rows, _ := d.pool.Query(ctx, selectKeys) // CollectExactlyOneRow reports the error
@@ -53,16 +56,33 @@ func collectKeys(rows pgx.Rows) (sealedKeys, error) {
 func (d db) replaceKeys(ctx context.Context, version int64, keys []byte) (sealedKeys, error) {
 	const q = `
 		UPDATE config.keys
-		SET version = version + 1, keys = $2
+		SET version = version + 1, keys = $2, resealed = ''
 		WHERE id AND version = $1`
 	tag, err := d.pool.Exec(ctx, q, version, keys)
 	if err != nil {
 		return sealedKeys{}, fmt.Errorf("replace keys: %w", err)
 	}
 	if tag.RowsAffected() == 0 {
-		return sealedKeys{}, errors.New(codes.Aborted, "somebody else is exchanging the keys, try again when they are done")
+		return sealedKeys{}, othersExchange()
 	}
-	return sealedKeys{version + 1, keys}, nil
+	return sealedKeys{Version: version + 1, Keys: keys}, nil
+}
+
+func othersExchange() error {
+	return errors.New(codes.Aborted, "somebody else is exchanging the keys, try again when they are done")
+}
+
+// resealedTo remembers how far the exchange for the keys of a version has come.
+func (d db) resealedTo(ctx context.Context, version int64, namespace string) error {
+	const q = `UPDATE config.keys SET resealed = $2 WHERE id AND version = $1`
+	tag, err := d.pool.Exec(ctx, q, version, namespace)
+	if err != nil {
+		return fmt.Errorf("remember how far keys are exchanged: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return othersExchange()
+	}
+	return nil
 }
 
 // namespaces answers those that have a document, after one.

@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -12,12 +13,18 @@ import (
 	configpb "github.com/micro/platform/proto/config"
 )
 
-// rekeyPage is how many namespaces are listed at once.
-const rekeyPage = 100
+const (
+	// rekeyPage is how many namespaces are listed at once.
+	rekeyPage = 100
+	// rekeyTime is when a Rekey answers at the latest, but for the namespace
+	// that it is at. Calls have a minute.
+	rekeyTime = 20 * time.Second
+)
 
 // Rekey implements Config. The new key is there before anything is sealed with
 // it, and the old ones go when nothing is sealed with them, so secrets can be
-// read all the time. One that was interrupted is taken up again by the next.
+// read all the time. How far it has come is kept: the next call goes on from there,
+// also after one that was interrupted.
 func (s *Service) Rekey(ctx context.Context, _ *configpb.RekeyRequest) (*configpb.RekeyResponse, error) {
 	caller, err := identity.RequireLogin(ctx)
 	if err != nil {
@@ -42,9 +49,12 @@ func (s *Service) Rekey(ctx context.Context, _ *configpb.RekeyRequest) (*configp
 			return nil, err
 		}
 	}
-	n, err := s.reseal(ctx, keys)
+	n, done, err := s.reseal(ctx, kept, keys)
 	if err != nil {
 		return nil, err
+	}
+	if !done {
+		return &configpb.RekeyResponse{Secrets: n, More: true}, nil
 	}
 	if keys, err = keys.Newest(); err != nil {
 		return nil, err
@@ -68,30 +78,49 @@ func (s *Service) replaceKeys(ctx context.Context, version int64, keys *seal.Key
 	return kept, err
 }
 
-// reseal seals the secrets of all namespaces with the newest key, and answers
-// how many were not.
-func (s *Service) reseal(ctx context.Context, keys *seal.Keys) (int64, error) {
-	var n int64
-	for after := ""; ; {
+// reseal seals the secrets of namespaces with the newest key, for a while. It
+// answers how many were not, and whether all are now. What is written meanwhile
+// is sealed with that key already.
+func (s *Service) reseal(ctx context.Context, kept sealedKeys, keys *seal.Keys) (n int64, done bool, err error) {
+	end := time.Now().Add(s.rekeyTime)
+	for after := kept.Resealed; ; {
 		page, err := s.db.namespaces(ctx, after, rekeyPage)
 		if err != nil {
-			return n, err
+			return n, false, err
 		}
 		for _, ns := range page {
-			after = ns
-			err := s.db.reseal(ctx, ns, func(secrets map[string]secret) (bool, error) {
-				changed, err := resealAll(keys, ns, secrets)
-				n += int64(changed)
-				return changed > 0, err
-			})
+			changed, err := s.resealOne(ctx, keys, ns)
 			if err != nil {
-				return n, fmt.Errorf("seal secrets of %s anew: %w", ns, err)
+				return n, false, err
+			}
+			n += changed
+			after = ns
+			if time.Now().After(end) {
+				return n, false, s.db.resealedTo(ctx, kept.Version, after)
 			}
 		}
 		if len(page) < rekeyPage {
-			return n, nil
+			return n, true, nil
+		}
+		if err := s.db.resealedTo(ctx, kept.Version, after); err != nil {
+			return n, false, err
 		}
 	}
+}
+
+func (s *Service) resealOne(ctx context.Context, keys *seal.Keys, namespace string) (n int64, err error) {
+	err = s.db.reseal(ctx, namespace, func(secrets map[string]secret) (bool, error) {
+		changed, err := resealAll(keys, namespace, secrets)
+		n += int64(changed)
+		return changed > 0, err
+	})
+	if errors.Code(err) == codes.NotFound { // it was erased meanwhile
+		return 0, nil
+	}
+	if err != nil {
+		return n, fmt.Errorf("seal secrets of %s anew: %w", namespace, err)
+	}
+	return n, nil
 }
 
 func resealAll(keys *seal.Keys, namespace string, secrets map[string]secret) (changed int, err error) {

@@ -57,13 +57,15 @@ type Service struct {
 	hub   *hub
 	opts  Options
 	now   func() time.Time
+	// rekeyTime bounds a Rekey.
+	rekeyTime time.Duration
 }
 
 // New makes a Service. Prepare comes before the first call; Watch needs Listen
 // running.
 func New(pool *pgxpool.Pool, box *seal.Box, log *slog.Logger, o Options) *Service {
 	d := db{pool}
-	return &Service{db: d, vault: &vault{db: d, box: box}, hub: newHub(d, log, o.Watchers), opts: o, now: time.Now}
+	return &Service{db: d, vault: &vault{db: d, box: box}, hub: newHub(d, log, o.Watchers), opts: o, now: time.Now, rekeyTime: rekeyTime}
 }
 
 // Prepare makes the keys of secrets if there are none, and loads them.
@@ -81,15 +83,11 @@ func (s *Service) Get(ctx context.Context, req *configpb.GetRequest) (*configpb.
 	if err != nil {
 		return nil, err
 	}
-	kept, err := s.db.read(ctx, v.namespace)
+	data, version, err := s.read(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.show(ctx, v, kept)
-	if err != nil {
-		return nil, err
-	}
-	return &configpb.GetResponse{Value: &configpb.Value{Data: data}, Version: kept.Version}, nil
+	return &configpb.GetResponse{Value: &configpb.Value{Data: data}, Version: version}, nil
 }
 
 // Read implements Config.
@@ -127,6 +125,22 @@ func (s *Service) view(ctx context.Context, namespace, path string, secrets bool
 
 func readsSecrets(c identity.Caller) bool {
 	return c.Admin() || c.IsComponent() || c.Type == identity.User && c.Has("developer") || c.Has("config.secrets")
+}
+
+// read answers what a view has of the document as it is now. A secret whose key
+// went between the reading and the opening is there again with the new one.
+func (s *Service) read(ctx context.Context, v view) (data string, version int64, err error) {
+	for try := 0; ; try++ {
+		kept, err := s.db.read(ctx, v.namespace)
+		if err != nil {
+			return "", 0, err
+		}
+		data, err := s.show(ctx, v, kept)
+		if try == 0 && errors.Is(err, seal.ErrOpen) {
+			continue
+		}
+		return data, kept.Version, err
+	}
 }
 
 // show answers what a view has of a document, as JSON.

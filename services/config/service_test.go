@@ -39,11 +39,17 @@ func setup(t testing.TB) *Service {
 	if err := s.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	listen(t, s)
+	return s
+}
+
+// listen makes a service hear of changes.
+func listen(t testing.TB, s *Service) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.Listen(ctx) }() //nolint:errcheck // it only ends when told
 	t.Cleanup(func() { cancel(); <-done })
-	return s
 }
 
 func set(t testing.TB, s *Service, ctx context.Context, path, data string, secrets bool) int64 {

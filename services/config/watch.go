@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -43,17 +44,18 @@ func (s *Service) Watch(req *configpb.WatchRequest, stream grpc.ServerStreamingS
 	}
 }
 
+// lookTimeout bounds a look at the document. The stream itself has no end.
+const lookTimeout = 10 * time.Second
+
 func (s *Service) look(ctx context.Context, v view) (*configpb.WatchResponse, error) {
-	kept, err := s.db.read(ctx, v.namespace)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	data, version, err := s.read(ctx, v)
 	if errors.Code(err) == codes.NotFound {
 		return &configpb.WatchResponse{Value: &configpb.Value{Data: "null"}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.show(ctx, v, kept)
-	if err != nil {
-		return nil, err
-	}
-	return &configpb.WatchResponse{Value: &configpb.Value{Data: data}, Version: kept.Version}, nil
+	return &configpb.WatchResponse{Value: &configpb.Value{Data: data}, Version: version}, nil
 }

@@ -5,10 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/linetest"
 	configpb "github.com/micro/platform/proto/config"
 )
 
@@ -111,6 +113,36 @@ func TestWatchers(t *testing.T) {
 	if err := <-ended; errors.Code(err) != codes.Unauthenticated {
 		t.Errorf("anybody watches: %v", err)
 	}
+}
+
+// TestWatchOutlivesSilence shows that a connection to Postgres which has died
+// without a word is noticed, and what was missed is made up for.
+func TestWatchOutlivesSilence(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	var line linetest.Line
+	t.Cleanup(line.Close)
+	o := s.db.pool.Config()
+	o.ConnConfig.DialFunc = line.Dial
+	pool, err := pgxpool.NewWithConfig(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	deaf := New(s.db.pool, s.vault.box, s.hub.log, s.opts)
+	if err := deaf.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	deaf.hub.db, deaf.hub.idle = db{pool}, 50*time.Millisecond
+	listen(t, deaf)
+	ctx := admin(t, "demo")
+	sent, _ := watching(t, deaf, ctx, &configpb.WatchRequest{})
+	sees(t, sent, `null`)
+	set(t, s, ctx, "a", `1`, false)
+	sees(t, sent, `{"a":1}`)
+	line.Silence()
+	set(t, s, ctx, "a", `2`, false)
+	sees(t, sent, `{"a":2}`)
 }
 
 // TestWatchOutlivesAConnection shows that what was missed is made up for.

@@ -129,7 +129,12 @@ func (s *settingsLoad) check(ctx context.Context, want string) error {
 }
 
 func (s *settingsLoad) rekey(ctx context.Context) error {
-	return s.call(ctx, "Config.Rekey", &configpb.RekeyRequest{}, &configpb.RekeyResponse{})
+	for {
+		rsp := &configpb.RekeyResponse{}
+		if err := s.call(ctx, "Config.Rekey", &configpb.RekeyRequest{}, rsp); err != nil || !rsp.GetMore() {
+			return err
+		}
+	}
 }
 
 func (s *settingsLoad) call(ctx context.Context, endpoint string, req, rsp any) error {
