@@ -22,7 +22,7 @@ import (
 func storeCommand(c *cli) *cobra.Command {
 	return group("store", "Read and write the records of the namespace",
 		c.storeRead(), c.storeList(), c.storeWrite(), c.storeDelete(),
-		c.storeDatabases(), c.storeTables(), c.storeDrop(), c.storeUsage(), c.storeExport(), c.storeImport(),
+		c.storeDatabases(), c.storeTables(), c.storeDrop(), c.storeUsage(), c.storeExport(), c.storeImport(), c.storeBlob(),
 	)
 }
 

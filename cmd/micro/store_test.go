@@ -60,8 +60,10 @@ func startStore(t *testing.T, namespace string) (address string, stop func(), er
 	)
 	svc := store.New(redistest.New(t), memblob.OpenBucket(nil), tenants.Fixed(plans.Limits{Keys: plans.Unlimited, StoreBytes: plans.Unlimited, ValueBytes: plans.Unlimited}), slog.New(slog.DiscardHandler), store.Options{
 		MaxValue: 1 << 20, MaxKeys: 1000, MaxBytes: 1 << 20, MaxTables: 5, Sweep: time.Second,
+		MaxBlob: 1 << 20, MaxBlobs: 10, MaxBlobBytes: 4 << 20,
 	})
 	storepb.RegisterStoreServer(s, svc)
+	storepb.RegisterBlobStoreServer(s, svc.Blobs())
 	go s.Serve(l) //nolint:errcheck // it ends with the test
 	return l.Addr().String(), s.Stop, nil
 }

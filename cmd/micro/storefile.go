@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -46,21 +45,12 @@ be in it or not.`,
 			_, err := x.export(ctx, o, c.Out)
 			return err
 		}
-		// The file gets its name when it is whole.
-		f, err := os.CreateTemp(filepath.Dir(args[0]), "."+filepath.Base(args[0])+"-")
+		n := 0
+		err := wholeFile(args[0], func(out io.Writer) (err error) {
+			n, err = x.export(ctx, o, out)
+			return err
+		})
 		if err != nil {
-			return err
-		}
-		defer os.Remove(f.Name())
-		defer f.Close()
-		n, err := x.export(ctx, o, f)
-		if err != nil {
-			return err
-		}
-		if err := f.Sync(); err != nil {
-			return err
-		}
-		if err := os.Rename(f.Name(), args[0]); err != nil {
 			return err
 		}
 		fmt.Fprintf(c.Err, "%d records\n", n)

@@ -135,7 +135,7 @@ func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
 	if h.Platform.BucketURL == "" {
 		return nil, fmt.Errorf("%s needs MICRO_BUCKET_URL", h.Name)
 	}
-	b, err := blob.OpenBucket(ctx, h.Platform.BucketURL)
+	b, err := blob.OpenBucket(ctx, bucketURL(h.Platform.BucketURL))
 	if err != nil {
 		return nil, fmt.Errorf("MICRO_BUCKET_URL: %w", err)
 	}
@@ -149,6 +149,19 @@ func (h *Host) StateDir() (string, error) {
 		return "", fmt.Errorf("%s needs MICRO_STATE_DIR", h.Name)
 	}
 	return filepath.Join(h.Platform.StateDir, h.Name), nil
+}
+
+// bucketURL is a bucket's address; one in the file system writes nothing outside
+// of it, for a file that is moved between disks is not moved at once.
+func bucketURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "file" {
+		return address
+	}
+	q := u.Query()
+	q.Set("no_tmp_dir", "true")
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // Conn answers the connection to another component, in this process or across

@@ -157,7 +157,7 @@ func (s *Blobs) Write(stream storepb.BlobStore_WriteServer) error {
 		return invalid("contentType %q: at most %d bytes of UTF-8 without control characters", errors.Clip(t), maxContentType)
 	}
 	e := entry{
-		Object:      "store/" + escape(u.namespace) + "/" + rand.Text(),
+		Object:      objectPath + escape(u.namespace) + "/" + rand.Text(),
 		ContentType: first.GetOptions().GetContentType(),
 		Public:      first.GetOptions().GetPublic(),
 		Written:     time.Now().Unix(),
@@ -183,9 +183,9 @@ func (s *Blobs) Write(stream storepb.BlobStore_WriteServer) error {
 func (s *Blobs) receive(ctx context.Context, object string, first *storepb.BlobWriteRequest, stream storepb.BlobStore_WriteServer) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, garbageAge/2)
 	defer cancel() // a writer whose context has ended writes nothing at Close
-	w, err := s.bucket.NewWriter(ctx, object, &blob.WriterOptions{ContentType: "application/octet-stream", DisableContentTypeDetection: true})
+	w, err := s.newObject(ctx, object)
 	if err != nil {
-		return 0, fmt.Errorf("write blob: %w", err)
+		return 0, err
 	}
 	var bytes int64
 	for m := first; ; {
@@ -335,8 +335,8 @@ func (s *Service) collect(ctx context.Context, u unit, g garbage) error {
 		return err
 	}
 	if e.Object != g.object {
-		if err := s.bucket.Delete(ctx, g.object); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			return fmt.Errorf("delete object: %w", err)
+		if err := s.deleteObject(ctx, g.object); err != nil {
+			return err
 		}
 	}
 	return s.db.unnote(ctx, u, g)
@@ -350,6 +350,9 @@ func (s *Service) sweepObjects(ctx context.Context, namespace string) error {
 		return err
 	}
 	for _, g := range noted {
+		if err := s.deleteRests(ctx, g.object); err != nil {
+			return err
+		}
 		if err := s.collect(ctx, u, g); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"gocloud.dev/blob"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -203,10 +204,18 @@ func TestOrphans(t *testing.T) {
 	if err := s.sweepObjects(ctx, ns); err != nil || objects(t, s, ns) != 2 {
 		t.Errorf("what was noted just now was swept, %v", err)
 	}
+	// An hour later there is another one, that a crash has left half written.
+	if err := s.bucket.WriteAll(ctx, orphan+".18f2.tmp", []byte("x"), nil); err != nil {
+		t.Fatal(err)
+	}
 	for _, g := range []garbage{{e.Object, "kept"}, {orphan, "kept"}} {
-		if err := s.collect(ctx, u, g); err != nil {
+		long := time.Now().Add(-2 * garbageAge).Unix()
+		if err := s.db.redis.ZAdd(ctx, garbageKey(ns), redis.Z{Score: float64(long), Member: g.String()}).Err(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := s.sweepObjects(ctx, ns); err != nil {
+		t.Fatal(err)
 	}
 	if got, err := readBlob(s, ctx, "kept"); err != nil || got != "kept" || objects(t, s, ns) != 1 {
 		t.Errorf("after the sweep the blob is %q, %v", got, err)

@@ -45,7 +45,7 @@ func setup(t testing.TB, change ...func(*Options)) (*Service, string) {
 
 func setupOn(t testing.TB, rdb redis.UniversalClient, change ...func(*Options)) (*Service, string) {
 	t.Helper()
-	bucket, err := fileblob.OpenBucket(t.TempDir(), nil)
+	bucket, err := fileblob.OpenBucket(t.TempDir(), &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
 	if err != nil {
 		t.Fatal(err)
 	}
