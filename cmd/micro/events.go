@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/terminal"
 	eventspb "github.com/micro/platform/proto/events"
 )
@@ -56,72 +55,6 @@ func (c *cli) eventsPublish() *cobra.Command {
 		}
 		fmt.Fprintln(c.Out, rsp.GetId())
 		return nil
-	})
-	return cmd
-}
-
-// quiet is how long nothing comes before consume ends that does not follow.
-const quiet = time.Second
-
-func (c *cli) eventsConsume() *cobra.Command {
-	var req eventspb.ConsumeRequest
-	var follow bool
-	var since string
-	cmd := &cobra.Command{
-		Use: "consume TOPIC", Short: "Take the events of a topic, as a group or by itself", Args: exactly("TOPIC"),
-		Long: "Prints events as they come. With --group they count as done for that group, and\n" +
-			"the next consumer goes on after them. Without --follow it ends when nothing has\ncome for a second.",
-		Example: "  micro events consume -f orders\n  micro events consume --group audit --since 24h orders",
-	}
-	f := cmd.Flags()
-	f.BoolVarP(&follow, "follow", "f", false, "go on with the events that are to come")
-	f.StringVarP(&req.Group, "group", "g", "", "`name` of the group to consume as")
-	f.StringVar(&since, "since", "", "begin with the events of a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
-	asJSON := outputFlag(cmd)
-	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
-		inJSON, err := asJSON()
-		if err != nil {
-			return err
-		}
-		if req.Offset, err = unixTime(since, time.Now()); err != nil {
-			return err
-		}
-		// Each event is acknowledged once it was printed.
-		req.Topic, req.Namespace, req.RetryLimit, req.AckWait = args[0], x.Namespace, -1, int64(time.Minute)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		stream, err := eventspb.NewStreamClient(x.Conn).Consume(ctx)
-		if err != nil {
-			return err
-		}
-		if err := stream.Send(&req); err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		over := func() bool { return false }
-		if !follow {
-			idle := time.AfterFunc(quiet, cancel)
-			over = func() bool { return !idle.Reset(quiet) }
-		}
-		outer := cmd.Context()
-		for {
-			e, err := stream.Recv()
-			if err != nil {
-				if !follow && ctx.Err() != nil && outer.Err() == nil {
-					return nil
-				}
-				return err
-			}
-			if err := c.printEvent(e, inJSON); err != nil {
-				return err
-			}
-			answer := &eventspb.ConsumeRequest{Ack: &eventspb.AckRequest{Id: e.GetId(), Success: true}}
-			if err := stream.Send(answer); err != nil && !errors.Is(err, io.EOF) {
-				return err
-			}
-			if over() {
-				return nil
-			}
-		}
 	})
 	return cmd
 }

@@ -144,9 +144,9 @@ func (c *cli) networkHosts() *cobra.Command {
 	return cmd
 }
 
-// protoJSON prints a message as the HTTP API has it.
+// protoJSON prints a message as the HTTP API has it, with all its fields.
 func (c *cli) protoJSON(m proto.Message) error {
-	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	b, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
 	if err != nil {
 		return err
 	}
