@@ -52,6 +52,7 @@ func startFake() (address string, stop func(), err error) {
 	authpb.RegisterSessionsServer(s, fakeSessions{})
 	authpb.RegisterKeysServer(s, fakeKeys{})
 	namespacespb.RegisterSignupServer(s, f)
+	namespacespb.RegisterPlansServer(s, newFakePlans())
 	registrypb.RegisterRegistryServer(s, fakeRegistry{f: f})
 	runtimepb.RegisterRuntimeServer(s, f)
 	runtimepb.RegisterSourceServer(s, fakeSource{f: f})
