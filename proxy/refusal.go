@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -63,6 +64,18 @@ func (c *Call) granted() error {
 	}
 	return errors.New(codes.PermissionDenied, `Forbidden call made to %s:%s by %s: the API token grants %s only; make one with "micro auth token create NAME --grant %s:%s:%s"`,
 		c.Service, c.Endpoint, c.Caller.ID, errors.Clip(strings.Join(has, ", ")), c.Service, c.Endpoint, access).For(identity.TokenScope).From(c.Service)
+}
+
+// permitted holds a member of a namespace to its role.
+func (c *Call) permitted(ctx context.Context) error {
+	if c.Caller == nil {
+		return nil
+	}
+	_, err := identity.Admit(ctx, *c.Caller, c.Service, c.Endpoint)
+	if err == nil {
+		return nil
+	}
+	return errors.FromError(err).From(c.Service)
 }
 
 // Explain turns an error of the call into what its caller sees. A refusal for

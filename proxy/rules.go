@@ -121,11 +121,14 @@ func (a *admitted) set(ctx context.Context, namespace string) (*rules.Set, error
 }
 
 // mayCall says why the caller may not call an endpoint of the service, if so.
-// Components are asked about no further than an API token's grants: they guard
-// themselves.
+// Components are asked about no further than the grants of an API token and the
+// role of a member: they guard themselves.
 func (e *Edge) mayCall(ctx context.Context, c *Call, endpoint string) error {
 	one := Call{Service: c.Service, Endpoint: endpoint, Namespace: c.Namespace, Caller: c.Caller, badToken: c.badToken}
-	if err := one.granted(); err != nil || reserved.Service(c.Service) {
+	if err := one.granted(); err != nil {
+		return err
+	}
+	if err := one.permitted(ctx); err != nil || reserved.Service(c.Service) {
 		return err
 	}
 	return e.authorise(ctx, &one)

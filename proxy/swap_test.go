@@ -133,11 +133,11 @@ func startCatching(t *testing.T) *catching {
 	p.Seen = catch
 	p.Also = map[string]func(grpc.ServiceRegistrar){
 		"auth": func(s grpc.ServiceRegistrar) {
-			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Passwords", "auth.Sessions")
+			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Passwords", "auth.Sessions", "auth.People", "auth.Factors")
 		},
 		"registry": func(s grpc.ServiceRegistrar) { serve(s, catch, "registry.Nodes") },
 		"namespaces": func(s grpc.ServiceRegistrar) {
-			serve(s, catch, "namespaces.Signup", "namespaces.Namespaces", "namespaces.Plans")
+			serve(s, catch, "namespaces.Signup", "namespaces.Members", "namespaces.Invites", "namespaces.Namespaces", "namespaces.Members", "namespaces.Invites", "namespaces.Plans")
 		},
 	}
 	var others []app.Component

@@ -49,6 +49,15 @@ func (c Caller) Admin() bool {
 	return c.Type == User && c.Has("admin") || c.Type == Service && c.Has("service")
 }
 
+// Role answers what the caller is as a member of its namespace, or "" for an
+// account that is no member: only its scopes count then.
+func (c Caller) Role() grants.Role {
+	if c.Type != User {
+		return ""
+	}
+	return grants.RoleIn(c.Scopes)
+}
+
 // Limited says whether the caller came with an API token. Edges hold it to its
 // grants.
 func (c Caller) Limited() bool { return len(c.Grants) > 0 }
@@ -127,13 +136,35 @@ func NoAccess(requested, own string) error {
 		errors.Clip(requested), own).For(WrongNamespace)
 }
 
-// Admin is Member for callers who may change the namespace.
+type admittedKey struct{}
+
+// Admit holds a member to its role: at an edge, and again in the component that
+// serves the method. Where the role allows a call, Admin passes it.
+func Admit(ctx context.Context, c Caller, service, endpoint string) (context.Context, error) {
+	role := c.Role()
+	switch {
+	case role == "":
+		return ctx, nil
+	case role.May(service, endpoint):
+		return context.WithValue(ctx, admittedKey{}, true), nil
+	case role == grants.Unenrolled:
+		return ctx, errors.New(codes.PermissionDenied,
+			"namespace %q wants a second factor of its members, and %s has none: set one up with \"micro user 2fa enable\"", c.Namespace, c.ID).For(FactorMissing)
+	default:
+		return ctx, errors.New(codes.PermissionDenied, "%s is %s of namespace %q, and may not call %s:%s: an owner or admin gives another role with \"micro namespace role\"",
+			c.ID, role, c.Namespace, service, endpoint).For(RoleMissing)
+	}
+}
+
+// Admin is Member for callers who may change the namespace, or whose role
+// allows the method that was called: see Admit.
 func Admin(ctx context.Context, requested string) (string, error) {
 	ns, err := Member(ctx, requested)
 	if err != nil {
 		return "", err
 	}
-	if c, _ := From(ctx); !c.Admin() && !c.IsComponent() {
+	admitted, _ := ctx.Value(admittedKey{}).(bool)
+	if c, _ := From(ctx); !c.Admin() && !c.IsComponent() && !admitted {
 		return "", errors.New(codes.PermissionDenied, "account %q may not change namespace %q: it needs the scope admin, or service for a service; its admins are shown by \"micro auth list accounts\"", c.ID, ns).For(RoleMissing)
 	}
 	return ns, nil

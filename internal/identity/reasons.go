@@ -11,6 +11,8 @@ const (
 	HeaderInvalid  = "header_invalid"  // the Authorization header has no Bearer token
 	WrongNamespace = "wrong_namespace" // the account belongs to another namespace
 	RoleMissing    = "role_missing"    // the account is no admin
+	FactorMissing  = "factor_missing"  // the namespace wants a second factor, and there is none
+	CodeRequired   = "code_required"   // logging in takes a code of the second factor
 	LoginRequired  = "login_required"  // an API token is not enough
 	RuleDenied     = "rule_denied"     // a rule denies it, or none grants it
 	PlatformOnly   = "platform_only"   // the method is not for people

@@ -74,7 +74,7 @@ type interceptor struct {
 
 func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (rsp any, err error) {
 	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
-	ctx, err = i.identify(ctx)
+	ctx, err = i.identify(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 func (i *interceptor) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	ctx := s.Context()
 	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
-	ctx, err = i.identify(ctx)
+	ctx, err = i.identify(ctx, info.FullMethod)
 	if err != nil {
 		return err
 	}
@@ -100,9 +100,10 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// identify puts the verified caller into the context. A call without a token
-// is anonymous; one with a bad token is refused, since the edge passes none on.
-func (i *interceptor) identify(ctx context.Context) (context.Context, error) {
+// identify puts the verified caller into the context, and holds it to its role.
+// A call without a token is anonymous; one with a bad token is refused, since
+// the edge passes none on.
+func (i *interceptor) identify(ctx context.Context, method string) (context.Context, error) {
 	token, err := Bearer(ctx)
 	if err != nil || token == "" {
 		return ctx, err
@@ -110,7 +111,8 @@ func (i *interceptor) identify(ctx context.Context) (context.Context, error) {
 	caller, err := i.verifier.Verify(ctx, token)
 	switch {
 	case err == nil:
-		return identity.With(ctx, caller), nil
+		service, endpoint, _ := strings.Cut(strings.TrimPrefix(method, "/"), ".")
+		return identity.Admit(identity.With(ctx, caller), caller, service, strings.Replace(endpoint, "/", ".", 1))
 	case errors.Is(err, identity.ErrExpired):
 		return ctx, errors.New(codes.Unauthenticated, "%v: log in again", err).For(identity.TokenExpired)
 	case errors.Is(err, identity.ErrInvalid):

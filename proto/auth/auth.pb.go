@@ -578,12 +578,15 @@ func (x *InspectResponse) GetAccount() *Account {
 }
 
 type TokenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Secret        string                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
-	RefreshToken  string                 `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	TokenExpiry   int64                  `protobuf:"varint,4,opt,name=token_expiry,json=tokenExpiry,proto3" json:"token_expiry,omitempty"`
-	Options       *Options               `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Id           string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Secret       string                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	RefreshToken string                 `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	TokenExpiry  int64                  `protobuf:"varint,4,opt,name=token_expiry,json=tokenExpiry,proto3" json:"token_expiry,omitempty"`
+	Options      *Options               `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
+	// The code of an authenticator, or a recovery code, of a person who has a
+	// second factor.
+	Code          string `protobuf:"bytes,100,opt,name=code,proto3" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +654,13 @@ func (x *TokenRequest) GetOptions() *Options {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *TokenRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
 }
 
 type TokenResponse struct {
@@ -3034,7 +3044,9 @@ type CreateOwnerRequest struct {
 	// Argon2id in its standard form, "$argon2id$v=19$m=...".
 	PasswordHash string `protobuf:"bytes,3,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
 	// For people; empty is the id.
-	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// Whose account it is: the form that all spellings of the address share.
+	Mailbox       string `protobuf:"bytes,5,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3097,6 +3109,13 @@ func (x *CreateOwnerRequest) GetName() string {
 	return ""
 }
 
+func (x *CreateOwnerRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
 type CreateOwnerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3133,6 +3152,864 @@ func (*CreateOwnerResponse) Descriptor() ([]byte, []int) {
 	return file_auth_auth_proto_rawDescGZIP(), []int{56}
 }
 
+type SetMemberRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Account   string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// Whose account it is.
+	Mailbox string `protobuf:"bytes,3,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	// Empty removes it.
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// Of the order.
+	Version int64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Of a person who is new.
+	PasswordHash  string `protobuf:"bytes,6,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMemberRequest) Reset() {
+	*x = SetMemberRequest{}
+	mi := &file_auth_auth_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMemberRequest) ProtoMessage() {}
+
+func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMemberRequest.ProtoReflect.Descriptor instead.
+func (*SetMemberRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *SetMemberRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SetMemberRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SetMemberRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *SetMemberRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *SetMemberRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SetMemberRequest) GetPasswordHash() string {
+	if x != nil {
+		return x.PasswordHash
+	}
+	return ""
+}
+
+type SetMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMemberResponse) Reset() {
+	*x = SetMemberResponse{}
+	mi := &file_auth_auth_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMemberResponse) ProtoMessage() {}
+
+func (x *SetMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMemberResponse.ProtoReflect.Descriptor instead.
+func (*SetMemberResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{58}
+}
+
+type SetPolicyRequest struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Namespace           string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	RequireSecondFactor bool                   `protobuf:"varint,2,opt,name=require_second_factor,json=requireSecondFactor,proto3" json:"require_second_factor,omitempty"`
+	// Of the order.
+	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPolicyRequest) Reset() {
+	*x = SetPolicyRequest{}
+	mi := &file_auth_auth_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPolicyRequest) ProtoMessage() {}
+
+func (x *SetPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPolicyRequest.ProtoReflect.Descriptor instead.
+func (*SetPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *SetPolicyRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SetPolicyRequest) GetRequireSecondFactor() bool {
+	if x != nil {
+		return x.RequireSecondFactor
+	}
+	return false
+}
+
+func (x *SetPolicyRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type SetPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPolicyResponse) Reset() {
+	*x = SetPolicyResponse{}
+	mi := &file_auth_auth_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPolicyResponse) ProtoMessage() {}
+
+func (x *SetPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPolicyResponse.ProtoReflect.Descriptor instead.
+func (*SetPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{60}
+}
+
+type ProvePersonRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Mailbox  string                 `protobuf:"bytes,1,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	Password string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// From where the password came.
+	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvePersonRequest) Reset() {
+	*x = ProvePersonRequest{}
+	mi := &file_auth_auth_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvePersonRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvePersonRequest) ProtoMessage() {}
+
+func (x *ProvePersonRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvePersonRequest.ProtoReflect.Descriptor instead.
+func (*ProvePersonRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ProvePersonRequest) GetMailbox() string {
+	if x != nil {
+		return x.Mailbox
+	}
+	return ""
+}
+
+func (x *ProvePersonRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *ProvePersonRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type ProvePersonResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// There is a person.
+	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	// The password is theirs.
+	Proven        bool `protobuf:"varint,2,opt,name=proven,proto3" json:"proven,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvePersonResponse) Reset() {
+	*x = ProvePersonResponse{}
+	mi := &file_auth_auth_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvePersonResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvePersonResponse) ProtoMessage() {}
+
+func (x *ProvePersonResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvePersonResponse.ProtoReflect.Descriptor instead.
+func (*ProvePersonResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ProvePersonResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *ProvePersonResponse) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+type SwitchRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Seconds, as in TokenRequest.
+	TokenExpiry   int64 `protobuf:"varint,2,opt,name=token_expiry,json=tokenExpiry,proto3" json:"token_expiry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchRequest) Reset() {
+	*x = SwitchRequest{}
+	mi := &file_auth_auth_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchRequest) ProtoMessage() {}
+
+func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
+func (*SwitchRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *SwitchRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SwitchRequest) GetTokenExpiry() int64 {
+	if x != nil {
+		return x.TokenExpiry
+	}
+	return 0
+}
+
+type GetFactorsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFactorsRequest) Reset() {
+	*x = GetFactorsRequest{}
+	mi := &file_auth_auth_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFactorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFactorsRequest) ProtoMessage() {}
+
+func (x *GetFactorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFactorsRequest.ProtoReflect.Descriptor instead.
+func (*GetFactorsRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{64}
+}
+
+type GetFactorsResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Enrolled bool                   `protobuf:"varint,1,opt,name=enrolled,proto3" json:"enrolled,omitempty"`
+	// Unix seconds.
+	Since int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Recovery codes that are left.
+	RecoveryCodes int32 `protobuf:"varint,3,opt,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
+	// The namespace of the token wants one of its members.
+	Required      bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFactorsResponse) Reset() {
+	*x = GetFactorsResponse{}
+	mi := &file_auth_auth_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFactorsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFactorsResponse) ProtoMessage() {}
+
+func (x *GetFactorsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFactorsResponse.ProtoReflect.Descriptor instead.
+func (*GetFactorsResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *GetFactorsResponse) GetEnrolled() bool {
+	if x != nil {
+		return x.Enrolled
+	}
+	return false
+}
+
+func (x *GetFactorsResponse) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *GetFactorsResponse) GetRecoveryCodes() int32 {
+	if x != nil {
+		return x.RecoveryCodes
+	}
+	return 0
+}
+
+func (x *GetFactorsResponse) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+type EnrolRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Password      string                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrolRequest) Reset() {
+	*x = EnrolRequest{}
+	mi := &file_auth_auth_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrolRequest) ProtoMessage() {}
+
+func (x *EnrolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrolRequest.ProtoReflect.Descriptor instead.
+func (*EnrolRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *EnrolRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type EnrolResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For an authenticator, "otpauth://totp/...".
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// The same to be typed, in base 32.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrolResponse) Reset() {
+	*x = EnrolResponse{}
+	mi := &file_auth_auth_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrolResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrolResponse) ProtoMessage() {}
+
+func (x *EnrolResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrolResponse.ProtoReflect.Descriptor instead.
+func (*EnrolResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *EnrolResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *EnrolResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+type ConfirmRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRequest) Reset() {
+	*x = ConfirmRequest{}
+	mi := &file_auth_auth_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRequest) ProtoMessage() {}
+
+func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *ConfirmRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type ConfirmResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RecoveryCodes []string               `protobuf:"bytes,1,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmResponse) Reset() {
+	*x = ConfirmResponse{}
+	mi := &file_auth_auth_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmResponse) ProtoMessage() {}
+
+func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *ConfirmResponse) GetRecoveryCodes() []string {
+	if x != nil {
+		return x.RecoveryCodes
+	}
+	return nil
+}
+
+type RecoverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverRequest) Reset() {
+	*x = RecoverRequest{}
+	mi := &file_auth_auth_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRequest) ProtoMessage() {}
+
+func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *RecoverRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type RecoverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RecoveryCodes []string               `protobuf:"bytes,1,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverResponse) Reset() {
+	*x = RecoverResponse{}
+	mi := &file_auth_auth_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverResponse) ProtoMessage() {}
+
+func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
+func (*RecoverResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *RecoverResponse) GetRecoveryCodes() []string {
+	if x != nil {
+		return x.RecoveryCodes
+	}
+	return nil
+}
+
+type RemoveFactorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Password      string                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFactorRequest) Reset() {
+	*x = RemoveFactorRequest{}
+	mi := &file_auth_auth_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFactorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFactorRequest) ProtoMessage() {}
+
+func (x *RemoveFactorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFactorRequest.ProtoReflect.Descriptor instead.
+func (*RemoveFactorRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *RemoveFactorRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *RemoveFactorRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type RemoveFactorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFactorResponse) Reset() {
+	*x = RemoveFactorResponse{}
+	mi := &file_auth_auth_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFactorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFactorResponse) ProtoMessage() {}
+
+func (x *RemoveFactorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFactorResponse.ProtoReflect.Descriptor instead.
+func (*RemoveFactorResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{73}
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3141,7 +4018,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[57]
+	mi := &file_auth_auth_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +4030,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[57]
+	mi := &file_auth_auth_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +4043,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{57}
+	return file_auth_auth_proto_rawDescGZIP(), []int{74}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -3186,7 +4063,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[58]
+	mi := &file_auth_auth_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3198,7 +4075,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[58]
+	mi := &file_auth_auth_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3211,7 +4088,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{58}
+	return file_auth_auth_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -3254,7 +4131,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[59]
+	mi := &file_auth_auth_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +4143,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[59]
+	mi := &file_auth_auth_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +4156,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{59}
+	return file_auth_auth_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -3326,7 +4203,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[60]
+	mi := &file_auth_auth_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +4215,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[60]
+	mi := &file_auth_auth_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +4228,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{60}
+	return file_auth_auth_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -3455,13 +4332,14 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12'\n" +
 	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\":\n" +
 	"\x0fInspectResponse\x12'\n" +
-	"\aaccount\x18\x01 \x01(\v2\r.auth.AccountR\aaccount\"\xa7\x01\n" +
+	"\aaccount\x18\x01 \x01(\v2\r.auth.AccountR\aaccount\"\xbb\x01\n" +
 	"\fTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\x12#\n" +
 	"\rrefresh_token\x18\x03 \x01(\tR\frefreshToken\x12!\n" +
 	"\ftoken_expiry\x18\x04 \x01(\x03R\vtokenExpiry\x12'\n" +
-	"\aoptions\x18\x05 \x01(\v2\r.auth.OptionsR\aoptions\"2\n" +
+	"\aoptions\x18\x05 \x01(\v2\r.auth.OptionsR\aoptions\x12\x12\n" +
+	"\x04code\x18d \x01(\tR\x04code\"2\n" +
 	"\rTokenResponse\x12!\n" +
 	"\x05token\x18\x01 \x01(\v2\v.auth.TokenR\x05token\"4\n" +
 	"\rLogoutRequest\x12#\n" +
@@ -3600,13 +4478,60 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x11RetireKeyResponse\"C\n" +
 	"\x15ComponentTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"{\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x95\x01\n" +
 	"\x12CreateOwnerRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
 	"\rpassword_hash\x18\x03 \x01(\tR\fpasswordHash\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"\x15\n" +
-	"\x13CreateOwnerResponse\"\x0e\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x18\n" +
+	"\amailbox\x18\x05 \x01(\tR\amailbox\"\x15\n" +
+	"\x13CreateOwnerResponse\"\xb7\x01\n" +
+	"\x10SetMemberRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x18\n" +
+	"\amailbox\x18\x03 \x01(\tR\amailbox\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\x12#\n" +
+	"\rpassword_hash\x18\x06 \x01(\tR\fpasswordHash\"\x13\n" +
+	"\x11SetMemberResponse\"~\n" +
+	"\x10SetPolicyRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x122\n" +
+	"\x15require_second_factor\x18\x02 \x01(\bR\x13requireSecondFactor\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"\x13\n" +
+	"\x11SetPolicyResponse\"d\n" +
+	"\x12ProvePersonRequest\x12\x18\n" +
+	"\amailbox\x18\x01 \x01(\tR\amailbox\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"C\n" +
+	"\x13ProvePersonResponse\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\x12\x16\n" +
+	"\x06proven\x18\x02 \x01(\bR\x06proven\"P\n" +
+	"\rSwitchRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12!\n" +
+	"\ftoken_expiry\x18\x02 \x01(\x03R\vtokenExpiry\"\x13\n" +
+	"\x11GetFactorsRequest\"\x89\x01\n" +
+	"\x12GetFactorsResponse\x12\x1a\n" +
+	"\benrolled\x18\x01 \x01(\bR\benrolled\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\x12%\n" +
+	"\x0erecovery_codes\x18\x03 \x01(\x05R\rrecoveryCodes\x12\x1a\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired\"*\n" +
+	"\fEnrolRequest\x12\x1a\n" +
+	"\bpassword\x18\x01 \x01(\tR\bpassword\"9\n" +
+	"\rEnrolResponse\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"$\n" +
+	"\x0eConfirmRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"8\n" +
+	"\x0fConfirmResponse\x12%\n" +
+	"\x0erecovery_codes\x18\x01 \x03(\tR\rrecoveryCodes\"$\n" +
+	"\x0eRecoverRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"8\n" +
+	"\x0fRecoverResponse\x12%\n" +
+	"\x0erecovery_codes\x18\x01 \x03(\tR\rrecoveryCodes\"E\n" +
+	"\x13RemoveFactorRequest\x12\x1a\n" +
+	"\bpassword\x18\x01 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"\x16\n" +
+	"\x14RemoveFactorResponse\"\x0e\n" +
 	"\fWatchRequest\"\x89\x01\n" +
 	"\x06Change\x12#\n" +
 	"\x05rules\x18\x01 \x01(\v2\r.auth.RuleSetR\x05rules\x120\n" +
@@ -3649,7 +4574,15 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x05Reset\x12\x12.auth.ResetRequest\x1a\x13.auth.ResetResponse2\x8c\x01\n" +
 	"\bSessions\x12=\n" +
 	"\x04List\x12\x19.auth.ListSessionsRequest\x1a\x1a.auth.ListSessionsResponse\x12A\n" +
-	"\x06Revoke\x12\x1a.auth.RevokeSessionRequest\x1a\x1b.auth.RevokeSessionResponse2\xd3\x01\n" +
+	"\x06Revoke\x12\x1a.auth.RevokeSessionRequest\x1a\x1b.auth.RevokeSessionResponse2<\n" +
+	"\x06People\x122\n" +
+	"\x06Switch\x12\x13.auth.SwitchRequest\x1a\x13.auth.TokenResponse2\xa6\x02\n" +
+	"\aFactors\x128\n" +
+	"\x03Get\x12\x17.auth.GetFactorsRequest\x1a\x18.auth.GetFactorsResponse\x120\n" +
+	"\x05Enrol\x12\x12.auth.EnrolRequest\x1a\x13.auth.EnrolResponse\x126\n" +
+	"\aConfirm\x12\x14.auth.ConfirmRequest\x1a\x15.auth.ConfirmResponse\x126\n" +
+	"\aRecover\x12\x14.auth.RecoverRequest\x1a\x15.auth.RecoverResponse\x12?\n" +
+	"\x06Remove\x12\x19.auth.RemoveFactorRequest\x1a\x1a.auth.RemoveFactorResponse2\xd3\x01\n" +
 	"\bAccounts\x12=\n" +
 	"\x04List\x12\x19.auth.ListAccountsRequest\x1a\x1a.auth.ListAccountsResponse\x12A\n" +
 	"\x06Delete\x12\x1a.auth.DeleteAccountRequest\x1a\x1b.auth.DeleteAccountResponse\x12E\n" +
@@ -3662,11 +4595,14 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x04Keys\x125\n" +
 	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse\x129\n" +
 	"\x06Rotate\x12\x16.auth.RotateKeyRequest\x1a\x17.auth.RotateKeyResponse\x129\n" +
-	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xf3\x01\n" +
+	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xb3\x03\n" +
 	"\n" +
 	"Components\x129\n" +
 	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12B\n" +
-	"\vCreateOwner\x12\x18.auth.CreateOwnerRequest\x1a\x19.auth.CreateOwnerResponse\x129\n" +
+	"\vCreateOwner\x12\x18.auth.CreateOwnerRequest\x1a\x19.auth.CreateOwnerResponse\x12<\n" +
+	"\tSetMember\x12\x16.auth.SetMemberRequest\x1a\x17.auth.SetMemberResponse\x12<\n" +
+	"\tSetPolicy\x12\x16.auth.SetPolicyRequest\x1a\x17.auth.SetPolicyResponse\x12B\n" +
+	"\vProvePerson\x12\x18.auth.ProvePersonRequest\x1a\x19.auth.ProvePersonResponse\x129\n" +
 	"\bExchange\x12\x15.auth.ExchangeRequest\x1a\x16.auth.ExchangeResponse\x12+\n" +
 	"\x05Watch\x12\x12.auth.WatchRequest\x1a\f.auth.Change0\x01B-Z+github.com/micro/platform/proto/auth;authpbb\x06proto3"
 
@@ -3683,7 +4619,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -3743,16 +4679,33 @@ var file_auth_auth_proto_goTypes = []any{
 	(*ComponentTokenRequest)(nil), // 55: auth.ComponentTokenRequest
 	(*CreateOwnerRequest)(nil),    // 56: auth.CreateOwnerRequest
 	(*CreateOwnerResponse)(nil),   // 57: auth.CreateOwnerResponse
-	(*WatchRequest)(nil),          // 58: auth.WatchRequest
-	(*Change)(nil),                // 59: auth.Change
-	(*RuleSet)(nil),               // 60: auth.RuleSet
-	(*Revocation)(nil),            // 61: auth.Revocation
-	nil,                           // 62: auth.Account.MetadataEntry
-	nil,                           // 63: auth.GenerateRequest.MetadataEntry
+	(*SetMemberRequest)(nil),      // 58: auth.SetMemberRequest
+	(*SetMemberResponse)(nil),     // 59: auth.SetMemberResponse
+	(*SetPolicyRequest)(nil),      // 60: auth.SetPolicyRequest
+	(*SetPolicyResponse)(nil),     // 61: auth.SetPolicyResponse
+	(*ProvePersonRequest)(nil),    // 62: auth.ProvePersonRequest
+	(*ProvePersonResponse)(nil),   // 63: auth.ProvePersonResponse
+	(*SwitchRequest)(nil),         // 64: auth.SwitchRequest
+	(*GetFactorsRequest)(nil),     // 65: auth.GetFactorsRequest
+	(*GetFactorsResponse)(nil),    // 66: auth.GetFactorsResponse
+	(*EnrolRequest)(nil),          // 67: auth.EnrolRequest
+	(*EnrolResponse)(nil),         // 68: auth.EnrolResponse
+	(*ConfirmRequest)(nil),        // 69: auth.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 70: auth.ConfirmResponse
+	(*RecoverRequest)(nil),        // 71: auth.RecoverRequest
+	(*RecoverResponse)(nil),       // 72: auth.RecoverResponse
+	(*RemoveFactorRequest)(nil),   // 73: auth.RemoveFactorRequest
+	(*RemoveFactorResponse)(nil),  // 74: auth.RemoveFactorResponse
+	(*WatchRequest)(nil),          // 75: auth.WatchRequest
+	(*Change)(nil),                // 76: auth.Change
+	(*RuleSet)(nil),               // 77: auth.RuleSet
+	(*Revocation)(nil),            // 78: auth.Revocation
+	nil,                           // 79: auth.Account.MetadataEntry
+	nil,                           // 80: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	62, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	63, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	79, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	80, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
@@ -3783,8 +4736,8 @@ var file_auth_auth_proto_depIdxs = []int32{
 	35, // 29: auth.RuleCheck.rule:type_name -> auth.Rule
 	50, // 30: auth.ListKeysResponse.keys:type_name -> auth.Key
 	50, // 31: auth.RotateKeyResponse.key:type_name -> auth.Key
-	60, // 32: auth.Change.rules:type_name -> auth.RuleSet
-	61, // 33: auth.Change.revocation:type_name -> auth.Revocation
+	77, // 32: auth.Change.rules:type_name -> auth.RuleSet
+	78, // 33: auth.Change.revocation:type_name -> auth.Revocation
 	35, // 34: auth.RuleSet.rules:type_name -> auth.Rule
 	5,  // 35: auth.Auth.Generate:input_type -> auth.GenerateRequest
 	7,  // 36: auth.Auth.Inspect:input_type -> auth.InspectRequest
@@ -3797,47 +4750,65 @@ var file_auth_auth_proto_depIdxs = []int32{
 	22, // 43: auth.Passwords.Reset:input_type -> auth.ResetRequest
 	25, // 44: auth.Sessions.List:input_type -> auth.ListSessionsRequest
 	27, // 45: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
-	31, // 46: auth.Accounts.List:input_type -> auth.ListAccountsRequest
-	33, // 47: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
-	34, // 48: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
-	36, // 49: auth.Rules.Create:input_type -> auth.CreateRequest
-	37, // 50: auth.Rules.Delete:input_type -> auth.DeleteRequest
-	38, // 51: auth.Rules.List:input_type -> auth.ListRequest
-	40, // 52: auth.Rules.Explain:input_type -> auth.ExplainRequest
-	48, // 53: auth.Keys.List:input_type -> auth.ListKeysRequest
-	51, // 54: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
-	53, // 55: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
-	55, // 56: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	56, // 57: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
-	29, // 58: auth.Components.Exchange:input_type -> auth.ExchangeRequest
-	58, // 59: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 60: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 61: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 62: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 63: auth.Auth.Logout:output_type -> auth.LogoutResponse
-	15, // 64: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
-	17, // 65: auth.Tokens.List:output_type -> auth.ListTokensResponse
-	19, // 66: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
-	21, // 67: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
-	23, // 68: auth.Passwords.Reset:output_type -> auth.ResetResponse
-	26, // 69: auth.Sessions.List:output_type -> auth.ListSessionsResponse
-	28, // 70: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
-	32, // 71: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	44, // 72: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	45, // 73: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	46, // 74: auth.Rules.Create:output_type -> auth.CreateResponse
-	47, // 75: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	39, // 76: auth.Rules.List:output_type -> auth.ListResponse
-	41, // 77: auth.Rules.Explain:output_type -> auth.ExplainResponse
-	49, // 78: auth.Keys.List:output_type -> auth.ListKeysResponse
-	52, // 79: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
-	54, // 80: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
-	10, // 81: auth.Components.Token:output_type -> auth.TokenResponse
-	57, // 82: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	30, // 83: auth.Components.Exchange:output_type -> auth.ExchangeResponse
-	59, // 84: auth.Components.Watch:output_type -> auth.Change
-	60, // [60:85] is the sub-list for method output_type
-	35, // [35:60] is the sub-list for method input_type
+	64, // 46: auth.People.Switch:input_type -> auth.SwitchRequest
+	65, // 47: auth.Factors.Get:input_type -> auth.GetFactorsRequest
+	67, // 48: auth.Factors.Enrol:input_type -> auth.EnrolRequest
+	69, // 49: auth.Factors.Confirm:input_type -> auth.ConfirmRequest
+	71, // 50: auth.Factors.Recover:input_type -> auth.RecoverRequest
+	73, // 51: auth.Factors.Remove:input_type -> auth.RemoveFactorRequest
+	31, // 52: auth.Accounts.List:input_type -> auth.ListAccountsRequest
+	33, // 53: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
+	34, // 54: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
+	36, // 55: auth.Rules.Create:input_type -> auth.CreateRequest
+	37, // 56: auth.Rules.Delete:input_type -> auth.DeleteRequest
+	38, // 57: auth.Rules.List:input_type -> auth.ListRequest
+	40, // 58: auth.Rules.Explain:input_type -> auth.ExplainRequest
+	48, // 59: auth.Keys.List:input_type -> auth.ListKeysRequest
+	51, // 60: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
+	53, // 61: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
+	55, // 62: auth.Components.Token:input_type -> auth.ComponentTokenRequest
+	56, // 63: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	58, // 64: auth.Components.SetMember:input_type -> auth.SetMemberRequest
+	60, // 65: auth.Components.SetPolicy:input_type -> auth.SetPolicyRequest
+	62, // 66: auth.Components.ProvePerson:input_type -> auth.ProvePersonRequest
+	29, // 67: auth.Components.Exchange:input_type -> auth.ExchangeRequest
+	75, // 68: auth.Components.Watch:input_type -> auth.WatchRequest
+	6,  // 69: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 70: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 71: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 72: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15, // 73: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17, // 74: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19, // 75: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	21, // 76: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
+	23, // 77: auth.Passwords.Reset:output_type -> auth.ResetResponse
+	26, // 78: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	28, // 79: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	10, // 80: auth.People.Switch:output_type -> auth.TokenResponse
+	66, // 81: auth.Factors.Get:output_type -> auth.GetFactorsResponse
+	68, // 82: auth.Factors.Enrol:output_type -> auth.EnrolResponse
+	70, // 83: auth.Factors.Confirm:output_type -> auth.ConfirmResponse
+	72, // 84: auth.Factors.Recover:output_type -> auth.RecoverResponse
+	74, // 85: auth.Factors.Remove:output_type -> auth.RemoveFactorResponse
+	32, // 86: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	44, // 87: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	45, // 88: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	46, // 89: auth.Rules.Create:output_type -> auth.CreateResponse
+	47, // 90: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	39, // 91: auth.Rules.List:output_type -> auth.ListResponse
+	41, // 92: auth.Rules.Explain:output_type -> auth.ExplainResponse
+	49, // 93: auth.Keys.List:output_type -> auth.ListKeysResponse
+	52, // 94: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
+	54, // 95: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
+	10, // 96: auth.Components.Token:output_type -> auth.TokenResponse
+	57, // 97: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	59, // 98: auth.Components.SetMember:output_type -> auth.SetMemberResponse
+	61, // 99: auth.Components.SetPolicy:output_type -> auth.SetPolicyResponse
+	63, // 100: auth.Components.ProvePerson:output_type -> auth.ProvePersonResponse
+	30, // 101: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	76, // 102: auth.Components.Watch:output_type -> auth.Change
+	69, // [69:103] is the sub-list for method output_type
+	35, // [35:69] is the sub-list for method input_type
 	35, // [35:35] is the sub-list for extension type_name
 	35, // [35:35] is the sub-list for extension extendee
 	0,  // [0:35] is the sub-list for field type_name
@@ -3854,9 +4825,9 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   63,
+			NumMessages:   80,
 			NumExtensions: 0,
-			NumServices:   8,
+			NumServices:   10,
 		},
 		GoTypes:           file_auth_auth_proto_goTypes,
 		DependencyIndexes: file_auth_auth_proto_depIdxs,

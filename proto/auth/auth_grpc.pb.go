@@ -760,6 +760,390 @@ var Sessions_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	People_Switch_FullMethodName = "/auth.People/Switch"
+)
+
+// PeopleClient is the client API for People service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// People is about the person that accounts of several namespaces belong to.
+type PeopleClient interface {
+	// Switch answers the tokens of a login to another namespace in which the
+	// caller's person has an account. Callers are people who have logged in.
+	Switch(ctx context.Context, in *SwitchRequest, opts ...grpc.CallOption) (*TokenResponse, error)
+}
+
+type peopleClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewPeopleClient(cc grpc.ClientConnInterface) PeopleClient {
+	return &peopleClient{cc}
+}
+
+func (c *peopleClient) Switch(ctx context.Context, in *SwitchRequest, opts ...grpc.CallOption) (*TokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TokenResponse)
+	err := c.cc.Invoke(ctx, People_Switch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PeopleServer is the server API for People service.
+// All implementations must embed UnimplementedPeopleServer
+// for forward compatibility.
+//
+// People is about the person that accounts of several namespaces belong to.
+type PeopleServer interface {
+	// Switch answers the tokens of a login to another namespace in which the
+	// caller's person has an account. Callers are people who have logged in.
+	Switch(context.Context, *SwitchRequest) (*TokenResponse, error)
+	mustEmbedUnimplementedPeopleServer()
+}
+
+// UnimplementedPeopleServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedPeopleServer struct{}
+
+func (UnimplementedPeopleServer) Switch(context.Context, *SwitchRequest) (*TokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Switch not implemented")
+}
+func (UnimplementedPeopleServer) mustEmbedUnimplementedPeopleServer() {}
+func (UnimplementedPeopleServer) testEmbeddedByValue()                {}
+
+// UnsafePeopleServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to PeopleServer will
+// result in compilation errors.
+type UnsafePeopleServer interface {
+	mustEmbedUnimplementedPeopleServer()
+}
+
+func RegisterPeopleServer(s grpc.ServiceRegistrar, srv PeopleServer) {
+	// If the following call panics, it indicates UnimplementedPeopleServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&People_ServiceDesc, srv)
+}
+
+func _People_Switch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SwitchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeopleServer).Switch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: People_Switch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeopleServer).Switch(ctx, req.(*SwitchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// People_ServiceDesc is the grpc.ServiceDesc for People service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var People_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.People",
+	HandlerType: (*PeopleServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Switch",
+			Handler:    _People_Switch_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
+	Factors_Get_FullMethodName     = "/auth.Factors/Get"
+	Factors_Enrol_FullMethodName   = "/auth.Factors/Enrol"
+	Factors_Confirm_FullMethodName = "/auth.Factors/Confirm"
+	Factors_Recover_FullMethodName = "/auth.Factors/Recover"
+	Factors_Remove_FullMethodName  = "/auth.Factors/Remove"
+)
+
+// FactorsClient is the client API for Factors service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Factors manages the second factor of the caller's person, a time-based
+// one-time password (RFC 6238). Callers are people who have logged in.
+type FactorsClient interface {
+	// Get answers whether there is one.
+	Get(ctx context.Context, in *GetFactorsRequest, opts ...grpc.CallOption) (*GetFactorsResponse, error)
+	// Enrol makes a secret for an authenticator. It counts for nothing until
+	// Confirm, and replaces one that was not confirmed. It wants the password.
+	Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error)
+	// Confirm turns the second factor on with a first code from the
+	// authenticator, and answers recovery codes, the only time they are shown.
+	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
+	// Recover replaces the recovery codes. It wants a code.
+	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error)
+	// Remove turns the second factor off. It wants the password and a code.
+	Remove(ctx context.Context, in *RemoveFactorRequest, opts ...grpc.CallOption) (*RemoveFactorResponse, error)
+}
+
+type factorsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewFactorsClient(cc grpc.ClientConnInterface) FactorsClient {
+	return &factorsClient{cc}
+}
+
+func (c *factorsClient) Get(ctx context.Context, in *GetFactorsRequest, opts ...grpc.CallOption) (*GetFactorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetFactorsResponse)
+	err := c.cc.Invoke(ctx, Factors_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *factorsClient) Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EnrolResponse)
+	err := c.cc.Invoke(ctx, Factors_Enrol_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *factorsClient) Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmResponse)
+	err := c.cc.Invoke(ctx, Factors_Confirm_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *factorsClient) Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecoverResponse)
+	err := c.cc.Invoke(ctx, Factors_Recover_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *factorsClient) Remove(ctx context.Context, in *RemoveFactorRequest, opts ...grpc.CallOption) (*RemoveFactorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveFactorResponse)
+	err := c.cc.Invoke(ctx, Factors_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// FactorsServer is the server API for Factors service.
+// All implementations must embed UnimplementedFactorsServer
+// for forward compatibility.
+//
+// Factors manages the second factor of the caller's person, a time-based
+// one-time password (RFC 6238). Callers are people who have logged in.
+type FactorsServer interface {
+	// Get answers whether there is one.
+	Get(context.Context, *GetFactorsRequest) (*GetFactorsResponse, error)
+	// Enrol makes a secret for an authenticator. It counts for nothing until
+	// Confirm, and replaces one that was not confirmed. It wants the password.
+	Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error)
+	// Confirm turns the second factor on with a first code from the
+	// authenticator, and answers recovery codes, the only time they are shown.
+	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
+	// Recover replaces the recovery codes. It wants a code.
+	Recover(context.Context, *RecoverRequest) (*RecoverResponse, error)
+	// Remove turns the second factor off. It wants the password and a code.
+	Remove(context.Context, *RemoveFactorRequest) (*RemoveFactorResponse, error)
+	mustEmbedUnimplementedFactorsServer()
+}
+
+// UnimplementedFactorsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedFactorsServer struct{}
+
+func (UnimplementedFactorsServer) Get(context.Context, *GetFactorsRequest) (*GetFactorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedFactorsServer) Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Enrol not implemented")
+}
+func (UnimplementedFactorsServer) Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
+}
+func (UnimplementedFactorsServer) Recover(context.Context, *RecoverRequest) (*RecoverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Recover not implemented")
+}
+func (UnimplementedFactorsServer) Remove(context.Context, *RemoveFactorRequest) (*RemoveFactorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedFactorsServer) mustEmbedUnimplementedFactorsServer() {}
+func (UnimplementedFactorsServer) testEmbeddedByValue()                 {}
+
+// UnsafeFactorsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to FactorsServer will
+// result in compilation errors.
+type UnsafeFactorsServer interface {
+	mustEmbedUnimplementedFactorsServer()
+}
+
+func RegisterFactorsServer(s grpc.ServiceRegistrar, srv FactorsServer) {
+	// If the following call panics, it indicates UnimplementedFactorsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Factors_ServiceDesc, srv)
+}
+
+func _Factors_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFactorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FactorsServer).Get(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Factors_Get_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FactorsServer).Get(ctx, req.(*GetFactorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Factors_Enrol_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnrolRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FactorsServer).Enrol(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Factors_Enrol_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FactorsServer).Enrol(ctx, req.(*EnrolRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Factors_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FactorsServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Factors_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FactorsServer).Confirm(ctx, req.(*ConfirmRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Factors_Recover_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecoverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FactorsServer).Recover(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Factors_Recover_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FactorsServer).Recover(ctx, req.(*RecoverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Factors_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveFactorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FactorsServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Factors_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FactorsServer).Remove(ctx, req.(*RemoveFactorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Factors_ServiceDesc is the grpc.ServiceDesc for Factors service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Factors_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Factors",
+	HandlerType: (*FactorsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Get",
+			Handler:    _Factors_Get_Handler,
+		},
+		{
+			MethodName: "Enrol",
+			Handler:    _Factors_Enrol_Handler,
+		},
+		{
+			MethodName: "Confirm",
+			Handler:    _Factors_Confirm_Handler,
+		},
+		{
+			MethodName: "Recover",
+			Handler:    _Factors_Recover_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Factors_Remove_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
 	Accounts_List_FullMethodName         = "/auth.Accounts/List"
 	Accounts_Delete_FullMethodName       = "/auth.Accounts/Delete"
 	Accounts_ChangeSecret_FullMethodName = "/auth.Accounts/ChangeSecret"
@@ -1380,6 +1764,9 @@ var Keys_ServiceDesc = grpc.ServiceDesc{
 const (
 	Components_Token_FullMethodName       = "/auth.Components/Token"
 	Components_CreateOwner_FullMethodName = "/auth.Components/CreateOwner"
+	Components_SetMember_FullMethodName   = "/auth.Components/SetMember"
+	Components_SetPolicy_FullMethodName   = "/auth.Components/SetPolicy"
+	Components_ProvePerson_FullMethodName = "/auth.Components/ProvePerson"
 	Components_Exchange_FullMethodName    = "/auth.Components/Exchange"
 	Components_Watch_FullMethodName       = "/auth.Components/Watch"
 )
@@ -1397,6 +1784,16 @@ type ComponentsClient interface {
 	// was hashed already. Asked again for the same namespace and id it changes
 	// nothing; an id that owns another namespace is AlreadyExists.
 	CreateOwner(ctx context.Context, in *CreateOwnerRequest, opts ...grpc.CallOption) (*CreateOwnerResponse, error)
+	// SetMember brings the account of a member in step with its membership: makes
+	// it, gives it another role, or removes it. An order that is not newer than the
+	// last one of the same account changes nothing.
+	SetMember(ctx context.Context, in *SetMemberRequest, opts ...grpc.CallOption) (*SetMemberResponse, error)
+	// SetPolicy says whether the people of a namespace must have a second factor.
+	// An order that is not newer than the last one changes nothing.
+	SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error)
+	// ProvePerson says whether a mailbox is a person's, and whether a password is
+	// theirs. Failures count like those of logins.
+	ProvePerson(ctx context.Context, in *ProvePersonRequest, opts ...grpc.CallOption) (*ProvePersonResponse, error)
 	// Exchange answers the access token that stands for an API token for a few
 	// minutes, and notes that it was used. One that is unknown, revoked or expired
 	// is Unauthenticated, in words for its holder.
@@ -1428,6 +1825,36 @@ func (c *componentsClient) CreateOwner(ctx context.Context, in *CreateOwnerReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateOwnerResponse)
 	err := c.cc.Invoke(ctx, Components_CreateOwner_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *componentsClient) SetMember(ctx context.Context, in *SetMemberRequest, opts ...grpc.CallOption) (*SetMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetMemberResponse)
+	err := c.cc.Invoke(ctx, Components_SetMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *componentsClient) SetPolicy(ctx context.Context, in *SetPolicyRequest, opts ...grpc.CallOption) (*SetPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPolicyResponse)
+	err := c.cc.Invoke(ctx, Components_SetPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *componentsClient) ProvePerson(ctx context.Context, in *ProvePersonRequest, opts ...grpc.CallOption) (*ProvePersonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProvePersonResponse)
+	err := c.cc.Invoke(ctx, Components_ProvePerson_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1476,6 +1903,16 @@ type ComponentsServer interface {
 	// was hashed already. Asked again for the same namespace and id it changes
 	// nothing; an id that owns another namespace is AlreadyExists.
 	CreateOwner(context.Context, *CreateOwnerRequest) (*CreateOwnerResponse, error)
+	// SetMember brings the account of a member in step with its membership: makes
+	// it, gives it another role, or removes it. An order that is not newer than the
+	// last one of the same account changes nothing.
+	SetMember(context.Context, *SetMemberRequest) (*SetMemberResponse, error)
+	// SetPolicy says whether the people of a namespace must have a second factor.
+	// An order that is not newer than the last one changes nothing.
+	SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error)
+	// ProvePerson says whether a mailbox is a person's, and whether a password is
+	// theirs. Failures count like those of logins.
+	ProvePerson(context.Context, *ProvePersonRequest) (*ProvePersonResponse, error)
 	// Exchange answers the access token that stands for an API token for a few
 	// minutes, and notes that it was used. One that is unknown, revoked or expired
 	// is Unauthenticated, in words for its holder.
@@ -1498,6 +1935,15 @@ func (UnimplementedComponentsServer) Token(context.Context, *ComponentTokenReque
 }
 func (UnimplementedComponentsServer) CreateOwner(context.Context, *CreateOwnerRequest) (*CreateOwnerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOwner not implemented")
+}
+func (UnimplementedComponentsServer) SetMember(context.Context, *SetMemberRequest) (*SetMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetMember not implemented")
+}
+func (UnimplementedComponentsServer) SetPolicy(context.Context, *SetPolicyRequest) (*SetPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPolicy not implemented")
+}
+func (UnimplementedComponentsServer) ProvePerson(context.Context, *ProvePersonRequest) (*ProvePersonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProvePerson not implemented")
 }
 func (UnimplementedComponentsServer) Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Exchange not implemented")
@@ -1562,6 +2008,60 @@ func _Components_CreateOwner_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_SetMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).SetMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_SetMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).SetMember(ctx, req.(*SetMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Components_SetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).SetPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_SetPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).SetPolicy(ctx, req.(*SetPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Components_ProvePerson_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProvePersonRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).ProvePerson(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_ProvePerson_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).ProvePerson(ctx, req.(*ProvePersonRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Components_Exchange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExchangeRequest)
 	if err := dec(in); err != nil {
@@ -1605,6 +2105,18 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateOwner",
 			Handler:    _Components_CreateOwner_Handler,
+		},
+		{
+			MethodName: "SetMember",
+			Handler:    _Components_SetMember_Handler,
+		},
+		{
+			MethodName: "SetPolicy",
+			Handler:    _Components_SetPolicy_Handler,
+		},
+		{
+			MethodName: "ProvePerson",
+			Handler:    _Components_ProvePerson_Handler,
 		},
 		{
 			MethodName: "Exchange",

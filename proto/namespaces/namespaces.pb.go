@@ -536,6 +536,1439 @@ func (x *Namespace) GetCreated() int64 {
 	return 0
 }
 
+type ListNamespacesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesRequest) Reset() {
+	*x = ListNamespacesRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesRequest) ProtoMessage() {}
+
+func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
+func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{9}
+}
+
+type ListNamespacesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Memberships   []*Membership          `protobuf:"bytes,1,rep,name=memberships,proto3" json:"memberships,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesResponse) Reset() {
+	*x = ListNamespacesResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesResponse) ProtoMessage() {}
+
+func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
+func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListNamespacesResponse) GetMemberships() []*Membership {
+	if x != nil {
+		return x.Memberships
+	}
+	return nil
+}
+
+// Membership is a namespace as one of its members has it.
+type Membership struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty for an account that belongs to no person.
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// The account there.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// Unix seconds.
+	Since int64 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`
+	// It is the namespace of the token that asks.
+	Current       bool `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Membership) Reset() {
+	*x = Membership{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Membership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Membership) ProtoMessage() {}
+
+func (x *Membership) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Membership.ProtoReflect.Descriptor instead.
+func (*Membership) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Membership) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Membership) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Membership) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Membership) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Membership) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+type CreateNamespaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 3 to 31 characters: a lower-case letter, then letters, digits and
+	// hyphens, no hyphen at the end.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNamespaceRequest) Reset() {
+	*x = CreateNamespaceRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNamespaceRequest) ProtoMessage() {}
+
+func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*CreateNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CreateNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type CreateNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     *Namespace             `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNamespaceResponse) Reset() {
+	*x = CreateNamespaceResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNamespaceResponse) ProtoMessage() {}
+
+func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*CreateNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CreateNamespaceResponse) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
+type ConfigureRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Members without a second factor can do nothing but set one up.
+	RequireSecondFactor bool `protobuf:"varint,2,opt,name=require_second_factor,json=requireSecondFactor,proto3" json:"require_second_factor,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ConfigureRequest) Reset() {
+	*x = ConfigureRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigureRequest) ProtoMessage() {}
+
+func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
+func (*ConfigureRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConfigureRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ConfigureRequest) GetRequireSecondFactor() bool {
+	if x != nil {
+		return x.RequireSecondFactor
+	}
+	return false
+}
+
+type ConfigureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigureResponse) Reset() {
+	*x = ConfigureResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigureResponse) ProtoMessage() {}
+
+func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
+func (*ConfigureResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{15}
+}
+
+type Member struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Role    string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// Unix seconds.
+	Since         int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Member) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Member) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Member) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type ListMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace     string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersRequest) Reset() {
+	*x = ListMembersRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersRequest) ProtoMessage() {}
+
+func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListMembersRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListMembersRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type ListMembersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersResponse) Reset() {
+	*x = ListMembersResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersResponse) ProtoMessage() {}
+
+func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListMembersResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListMembersResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type SetRoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoleRequest) Reset() {
+	*x = SetRoleRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoleRequest) ProtoMessage() {}
+
+func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
+func (*SetRoleRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SetRoleRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SetRoleRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SetRoleRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+type SetRoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoleResponse) Reset() {
+	*x = SetRoleResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoleResponse) ProtoMessage() {}
+
+func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
+func (*SetRoleResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{20}
+}
+
+type RemoveMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RemoveMemberRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{22}
+}
+
+type LeaveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It must be the caller's own, and is asked for so that nobody leaves another
+	// than they think.
+	Namespace     string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveRequest) Reset() {
+	*x = LeaveRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveRequest) ProtoMessage() {}
+
+func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
+func (*LeaveRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LeaveRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type LeaveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveResponse) Reset() {
+	*x = LeaveResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveResponse) ProtoMessage() {}
+
+func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
+func (*LeaveResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+}
+
+type TransferRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// A member.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// The caller's.
+	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferRequest) Reset() {
+	*x = TransferRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferRequest) ProtoMessage() {}
+
+func (x *TransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
+func (*TransferRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *TransferRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type TransferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferResponse) Reset() {
+	*x = TransferResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferResponse) ProtoMessage() {}
+
+func (x *TransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
+func (*TransferResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
+}
+
+type Invite struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Email string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Role  string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// The account that invited.
+	InvitedBy string `protobuf:"bytes,4,opt,name=invited_by,json=invitedBy,proto3" json:"invited_by,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
+	// Unix seconds.
+	Expires       int64 `protobuf:"varint,6,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Invite) Reset() {
+	*x = Invite{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Invite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Invite) ProtoMessage() {}
+
+func (x *Invite) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Invite.ProtoReflect.Descriptor instead.
+func (*Invite) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Invite) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Invite) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *Invite) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Invite) GetInvitedBy() string {
+	if x != nil {
+		return x.InvitedBy
+	}
+	return ""
+}
+
+func (x *Invite) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Invite) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+type CreateInviteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Email         string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateInviteRequest) Reset() {
+	*x = CreateInviteRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateInviteRequest) ProtoMessage() {}
+
+func (x *CreateInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateInviteRequest.ProtoReflect.Descriptor instead.
+func (*CreateInviteRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *CreateInviteRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *CreateInviteRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *CreateInviteRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+type CreateInviteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invite        *Invite                `protobuf:"bytes,1,opt,name=invite,proto3" json:"invite,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateInviteResponse) Reset() {
+	*x = CreateInviteResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateInviteResponse) ProtoMessage() {}
+
+func (x *CreateInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateInviteResponse.ProtoReflect.Descriptor instead.
+func (*CreateInviteResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CreateInviteResponse) GetInvite() *Invite {
+	if x != nil {
+		return x.Invite
+	}
+	return nil
+}
+
+type ListInvitesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInvitesRequest) Reset() {
+	*x = ListInvitesRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInvitesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInvitesRequest) ProtoMessage() {}
+
+func (x *ListInvitesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInvitesRequest.ProtoReflect.Descriptor instead.
+func (*ListInvitesRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListInvitesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type ListInvitesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invites       []*Invite              `protobuf:"bytes,1,rep,name=invites,proto3" json:"invites,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInvitesResponse) Reset() {
+	*x = ListInvitesResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInvitesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInvitesResponse) ProtoMessage() {}
+
+func (x *ListInvitesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInvitesResponse.ProtoReflect.Descriptor instead.
+func (*ListInvitesResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListInvitesResponse) GetInvites() []*Invite {
+	if x != nil {
+		return x.Invites
+	}
+	return nil
+}
+
+type ResendInviteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResendInviteRequest) Reset() {
+	*x = ResendInviteRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResendInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResendInviteRequest) ProtoMessage() {}
+
+func (x *ResendInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResendInviteRequest.ProtoReflect.Descriptor instead.
+func (*ResendInviteRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ResendInviteRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ResendInviteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ResendInviteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invite        *Invite                `protobuf:"bytes,1,opt,name=invite,proto3" json:"invite,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResendInviteResponse) Reset() {
+	*x = ResendInviteResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResendInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResendInviteResponse) ProtoMessage() {}
+
+func (x *ResendInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResendInviteResponse.ProtoReflect.Descriptor instead.
+func (*ResendInviteResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ResendInviteResponse) GetInvite() *Invite {
+	if x != nil {
+		return x.Invite
+	}
+	return nil
+}
+
+type RevokeInviteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeInviteRequest) Reset() {
+	*x = RevokeInviteRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeInviteRequest) ProtoMessage() {}
+
+func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
+func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RevokeInviteRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RevokeInviteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RevokeInviteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeInviteResponse) Reset() {
+	*x = RevokeInviteResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeInviteResponse) ProtoMessage() {}
+
+func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
+func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{35}
+}
+
+type AcceptInviteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was mailed.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Not needed with a login of the person who was invited. 8 to 256 bytes.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptInviteRequest) Reset() {
+	*x = AcceptInviteRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptInviteRequest) ProtoMessage() {}
+
+func (x *AcceptInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptInviteRequest.ProtoReflect.Descriptor instead.
+func (*AcceptInviteRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *AcceptInviteRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *AcceptInviteRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type AcceptInviteResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// What the new member logs in with.
+	Account       string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptInviteResponse) Reset() {
+	*x = AcceptInviteResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptInviteResponse) ProtoMessage() {}
+
+func (x *AcceptInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptInviteResponse.ProtoReflect.Descriptor instead.
+func (*AcceptInviteResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *AcceptInviteResponse) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AcceptInviteResponse) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AcceptInviteResponse) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 type ListPlansRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -544,7 +1977,7 @@ type ListPlansRequest struct {
 
 func (x *ListPlansRequest) Reset() {
 	*x = ListPlansRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[9]
+	mi := &file_namespaces_namespaces_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +1989,7 @@ func (x *ListPlansRequest) String() string {
 func (*ListPlansRequest) ProtoMessage() {}
 
 func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[9]
+	mi := &file_namespaces_namespaces_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +2002,7 @@ func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
 func (*ListPlansRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{9}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{38}
 }
 
 type ListPlansResponse struct {
@@ -582,7 +2015,7 @@ type ListPlansResponse struct {
 
 func (x *ListPlansResponse) Reset() {
 	*x = ListPlansResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[10]
+	mi := &file_namespaces_namespaces_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +2027,7 @@ func (x *ListPlansResponse) String() string {
 func (*ListPlansResponse) ProtoMessage() {}
 
 func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[10]
+	mi := &file_namespaces_namespaces_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +2040,7 @@ func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
 func (*ListPlansResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{10}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListPlansResponse) GetPlans() []*Plan {
@@ -634,7 +2067,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[11]
+	mi := &file_namespaces_namespaces_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +2079,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[11]
+	mi := &file_namespaces_namespaces_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +2092,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{11}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Plan) GetId() string {
@@ -711,7 +2144,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[12]
+	mi := &file_namespaces_namespaces_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +2156,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[12]
+	mi := &file_namespaces_namespaces_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +2169,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{12}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Price) GetCurrency() string {
@@ -770,7 +2203,7 @@ type LimitsRequest struct {
 
 func (x *LimitsRequest) Reset() {
 	*x = LimitsRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[13]
+	mi := &file_namespaces_namespaces_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +2215,7 @@ func (x *LimitsRequest) String() string {
 func (*LimitsRequest) ProtoMessage() {}
 
 func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[13]
+	mi := &file_namespaces_namespaces_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +2228,7 @@ func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsRequest.ProtoReflect.Descriptor instead.
 func (*LimitsRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{13}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *LimitsRequest) GetNamespace() string {
@@ -818,7 +2251,7 @@ type LimitsResponse struct {
 
 func (x *LimitsResponse) Reset() {
 	*x = LimitsResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[14]
+	mi := &file_namespaces_namespaces_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +2263,7 @@ func (x *LimitsResponse) String() string {
 func (*LimitsResponse) ProtoMessage() {}
 
 func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[14]
+	mi := &file_namespaces_namespaces_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +2276,7 @@ func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsResponse.ProtoReflect.Descriptor instead.
 func (*LimitsResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{14}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LimitsResponse) GetNamespace() string {
@@ -896,7 +2329,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[15]
+	mi := &file_namespaces_namespaces_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +2341,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[15]
+	mi := &file_namespaces_namespaces_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +2354,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{15}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Limit) GetName() string {
@@ -967,7 +2400,7 @@ type SetPlanRequest struct {
 
 func (x *SetPlanRequest) Reset() {
 	*x = SetPlanRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	mi := &file_namespaces_namespaces_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +2412,7 @@ func (x *SetPlanRequest) String() string {
 func (*SetPlanRequest) ProtoMessage() {}
 
 func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	mi := &file_namespaces_namespaces_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +2425,7 @@ func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPlanRequest.ProtoReflect.Descriptor instead.
 func (*SetPlanRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{16}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SetPlanRequest) GetNamespace() string {
@@ -1034,7 +2467,7 @@ type SuspendRequest struct {
 
 func (x *SuspendRequest) Reset() {
 	*x = SuspendRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	mi := &file_namespaces_namespaces_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +2479,7 @@ func (x *SuspendRequest) String() string {
 func (*SuspendRequest) ProtoMessage() {}
 
 func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	mi := &file_namespaces_namespaces_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +2492,7 @@ func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
 func (*SuspendRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{17}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SuspendRequest) GetNamespace() string {
@@ -1084,7 +2517,7 @@ type SuspendResponse struct {
 
 func (x *SuspendResponse) Reset() {
 	*x = SuspendResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	mi := &file_namespaces_namespaces_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +2529,7 @@ func (x *SuspendResponse) String() string {
 func (*SuspendResponse) ProtoMessage() {}
 
 func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	mi := &file_namespaces_namespaces_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +2542,7 @@ func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
 func (*SuspendResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{18}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{47}
 }
 
 type ResumeRequest struct {
@@ -1121,7 +2554,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	mi := &file_namespaces_namespaces_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +2566,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	mi := &file_namespaces_namespaces_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +2579,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{19}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ResumeRequest) GetNamespace() string {
@@ -1164,7 +2597,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	mi := &file_namespaces_namespaces_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +2609,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	mi := &file_namespaces_namespaces_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +2622,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{20}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{49}
 }
 
 // Suspension says that a namespace is stopped, and why.
@@ -1204,7 +2637,7 @@ type Suspension struct {
 
 func (x *Suspension) Reset() {
 	*x = Suspension{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	mi := &file_namespaces_namespaces_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +2649,7 @@ func (x *Suspension) String() string {
 func (*Suspension) ProtoMessage() {}
 
 func (x *Suspension) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	mi := &file_namespaces_namespaces_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +2662,7 @@ func (x *Suspension) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
 func (*Suspension) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{21}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Suspension) GetReason() string {
@@ -1262,7 +2695,7 @@ type Throttle struct {
 
 func (x *Throttle) Reset() {
 	*x = Throttle{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	mi := &file_namespaces_namespaces_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +2707,7 @@ func (x *Throttle) String() string {
 func (*Throttle) ProtoMessage() {}
 
 func (x *Throttle) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	mi := &file_namespaces_namespaces_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +2720,7 @@ func (x *Throttle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Throttle.ProtoReflect.Descriptor instead.
 func (*Throttle) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{22}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Throttle) GetService() string {
@@ -1326,7 +2759,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	mi := &file_namespaces_namespaces_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +2771,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	mi := &file_namespaces_namespaces_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +2784,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{23}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{52}
 }
 
 // Change is one thing to know. One of the fields is set.
@@ -1369,7 +2802,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	mi := &file_namespaces_namespaces_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +2814,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	mi := &file_namespaces_namespaces_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +2827,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Change) GetPlan() *Plan {
@@ -1434,7 +2867,7 @@ type Tenant struct {
 
 func (x *Tenant) Reset() {
 	*x = Tenant{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	mi := &file_namespaces_namespaces_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +2879,7 @@ func (x *Tenant) String() string {
 func (*Tenant) ProtoMessage() {}
 
 func (x *Tenant) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	mi := &file_namespaces_namespaces_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +2892,7 @@ func (x *Tenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
 func (*Tenant) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Tenant) GetNamespace() string {
@@ -1506,7 +2939,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	mi := &file_namespaces_namespaces_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +2951,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	mi := &file_namespaces_namespaces_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +2964,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetTenantRequest) GetNamespace() string {
@@ -1555,7 +2988,7 @@ type SetThrottleRequest struct {
 
 func (x *SetThrottleRequest) Reset() {
 	*x = SetThrottleRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	mi := &file_namespaces_namespaces_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +3000,7 @@ func (x *SetThrottleRequest) String() string {
 func (*SetThrottleRequest) ProtoMessage() {}
 
 func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	mi := &file_namespaces_namespaces_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +3013,7 @@ func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThrottleRequest.ProtoReflect.Descriptor instead.
 func (*SetThrottleRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SetThrottleRequest) GetNamespace() string {
@@ -1619,7 +3052,7 @@ type SetThrottleResponse struct {
 
 func (x *SetThrottleResponse) Reset() {
 	*x = SetThrottleResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	mi := &file_namespaces_namespaces_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +3064,7 @@ func (x *SetThrottleResponse) String() string {
 func (*SetThrottleResponse) ProtoMessage() {}
 
 func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	mi := &file_namespaces_namespaces_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +3077,7 @@ func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThrottleResponse.ProtoReflect.Descriptor instead.
 func (*SetThrottleResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{57}
 }
 
 var File_namespaces_namespaces_proto protoreflect.FileDescriptor
@@ -1679,7 +3112,84 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\tNamespace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x18\n" +
-	"\acreated\x18\x03 \x01(\x03R\acreated\"\x12\n" +
+	"\acreated\x18\x03 \x01(\x03R\acreated\"\x17\n" +
+	"\x15ListNamespacesRequest\"R\n" +
+	"\x16ListNamespacesResponse\x128\n" +
+	"\vmemberships\x18\x01 \x03(\v2\x16.namespaces.MembershipR\vmemberships\"\x88\x01\n" +
+	"\n" +
+	"Membership\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x03R\x05since\x12\x18\n" +
+	"\acurrent\x18\x05 \x01(\bR\acurrent\",\n" +
+	"\x16CreateNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"N\n" +
+	"\x17CreateNamespaceResponse\x123\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x15.namespaces.NamespaceR\tnamespace\"d\n" +
+	"\x10ConfigureRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x122\n" +
+	"\x15require_second_factor\x18\x02 \x01(\bR\x13requireSecondFactor\"\x13\n" +
+	"\x11ConfigureResponse\"L\n" +
+	"\x06Member\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"2\n" +
+	"\x12ListMembersRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"C\n" +
+	"\x13ListMembersResponse\x12,\n" +
+	"\amembers\x18\x01 \x03(\v2\x12.namespaces.MemberR\amembers\"\\\n" +
+	"\x0eSetRoleRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"\x11\n" +
+	"\x0fSetRoleResponse\"M\n" +
+	"\x13RemoveMemberRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"\x16\n" +
+	"\x14RemoveMemberResponse\",\n" +
+	"\fLeaveRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x0f\n" +
+	"\rLeaveResponse\"e\n" +
+	"\x0fTransferRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1a\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\"\x12\n" +
+	"\x10TransferResponse\"\x95\x01\n" +
+	"\x06Invite\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1d\n" +
+	"\n" +
+	"invited_by\x18\x04 \x01(\tR\tinvitedBy\x12\x18\n" +
+	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x18\n" +
+	"\aexpires\x18\x06 \x01(\x03R\aexpires\"]\n" +
+	"\x13CreateInviteRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"B\n" +
+	"\x14CreateInviteResponse\x12*\n" +
+	"\x06invite\x18\x01 \x01(\v2\x12.namespaces.InviteR\x06invite\"2\n" +
+	"\x12ListInvitesRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"C\n" +
+	"\x13ListInvitesResponse\x12,\n" +
+	"\ainvites\x18\x01 \x03(\v2\x12.namespaces.InviteR\ainvites\"C\n" +
+	"\x13ResendInviteRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"B\n" +
+	"\x14ResendInviteResponse\x12*\n" +
+	"\x06invite\x18\x01 \x01(\v2\x12.namespaces.InviteR\x06invite\"C\n" +
+	"\x13RevokeInviteRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x16\n" +
+	"\x14RevokeInviteResponse\"E\n" +
+	"\x13AcceptInviteRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\"b\n" +
+	"\x14AcceptInviteResponse\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"\x12\n" +
 	"\x10ListPlansRequest\";\n" +
 	"\x11ListPlansResponse\x12&\n" +
 	"\x05plans\x18\x01 \x03(\v2\x10.namespaces.PlanR\x05plans\"\xe0\x01\n" +
@@ -1770,10 +3280,25 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x06Signup\x12<\n" +
 	"\x05Begin\x12\x18.namespaces.BeginRequest\x1a\x19.namespaces.BeginResponse\x12?\n" +
 	"\x06Verify\x12\x19.namespaces.VerifyRequest\x1a\x1a.namespaces.VerifyResponse\x12E\n" +
-	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2D\n" +
+	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2\xb0\x02\n" +
 	"\n" +
 	"Namespaces\x126\n" +
-	"\x03Get\x12\x16.namespaces.GetRequest\x1a\x17.namespaces.GetResponse2\xd1\x02\n" +
+	"\x03Get\x12\x16.namespaces.GetRequest\x1a\x17.namespaces.GetResponse\x12M\n" +
+	"\x04List\x12!.namespaces.ListNamespacesRequest\x1a\".namespaces.ListNamespacesResponse\x12Q\n" +
+	"\x06Create\x12\".namespaces.CreateNamespaceRequest\x1a#.namespaces.CreateNamespaceResponse\x12H\n" +
+	"\tConfigure\x12\x1c.namespaces.ConfigureRequest\x1a\x1d.namespaces.ConfigureResponse2\xe8\x02\n" +
+	"\aMembers\x12G\n" +
+	"\x04List\x12\x1e.namespaces.ListMembersRequest\x1a\x1f.namespaces.ListMembersResponse\x12B\n" +
+	"\aSetRole\x12\x1a.namespaces.SetRoleRequest\x1a\x1b.namespaces.SetRoleResponse\x12K\n" +
+	"\x06Remove\x12\x1f.namespaces.RemoveMemberRequest\x1a .namespaces.RemoveMemberResponse\x12<\n" +
+	"\x05Leave\x12\x18.namespaces.LeaveRequest\x1a\x19.namespaces.LeaveResponse\x12E\n" +
+	"\bTransfer\x12\x1b.namespaces.TransferRequest\x1a\x1c.namespaces.TransferResponse2\x86\x03\n" +
+	"\aInvites\x12K\n" +
+	"\x06Create\x12\x1f.namespaces.CreateInviteRequest\x1a .namespaces.CreateInviteResponse\x12G\n" +
+	"\x04List\x12\x1e.namespaces.ListInvitesRequest\x1a\x1f.namespaces.ListInvitesResponse\x12K\n" +
+	"\x06Resend\x12\x1f.namespaces.ResendInviteRequest\x1a .namespaces.ResendInviteResponse\x12K\n" +
+	"\x06Revoke\x12\x1f.namespaces.RevokeInviteRequest\x1a .namespaces.RevokeInviteResponse\x12K\n" +
+	"\x06Accept\x12\x1f.namespaces.AcceptInviteRequest\x1a .namespaces.AcceptInviteResponse2\xd1\x02\n" +
 	"\x05Plans\x12C\n" +
 	"\x04List\x12\x1c.namespaces.ListPlansRequest\x1a\x1d.namespaces.ListPlansResponse\x12?\n" +
 	"\x06Limits\x12\x19.namespaces.LimitsRequest\x1a\x1a.namespaces.LimitsResponse\x12=\n" +
@@ -1799,89 +3324,150 @@ func file_namespaces_namespaces_proto_rawDescGZIP() []byte {
 }
 
 var file_namespaces_namespaces_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_namespaces_namespaces_proto_goTypes = []any{
-	(Action)(0),                 // 0: namespaces.Action
-	(*BeginRequest)(nil),        // 1: namespaces.BeginRequest
-	(*BeginResponse)(nil),       // 2: namespaces.BeginResponse
-	(*VerifyRequest)(nil),       // 3: namespaces.VerifyRequest
-	(*VerifyResponse)(nil),      // 4: namespaces.VerifyResponse
-	(*CompleteRequest)(nil),     // 5: namespaces.CompleteRequest
-	(*CompleteResponse)(nil),    // 6: namespaces.CompleteResponse
-	(*GetRequest)(nil),          // 7: namespaces.GetRequest
-	(*GetResponse)(nil),         // 8: namespaces.GetResponse
-	(*Namespace)(nil),           // 9: namespaces.Namespace
-	(*ListPlansRequest)(nil),    // 10: namespaces.ListPlansRequest
-	(*ListPlansResponse)(nil),   // 11: namespaces.ListPlansResponse
-	(*Plan)(nil),                // 12: namespaces.Plan
-	(*Price)(nil),               // 13: namespaces.Price
-	(*LimitsRequest)(nil),       // 14: namespaces.LimitsRequest
-	(*LimitsResponse)(nil),      // 15: namespaces.LimitsResponse
-	(*Limit)(nil),               // 16: namespaces.Limit
-	(*SetPlanRequest)(nil),      // 17: namespaces.SetPlanRequest
-	(*SuspendRequest)(nil),      // 18: namespaces.SuspendRequest
-	(*SuspendResponse)(nil),     // 19: namespaces.SuspendResponse
-	(*ResumeRequest)(nil),       // 20: namespaces.ResumeRequest
-	(*ResumeResponse)(nil),      // 21: namespaces.ResumeResponse
-	(*Suspension)(nil),          // 22: namespaces.Suspension
-	(*Throttle)(nil),            // 23: namespaces.Throttle
-	(*WatchRequest)(nil),        // 24: namespaces.WatchRequest
-	(*Change)(nil),              // 25: namespaces.Change
-	(*Tenant)(nil),              // 26: namespaces.Tenant
-	(*GetTenantRequest)(nil),    // 27: namespaces.GetTenantRequest
-	(*SetThrottleRequest)(nil),  // 28: namespaces.SetThrottleRequest
-	(*SetThrottleResponse)(nil), // 29: namespaces.SetThrottleResponse
-	nil,                         // 30: namespaces.Plan.LimitsEntry
-	nil,                         // 31: namespaces.Price.UnitsEntry
-	nil,                         // 32: namespaces.SetPlanRequest.LimitsEntry
-	nil,                         // 33: namespaces.Tenant.LimitsEntry
+	(Action)(0),                     // 0: namespaces.Action
+	(*BeginRequest)(nil),            // 1: namespaces.BeginRequest
+	(*BeginResponse)(nil),           // 2: namespaces.BeginResponse
+	(*VerifyRequest)(nil),           // 3: namespaces.VerifyRequest
+	(*VerifyResponse)(nil),          // 4: namespaces.VerifyResponse
+	(*CompleteRequest)(nil),         // 5: namespaces.CompleteRequest
+	(*CompleteResponse)(nil),        // 6: namespaces.CompleteResponse
+	(*GetRequest)(nil),              // 7: namespaces.GetRequest
+	(*GetResponse)(nil),             // 8: namespaces.GetResponse
+	(*Namespace)(nil),               // 9: namespaces.Namespace
+	(*ListNamespacesRequest)(nil),   // 10: namespaces.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),  // 11: namespaces.ListNamespacesResponse
+	(*Membership)(nil),              // 12: namespaces.Membership
+	(*CreateNamespaceRequest)(nil),  // 13: namespaces.CreateNamespaceRequest
+	(*CreateNamespaceResponse)(nil), // 14: namespaces.CreateNamespaceResponse
+	(*ConfigureRequest)(nil),        // 15: namespaces.ConfigureRequest
+	(*ConfigureResponse)(nil),       // 16: namespaces.ConfigureResponse
+	(*Member)(nil),                  // 17: namespaces.Member
+	(*ListMembersRequest)(nil),      // 18: namespaces.ListMembersRequest
+	(*ListMembersResponse)(nil),     // 19: namespaces.ListMembersResponse
+	(*SetRoleRequest)(nil),          // 20: namespaces.SetRoleRequest
+	(*SetRoleResponse)(nil),         // 21: namespaces.SetRoleResponse
+	(*RemoveMemberRequest)(nil),     // 22: namespaces.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),    // 23: namespaces.RemoveMemberResponse
+	(*LeaveRequest)(nil),            // 24: namespaces.LeaveRequest
+	(*LeaveResponse)(nil),           // 25: namespaces.LeaveResponse
+	(*TransferRequest)(nil),         // 26: namespaces.TransferRequest
+	(*TransferResponse)(nil),        // 27: namespaces.TransferResponse
+	(*Invite)(nil),                  // 28: namespaces.Invite
+	(*CreateInviteRequest)(nil),     // 29: namespaces.CreateInviteRequest
+	(*CreateInviteResponse)(nil),    // 30: namespaces.CreateInviteResponse
+	(*ListInvitesRequest)(nil),      // 31: namespaces.ListInvitesRequest
+	(*ListInvitesResponse)(nil),     // 32: namespaces.ListInvitesResponse
+	(*ResendInviteRequest)(nil),     // 33: namespaces.ResendInviteRequest
+	(*ResendInviteResponse)(nil),    // 34: namespaces.ResendInviteResponse
+	(*RevokeInviteRequest)(nil),     // 35: namespaces.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),    // 36: namespaces.RevokeInviteResponse
+	(*AcceptInviteRequest)(nil),     // 37: namespaces.AcceptInviteRequest
+	(*AcceptInviteResponse)(nil),    // 38: namespaces.AcceptInviteResponse
+	(*ListPlansRequest)(nil),        // 39: namespaces.ListPlansRequest
+	(*ListPlansResponse)(nil),       // 40: namespaces.ListPlansResponse
+	(*Plan)(nil),                    // 41: namespaces.Plan
+	(*Price)(nil),                   // 42: namespaces.Price
+	(*LimitsRequest)(nil),           // 43: namespaces.LimitsRequest
+	(*LimitsResponse)(nil),          // 44: namespaces.LimitsResponse
+	(*Limit)(nil),                   // 45: namespaces.Limit
+	(*SetPlanRequest)(nil),          // 46: namespaces.SetPlanRequest
+	(*SuspendRequest)(nil),          // 47: namespaces.SuspendRequest
+	(*SuspendResponse)(nil),         // 48: namespaces.SuspendResponse
+	(*ResumeRequest)(nil),           // 49: namespaces.ResumeRequest
+	(*ResumeResponse)(nil),          // 50: namespaces.ResumeResponse
+	(*Suspension)(nil),              // 51: namespaces.Suspension
+	(*Throttle)(nil),                // 52: namespaces.Throttle
+	(*WatchRequest)(nil),            // 53: namespaces.WatchRequest
+	(*Change)(nil),                  // 54: namespaces.Change
+	(*Tenant)(nil),                  // 55: namespaces.Tenant
+	(*GetTenantRequest)(nil),        // 56: namespaces.GetTenantRequest
+	(*SetThrottleRequest)(nil),      // 57: namespaces.SetThrottleRequest
+	(*SetThrottleResponse)(nil),     // 58: namespaces.SetThrottleResponse
+	nil,                             // 59: namespaces.Plan.LimitsEntry
+	nil,                             // 60: namespaces.Price.UnitsEntry
+	nil,                             // 61: namespaces.SetPlanRequest.LimitsEntry
+	nil,                             // 62: namespaces.Tenant.LimitsEntry
 }
 var file_namespaces_namespaces_proto_depIdxs = []int32{
 	9,  // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
-	12, // 1: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
-	30, // 2: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
-	13, // 3: namespaces.Plan.price:type_name -> namespaces.Price
-	31, // 4: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
-	16, // 5: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
-	22, // 6: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
-	23, // 7: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
-	32, // 8: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
-	0,  // 9: namespaces.Throttle.action:type_name -> namespaces.Action
-	12, // 10: namespaces.Change.plan:type_name -> namespaces.Plan
-	26, // 11: namespaces.Change.tenant:type_name -> namespaces.Tenant
-	33, // 12: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
-	22, // 13: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
-	23, // 14: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
-	0,  // 15: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
-	1,  // 16: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
-	3,  // 17: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
-	5,  // 18: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
-	7,  // 19: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
-	10, // 20: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
-	14, // 21: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
-	17, // 22: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
-	18, // 23: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
-	20, // 24: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
-	24, // 25: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
-	27, // 26: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
-	28, // 27: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
-	2,  // 28: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
-	4,  // 29: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
-	6,  // 30: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
-	8,  // 31: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
-	11, // 32: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
-	15, // 33: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
-	15, // 34: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
-	19, // 35: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
-	21, // 36: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
-	25, // 37: namespaces.Components.Watch:output_type -> namespaces.Change
-	26, // 38: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
-	29, // 39: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	12, // 1: namespaces.ListNamespacesResponse.memberships:type_name -> namespaces.Membership
+	9,  // 2: namespaces.CreateNamespaceResponse.namespace:type_name -> namespaces.Namespace
+	17, // 3: namespaces.ListMembersResponse.members:type_name -> namespaces.Member
+	28, // 4: namespaces.CreateInviteResponse.invite:type_name -> namespaces.Invite
+	28, // 5: namespaces.ListInvitesResponse.invites:type_name -> namespaces.Invite
+	28, // 6: namespaces.ResendInviteResponse.invite:type_name -> namespaces.Invite
+	41, // 7: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
+	59, // 8: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
+	42, // 9: namespaces.Plan.price:type_name -> namespaces.Price
+	60, // 10: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
+	45, // 11: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
+	51, // 12: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
+	52, // 13: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
+	61, // 14: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
+	0,  // 15: namespaces.Throttle.action:type_name -> namespaces.Action
+	41, // 16: namespaces.Change.plan:type_name -> namespaces.Plan
+	55, // 17: namespaces.Change.tenant:type_name -> namespaces.Tenant
+	62, // 18: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
+	51, // 19: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
+	52, // 20: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
+	0,  // 21: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
+	1,  // 22: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
+	3,  // 23: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
+	5,  // 24: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
+	7,  // 25: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
+	10, // 26: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
+	13, // 27: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
+	15, // 28: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
+	18, // 29: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
+	20, // 30: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
+	22, // 31: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
+	24, // 32: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
+	26, // 33: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
+	29, // 34: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
+	31, // 35: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
+	33, // 36: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
+	35, // 37: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
+	37, // 38: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
+	39, // 39: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
+	43, // 40: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
+	46, // 41: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
+	47, // 42: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
+	49, // 43: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
+	53, // 44: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
+	56, // 45: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
+	57, // 46: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
+	2,  // 47: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
+	4,  // 48: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
+	6,  // 49: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
+	8,  // 50: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
+	11, // 51: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
+	14, // 52: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
+	16, // 53: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
+	19, // 54: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
+	21, // 55: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
+	23, // 56: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
+	25, // 57: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
+	27, // 58: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
+	30, // 59: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
+	32, // 60: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
+	34, // 61: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
+	36, // 62: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
+	38, // 63: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
+	40, // 64: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
+	44, // 65: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
+	44, // 66: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
+	48, // 67: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
+	50, // 68: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
+	54, // 69: namespaces.Components.Watch:output_type -> namespaces.Change
+	55, // 70: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
+	58, // 71: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
+	47, // [47:72] is the sub-list for method output_type
+	22, // [22:47] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_namespaces_namespaces_proto_init() }
@@ -1895,9 +3481,9 @@ func file_namespaces_namespaces_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_namespaces_namespaces_proto_rawDesc), len(file_namespaces_namespaces_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   33,
+			NumMessages:   62,
 			NumExtensions: 0,
-			NumServices:   4,
+			NumServices:   6,
 		},
 		GoTypes:           file_namespaces_namespaces_proto_goTypes,
 		DependencyIndexes: file_namespaces_namespaces_proto_depIdxs,

@@ -223,17 +223,28 @@ var Signup_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Namespaces_Get_FullMethodName = "/namespaces.Namespaces/Get"
+	Namespaces_Get_FullMethodName       = "/namespaces.Namespaces/Get"
+	Namespaces_List_FullMethodName      = "/namespaces.Namespaces/List"
+	Namespaces_Create_FullMethodName    = "/namespaces.Namespaces/Create"
+	Namespaces_Configure_FullMethodName = "/namespaces.Namespaces/Configure"
 )
 
 // NamespacesClient is the client API for Namespaces service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Namespaces reads namespaces.
+// Namespaces reads and makes namespaces.
 type NamespacesClient interface {
 	// Get answers the caller's namespace. Only operators may name another.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// List answers the namespaces that the caller is a member of, by name. To an
+	// account that belongs to no person it answers its own.
+	List(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error)
+	// Create makes another namespace, of which the caller is the owner. Callers
+	// are people who have logged in.
+	Create(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error)
+	// Configure changes what holds for all members. Callers are owners.
+	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 }
 
 type namespacesClient struct {
@@ -254,14 +265,52 @@ func (c *namespacesClient) Get(ctx context.Context, in *GetRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *namespacesClient) List(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNamespacesResponse)
+	err := c.cc.Invoke(ctx, Namespaces_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *namespacesClient) Create(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateNamespaceResponse)
+	err := c.cc.Invoke(ctx, Namespaces_Create_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *namespacesClient) Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfigureResponse)
+	err := c.cc.Invoke(ctx, Namespaces_Configure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NamespacesServer is the server API for Namespaces service.
 // All implementations must embed UnimplementedNamespacesServer
 // for forward compatibility.
 //
-// Namespaces reads namespaces.
+// Namespaces reads and makes namespaces.
 type NamespacesServer interface {
 	// Get answers the caller's namespace. Only operators may name another.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// List answers the namespaces that the caller is a member of, by name. To an
+	// account that belongs to no person it answers its own.
+	List(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error)
+	// Create makes another namespace, of which the caller is the owner. Callers
+	// are people who have logged in.
+	Create(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error)
+	// Configure changes what holds for all members. Callers are owners.
+	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	mustEmbedUnimplementedNamespacesServer()
 }
 
@@ -274,6 +323,15 @@ type UnimplementedNamespacesServer struct{}
 
 func (UnimplementedNamespacesServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedNamespacesServer) List(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedNamespacesServer) Create(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Create not implemented")
+}
+func (UnimplementedNamespacesServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
 }
 func (UnimplementedNamespacesServer) mustEmbedUnimplementedNamespacesServer() {}
 func (UnimplementedNamespacesServer) testEmbeddedByValue()                    {}
@@ -314,6 +372,60 @@ func _Namespaces_Get_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Namespaces_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNamespacesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).List(ctx, req.(*ListNamespacesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Namespaces_Create_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).Create(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_Create_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).Create(ctx, req.(*CreateNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Namespaces_Configure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfigureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).Configure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_Configure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).Configure(ctx, req.(*ConfigureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Namespaces_ServiceDesc is the grpc.ServiceDesc for Namespaces service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -324,6 +436,578 @@ var Namespaces_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Get",
 			Handler:    _Namespaces_Get_Handler,
+		},
+		{
+			MethodName: "List",
+			Handler:    _Namespaces_List_Handler,
+		},
+		{
+			MethodName: "Create",
+			Handler:    _Namespaces_Create_Handler,
+		},
+		{
+			MethodName: "Configure",
+			Handler:    _Namespaces_Configure_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "namespaces/namespaces.proto",
+}
+
+const (
+	Members_List_FullMethodName     = "/namespaces.Members/List"
+	Members_SetRole_FullMethodName  = "/namespaces.Members/SetRole"
+	Members_Remove_FullMethodName   = "/namespaces.Members/Remove"
+	Members_Leave_FullMethodName    = "/namespaces.Members/Leave"
+	Members_Transfer_FullMethodName = "/namespaces.Members/Transfer"
+)
+
+// MembersClient is the client API for Members service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Members manages the people of a namespace and their roles: owner, admin,
+// developer, viewer, billing. docs/members.md says what each may do. Changes need
+// a login, not an API token, and are in force at every edge within a second.
+type MembersClient interface {
+	// List answers the members by account. Callers are members; only operators may
+	// name another namespace.
+	List(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
+	// SetRole gives a member another role. Callers are owners and admins; only
+	// owners make or change owners. The last owner remains one.
+	SetRole(ctx context.Context, in *SetRoleRequest, opts ...grpc.CallOption) (*SetRoleResponse, error)
+	// Remove ends a membership, with the logins and the API tokens of its account.
+	// Callers as for SetRole.
+	Remove(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error)
+	// Leave ends the caller's own membership. The last owner cannot leave.
+	Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error)
+	// Transfer makes another member an owner and the caller an admin. Callers are
+	// owners, who confirm it with their password.
+	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferResponse, error)
+}
+
+type membersClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewMembersClient(cc grpc.ClientConnInterface) MembersClient {
+	return &membersClient{cc}
+}
+
+func (c *membersClient) List(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMembersResponse)
+	err := c.cc.Invoke(ctx, Members_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *membersClient) SetRole(ctx context.Context, in *SetRoleRequest, opts ...grpc.CallOption) (*SetRoleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetRoleResponse)
+	err := c.cc.Invoke(ctx, Members_SetRole_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *membersClient) Remove(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveMemberResponse)
+	err := c.cc.Invoke(ctx, Members_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *membersClient) Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaveResponse)
+	err := c.cc.Invoke(ctx, Members_Leave_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *membersClient) Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferResponse)
+	err := c.cc.Invoke(ctx, Members_Transfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// MembersServer is the server API for Members service.
+// All implementations must embed UnimplementedMembersServer
+// for forward compatibility.
+//
+// Members manages the people of a namespace and their roles: owner, admin,
+// developer, viewer, billing. docs/members.md says what each may do. Changes need
+// a login, not an API token, and are in force at every edge within a second.
+type MembersServer interface {
+	// List answers the members by account. Callers are members; only operators may
+	// name another namespace.
+	List(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
+	// SetRole gives a member another role. Callers are owners and admins; only
+	// owners make or change owners. The last owner remains one.
+	SetRole(context.Context, *SetRoleRequest) (*SetRoleResponse, error)
+	// Remove ends a membership, with the logins and the API tokens of its account.
+	// Callers as for SetRole.
+	Remove(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error)
+	// Leave ends the caller's own membership. The last owner cannot leave.
+	Leave(context.Context, *LeaveRequest) (*LeaveResponse, error)
+	// Transfer makes another member an owner and the caller an admin. Callers are
+	// owners, who confirm it with their password.
+	Transfer(context.Context, *TransferRequest) (*TransferResponse, error)
+	mustEmbedUnimplementedMembersServer()
+}
+
+// UnimplementedMembersServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedMembersServer struct{}
+
+func (UnimplementedMembersServer) List(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedMembersServer) SetRole(context.Context, *SetRoleRequest) (*SetRoleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRole not implemented")
+}
+func (UnimplementedMembersServer) Remove(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedMembersServer) Leave(context.Context, *LeaveRequest) (*LeaveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
+}
+func (UnimplementedMembersServer) Transfer(context.Context, *TransferRequest) (*TransferResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Transfer not implemented")
+}
+func (UnimplementedMembersServer) mustEmbedUnimplementedMembersServer() {}
+func (UnimplementedMembersServer) testEmbeddedByValue()                 {}
+
+// UnsafeMembersServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to MembersServer will
+// result in compilation errors.
+type UnsafeMembersServer interface {
+	mustEmbedUnimplementedMembersServer()
+}
+
+func RegisterMembersServer(s grpc.ServiceRegistrar, srv MembersServer) {
+	// If the following call panics, it indicates UnimplementedMembersServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Members_ServiceDesc, srv)
+}
+
+func _Members_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).List(ctx, req.(*ListMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Members_SetRole_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRoleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).SetRole(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_SetRole_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).SetRole(ctx, req.(*SetRoleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Members_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).Remove(ctx, req.(*RemoveMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Members_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).Leave(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_Leave_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).Leave(ctx, req.(*LeaveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Members_Transfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).Transfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_Transfer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).Transfer(ctx, req.(*TransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Members_ServiceDesc is the grpc.ServiceDesc for Members service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Members_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "namespaces.Members",
+	HandlerType: (*MembersServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Members_List_Handler,
+		},
+		{
+			MethodName: "SetRole",
+			Handler:    _Members_SetRole_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Members_Remove_Handler,
+		},
+		{
+			MethodName: "Leave",
+			Handler:    _Members_Leave_Handler,
+		},
+		{
+			MethodName: "Transfer",
+			Handler:    _Members_Transfer_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "namespaces/namespaces.proto",
+}
+
+const (
+	Invites_Create_FullMethodName = "/namespaces.Invites/Create"
+	Invites_List_FullMethodName   = "/namespaces.Invites/List"
+	Invites_Resend_FullMethodName = "/namespaces.Invites/Resend"
+	Invites_Revoke_FullMethodName = "/namespaces.Invites/Revoke"
+	Invites_Accept_FullMethodName = "/namespaces.Invites/Accept"
+)
+
+// InvitesClient is the client API for Invites service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Invites brings people into a namespace.
+type InvitesClient interface {
+	// Create mails an invitation, good for seven days and one person. Inviting the
+	// same mailbox again replaces it. Callers are owners and admins, who have
+	// logged in; only owners invite owners.
+	Create(ctx context.Context, in *CreateInviteRequest, opts ...grpc.CallOption) (*CreateInviteResponse, error)
+	// List answers the invitations that are open, by id. Callers are owners and
+	// admins.
+	List(ctx context.Context, in *ListInvitesRequest, opts ...grpc.CallOption) (*ListInvitesResponse, error)
+	// Resend mails an invitation again, with a new code, good for seven days. The
+	// old code is void. Callers are owners and admins.
+	Resend(ctx context.Context, in *ResendInviteRequest, opts ...grpc.CallOption) (*ResendInviteResponse, error)
+	// Revoke ends an invitation. Callers are owners and admins.
+	Revoke(ctx context.Context, in *RevokeInviteRequest, opts ...grpc.CallOption) (*RevokeInviteResponse, error)
+	// Accept makes whoever was invited a member. Open to everybody who has the
+	// code: with a login of the same person, or with a password, which is that of
+	// the person's account or, if there is none, becomes it.
+	Accept(ctx context.Context, in *AcceptInviteRequest, opts ...grpc.CallOption) (*AcceptInviteResponse, error)
+}
+
+type invitesClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewInvitesClient(cc grpc.ClientConnInterface) InvitesClient {
+	return &invitesClient{cc}
+}
+
+func (c *invitesClient) Create(ctx context.Context, in *CreateInviteRequest, opts ...grpc.CallOption) (*CreateInviteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateInviteResponse)
+	err := c.cc.Invoke(ctx, Invites_Create_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *invitesClient) List(ctx context.Context, in *ListInvitesRequest, opts ...grpc.CallOption) (*ListInvitesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInvitesResponse)
+	err := c.cc.Invoke(ctx, Invites_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *invitesClient) Resend(ctx context.Context, in *ResendInviteRequest, opts ...grpc.CallOption) (*ResendInviteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResendInviteResponse)
+	err := c.cc.Invoke(ctx, Invites_Resend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *invitesClient) Revoke(ctx context.Context, in *RevokeInviteRequest, opts ...grpc.CallOption) (*RevokeInviteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeInviteResponse)
+	err := c.cc.Invoke(ctx, Invites_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *invitesClient) Accept(ctx context.Context, in *AcceptInviteRequest, opts ...grpc.CallOption) (*AcceptInviteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcceptInviteResponse)
+	err := c.cc.Invoke(ctx, Invites_Accept_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// InvitesServer is the server API for Invites service.
+// All implementations must embed UnimplementedInvitesServer
+// for forward compatibility.
+//
+// Invites brings people into a namespace.
+type InvitesServer interface {
+	// Create mails an invitation, good for seven days and one person. Inviting the
+	// same mailbox again replaces it. Callers are owners and admins, who have
+	// logged in; only owners invite owners.
+	Create(context.Context, *CreateInviteRequest) (*CreateInviteResponse, error)
+	// List answers the invitations that are open, by id. Callers are owners and
+	// admins.
+	List(context.Context, *ListInvitesRequest) (*ListInvitesResponse, error)
+	// Resend mails an invitation again, with a new code, good for seven days. The
+	// old code is void. Callers are owners and admins.
+	Resend(context.Context, *ResendInviteRequest) (*ResendInviteResponse, error)
+	// Revoke ends an invitation. Callers are owners and admins.
+	Revoke(context.Context, *RevokeInviteRequest) (*RevokeInviteResponse, error)
+	// Accept makes whoever was invited a member. Open to everybody who has the
+	// code: with a login of the same person, or with a password, which is that of
+	// the person's account or, if there is none, becomes it.
+	Accept(context.Context, *AcceptInviteRequest) (*AcceptInviteResponse, error)
+	mustEmbedUnimplementedInvitesServer()
+}
+
+// UnimplementedInvitesServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedInvitesServer struct{}
+
+func (UnimplementedInvitesServer) Create(context.Context, *CreateInviteRequest) (*CreateInviteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Create not implemented")
+}
+func (UnimplementedInvitesServer) List(context.Context, *ListInvitesRequest) (*ListInvitesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedInvitesServer) Resend(context.Context, *ResendInviteRequest) (*ResendInviteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resend not implemented")
+}
+func (UnimplementedInvitesServer) Revoke(context.Context, *RevokeInviteRequest) (*RevokeInviteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
+}
+func (UnimplementedInvitesServer) Accept(context.Context, *AcceptInviteRequest) (*AcceptInviteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Accept not implemented")
+}
+func (UnimplementedInvitesServer) mustEmbedUnimplementedInvitesServer() {}
+func (UnimplementedInvitesServer) testEmbeddedByValue()                 {}
+
+// UnsafeInvitesServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to InvitesServer will
+// result in compilation errors.
+type UnsafeInvitesServer interface {
+	mustEmbedUnimplementedInvitesServer()
+}
+
+func RegisterInvitesServer(s grpc.ServiceRegistrar, srv InvitesServer) {
+	// If the following call panics, it indicates UnimplementedInvitesServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Invites_ServiceDesc, srv)
+}
+
+func _Invites_Create_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateInviteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InvitesServer).Create(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Invites_Create_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InvitesServer).Create(ctx, req.(*CreateInviteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Invites_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInvitesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InvitesServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Invites_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InvitesServer).List(ctx, req.(*ListInvitesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Invites_Resend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResendInviteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InvitesServer).Resend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Invites_Resend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InvitesServer).Resend(ctx, req.(*ResendInviteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Invites_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeInviteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InvitesServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Invites_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InvitesServer).Revoke(ctx, req.(*RevokeInviteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Invites_Accept_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptInviteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InvitesServer).Accept(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Invites_Accept_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InvitesServer).Accept(ctx, req.(*AcceptInviteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Invites_ServiceDesc is the grpc.ServiceDesc for Invites service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Invites_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "namespaces.Invites",
+	HandlerType: (*InvitesServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Create",
+			Handler:    _Invites_Create_Handler,
+		},
+		{
+			MethodName: "List",
+			Handler:    _Invites_List_Handler,
+		},
+		{
+			MethodName: "Resend",
+			Handler:    _Invites_Resend_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _Invites_Revoke_Handler,
+		},
+		{
+			MethodName: "Accept",
+			Handler:    _Invites_Accept_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -26,6 +27,18 @@ type account struct {
 	Secret    string // a hash
 	Owner     bool
 	Epoch     int64
+	Person    string // the mailbox of whom it belongs to, or ""
+	Enrolled  bool   // the person has a second factor
+	Demanded  bool   // the namespace wants one of people
+}
+
+// scopes are those that its tokens have. Without the second factor that its
+// namespace wants it may only set one up.
+func (a account) scopes() []string {
+	if a.Person != "" && a.Demanded && !a.Enrolled {
+		return []string{grants.Unenrolled.Scope()}
+	}
+	return a.Scopes
 }
 
 // operator says whether the account may act on other namespaces.
@@ -173,8 +186,8 @@ func (s accounts) Delete(ctx context.Context, req *authpb.DeleteAccountRequest) 
 	if caller.Namespace == namespace && (caller.ID == a.ID || caller.Name == a.ID) && !caller.IsComponent() {
 		return nil, errors.New(codes.InvalidArgument, "Can't delete your own account")
 	}
-	if a.Owner && !caller.Operator() && !caller.IsComponent() {
-		return nil, errors.New(codes.PermissionDenied, "account %q owns the namespace and cannot be deleted", a.ID)
+	if a.Person != "" && !caller.IsComponent() {
+		return nil, errors.New(codes.PermissionDenied, "account %q is a member of the namespace: remove it with \"micro namespace remove\"", a.ID)
 	}
 	if err := s.db.deleteAccount(ctx, a, s.lives()); err != nil {
 		return nil, existing(err)

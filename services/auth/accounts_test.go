@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -327,7 +328,7 @@ func TestCreateOwner(t *testing.T) {
 		}
 	}
 	c := claims(t, p.login(t, "", p.owner, p.password).GetAccessToken()) // the first password still
-	if c.Type != identity.User || len(c.Scopes) != 1 || c.Scopes[0] != "admin" || c.Name != p.owner {
+	if c.Type != identity.User || !slices.Equal(c.Scopes, []string{"admin", "role:owner"}) || c.Name != p.owner {
 		t.Errorf("owner's token has %+v", c)
 	}
 }

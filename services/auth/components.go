@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/password"
 	authpb "github.com/micro/platform/proto/auth"
@@ -44,32 +46,30 @@ func (s components) CreateOwner(ctx context.Context, req *authpb.CreateOwnerRequ
 	if err := identity.RequireComponent(ctx); err != nil {
 		return nil, err
 	}
-	a := s.wanted(req.GetNamespace(), &authpb.GenerateRequest{Id: req.GetId(), Name: req.GetName(), Scopes: []string{"admin"}})
-	a.Secret, a.Owner = req.GetPasswordHash(), true
+	a := s.wanted(req.GetNamespace(), &authpb.GenerateRequest{Id: req.GetId(), Name: req.GetName()})
+	a.Secret, a.Owner, a.Person = req.GetPasswordHash(), true, cmp.Or(req.GetMailbox(), req.GetId())
 	if a.ID == "" {
 		return nil, errors.New(codes.InvalidArgument, "ID required")
 	}
 	if err := checkAccount(a); err != nil {
 		return nil, err
 	}
+	a.Scopes = scopesFor(grants.Owner, nil)
 	if err := password.CheckHash(a.Secret); err != nil {
 		return nil, errors.New(codes.InvalidArgument, "password_hash: %v", err)
 	}
-	err := s.db.createAccount(ctx, a, maxListed)
-	if err == errIDTaken || err == errOwnerTaken {
-		old, err := s.db.account(ctx, a.Namespace, a.ID)
-		if err != nil && err != errNoAccount {
-			return nil, err
-		}
-		if old.Owner { // made before, perhaps by a process that died after it
-			return &authpb.CreateOwnerResponse{}, nil
-		}
-		return nil, errors.New(codes.AlreadyExists, "account %q exists, or owns another namespace", a.ID)
+	err := s.db.createOwner(ctx, a)
+	if err != errIDTaken && err != errNameTaken && err != errPersonTaken {
+		return &authpb.CreateOwnerResponse{}, err
 	}
-	if err != nil {
-		return nil, creation(err, maxListed)
+	old, err := s.db.account(ctx, a.Namespace, a.ID)
+	if err != nil && err != errNoAccount {
+		return nil, err
 	}
-	return &authpb.CreateOwnerResponse{}, nil
+	if old.Owner { // made before, perhaps by a process that died after it
+		return &authpb.CreateOwnerResponse{}, nil
+	}
+	return nil, errors.New(codes.AlreadyExists, "account %q exists, or belongs to somebody who has an account elsewhere", a.ID)
 }
 
 // Watch implements the RPC.

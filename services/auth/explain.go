@@ -91,16 +91,21 @@ func (s ruleBook) explainAccount(ctx context.Context, namespace string, req *aut
 	case err != nil:
 		return err
 	}
-	x.caller = &identity.Caller{ID: a.ID, Name: a.Name, Type: a.Type, Namespace: a.Namespace, Scopes: a.Scopes}
+	x.caller = &identity.Caller{ID: a.ID, Name: a.Name, Type: a.Type, Namespace: a.Namespace, Scopes: a.scopes()}
 	text := a.Type + " of the namespace, scopes " + strings.Join(a.Scopes, ", ")
 	if len(a.Scopes) == 0 {
 		text = a.Type + " of the namespace, without scopes"
 	}
 	x.check("account", true, text)
-	if req.GetToken() == "" {
-		return nil
+	if req.GetToken() != "" {
+		if err := s.explainToken(ctx, req.GetToken(), x); err != nil || x.failed {
+			return err
+		}
 	}
-	return s.explainToken(ctx, req.GetToken(), x)
+	if role := x.caller.Role(); role != "" {
+		x.check("role", role.May(x.service, x.endpoint), "what members who are "+string(role)+" may call")
+	}
+	return nil
 }
 
 func (s ruleBook) explainToken(ctx context.Context, idOrName string, x *explanation) error {
@@ -136,6 +141,7 @@ func (x *explanation) platform() {
 	switch {
 	case x.caller == nil:
 		x.check("role", grants.Allow(nil, x.service, x.endpoint), "the platform's own service: without an account only logging in, signing up and the keys are open")
+	case x.caller.Role() != "": // checked already
 	case x.caller.Admin():
 		x.check("role", true, "the platform's own service: the account is an admin of the namespace")
 	default:

@@ -25,8 +25,8 @@ func TestExplain(t *testing.T) {
 	}
 	for _, tt := range []struct{ account, service, endpoint, want string }{
 		{"owner@" + "x", "notes", "Notes.List", "false account-"},
-		{"OWNER", "notes", "Notes.List", "true account+ rules+ editors default!"},
-		{"OWNER", "notes", "Notes.Delete", "false account+ rules- no-delete! editors default"},
+		{"OWNER", "notes", "Notes.List", "true account+ role+ rules+ editors default!"},
+		{"OWNER", "notes", "Notes.Delete", "false account+ role+ rules- no-delete! editors default"},
 		{"", "notes", "Notes.List", "false rules- editors default"},
 		{"OWNER", "auth", "Rules.Create", "true account+ role+"},
 		{"", "auth", "Rules.Create", "false role-"},

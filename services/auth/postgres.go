@@ -21,11 +21,10 @@ type db struct{ pool *pgxpool.Pool }
 
 // What the database decided. Callers compare with ==.
 var (
-	errNoAccount  = errors.New("no such account")
-	errIDTaken    = errors.New("id is taken")
-	errNameTaken  = errors.New("name is taken")
-	errOwnerTaken = errors.New("id owns another namespace")
-	errTooMany    = errors.New("too many")
+	errNoAccount = errors.New("no such account")
+	errIDTaken   = errors.New("id is taken")
+	errNameTaken = errors.New("name is taken")
+	errTooMany   = errors.New("too many")
 )
 
 // channel is where changes are notified.
@@ -46,8 +45,6 @@ func (d db) createAccount(ctx context.Context, a account, limit int) error {
 		return errIDTaken
 	case pg.Violates(err, "accounts_name"):
 		return errNameTaken
-	case pg.Violates(err, "accounts_owner"):
-		return errOwnerTaken
 	case err != nil:
 		return fmt.Errorf("create account: %w", err)
 	case tag.RowsAffected() == 0:
@@ -56,41 +53,43 @@ func (d db) createAccount(ctx context.Context, a account, limit int) error {
 	return nil
 }
 
+// accountColumns answers accounts, with what those of people share.
+const accountColumns = `
+	SELECT a.namespace, a.id, a.type, a.name, a.scopes, a.metadata, coalesce(p.secret, a.secret) AS secret, a.owner, a.epoch,
+		coalesce(a.person, '') AS person, p.factor_since IS NOT NULL AS enrolled, coalesce(o.second_factor, false) AS demanded
+	FROM auth.accounts AS a
+	LEFT JOIN auth.people AS p ON p.mailbox = a.person
+	LEFT JOIN auth.policies AS o ON o.namespace = a.namespace `
+
 func (d db) account(ctx context.Context, namespace, id string) (account, error) {
-	const q = `
-		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
-		FROM auth.accounts
-		WHERE namespace = $1 AND id = $2`
+	const q = accountColumns + `WHERE a.namespace = $1 AND a.id = $2`
 	return one(d.pool.Query(ctx, q, namespace, id))
 }
 
 // accountOrName finds an account by its id or, where none has it, by its name.
 func (d db) accountOrName(ctx context.Context, namespace, id string) (account, error) {
-	const q = `
-		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
-		FROM auth.accounts
-		WHERE namespace = $1 AND (id = $2 OR name = $2)
-		ORDER BY id = $2 DESC
+	const q = accountColumns + `
+		WHERE a.namespace = $1 AND (a.id = $2 OR a.name = $2)
+		ORDER BY a.id = $2 DESC
 		LIMIT 1`
 	return one(d.pool.Query(ctx, q, namespace, id))
 }
 
-// person finds a person's account by id in whatever namespace it is: the owner
-// of one, whose id is unique, or the only account of that id. Addresses are kept
-// in lower case.
+// person finds a person's account by id in whatever namespace it is. Of the
+// accounts of one person it is one that owns its namespace, if there is such, and
+// the oldest. Of others it is the only account of that id, so that none is taken
+// for another's. Addresses are kept in lower case.
 func (d db) person(ctx context.Context, id string) (account, error) {
-	const q = `
-		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
-		FROM auth.accounts
-		WHERE type = 'user' AND id IN ($1, lower($1)) AND namespace <> $2
-		ORDER BY owner DESC, namespace, id
+	const q = accountColumns + `
+		WHERE a.type = 'user' AND a.id IN ($1, lower($1)) AND a.namespace <> $2
+		ORDER BY a.person IS NOT NULL DESC, a.owner DESC, a.created_at, a.namespace, a.id
 		LIMIT 2`
 	rows, _ := d.pool.Query(ctx, q, id, identity.Platform) // CollectRows reports the error
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[account])
 	if err != nil {
 		return account{}, fmt.Errorf("find person: %w", err)
 	}
-	if len(found) == 1 || len(found) == 2 && found[0].Owner {
+	if len(found) == 1 || len(found) == 2 && (found[0].Person != "" || found[0].Owner) {
 		return found[0], nil
 	}
 	return account{}, errNoAccount
@@ -108,11 +107,9 @@ func one(rows pgx.Rows, _ error) (account, error) { // CollectExactlyOneRow repo
 }
 
 func (d db) listAccounts(ctx context.Context, namespace string, limit int) ([]account, error) {
-	const q = `
-		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
-		FROM auth.accounts
-		WHERE namespace = $1
-		ORDER BY id
+	const q = accountColumns + `
+		WHERE a.namespace = $1
+		ORDER BY a.id
 		LIMIT $2`
 	rows, _ := d.pool.Query(ctx, q, namespace, limit) // CollectRows reports the error
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[account])
@@ -124,17 +121,19 @@ func (d db) listAccounts(ctx context.Context, namespace string, limit int) ([]ac
 
 // deleteAccount removes an account and refuses its tokens.
 func (d db) deleteAccount(ctx context.Context, a account, l lives) error {
-	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		const q = `DELETE FROM auth.accounts WHERE namespace = $1 AND id = $2`
-		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID)
-		if err != nil {
-			return fmt.Errorf("delete account: %w", err)
-		}
-		if tag.RowsAffected() == 0 {
-			return errNoAccount
-		}
-		return revoke(ctx, tx, a, "", l)
-	})
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error { return removeAccount(ctx, tx, a, l) })
+}
+
+func removeAccount(ctx context.Context, tx pgx.Tx, a account, l lives) error {
+	const q = `DELETE FROM auth.accounts WHERE namespace = $1 AND id = $2`
+	tag, err := tx.Exec(ctx, q, a.Namespace, a.ID)
+	if err != nil {
+		return fmt.Errorf("delete account: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return errNoAccount
+	}
+	return revoke(ctx, tx, a, "", l)
 }
 
 // changeSecret replaces the secret that the account had when it was read: of
@@ -152,30 +151,57 @@ func (d db) changeSecret(ctx context.Context, a account, hash, kept string, l li
 				return err
 			}
 		}
-		const q = `UPDATE auth.accounts SET secret = $3 WHERE namespace = $1 AND id = $2 AND epoch = $4`
-		tag, err := tx.Exec(ctx, q, a.Namespace, a.ID, hash, a.Epoch)
+		all, err := putSecret(ctx, tx, a, hash)
 		if err != nil {
-			return fmt.Errorf("change secret: %w", err)
-		}
-		if tag.RowsAffected() == 0 {
-			return errNoAccount
-		}
-		const others = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2 AND id <> $3`
-		if _, err := tx.Exec(ctx, others, a.Namespace, a.ID, id); err != nil {
-			return fmt.Errorf("end sessions: %w", err)
-		}
-		if err := revoke(ctx, tx, a, kept, l); err != nil {
 			return err
 		}
-		const own = `
-			UPDATE auth.sessions AS s SET epoch = a.epoch
-			FROM auth.accounts AS a
-			WHERE s.namespace = $1 AND s.account = $2 AND s.id = $3 AND a.namespace = $1 AND a.id = $2`
-		if _, err := tx.Exec(ctx, own, a.Namespace, a.ID, id); err != nil {
-			return fmt.Errorf("keep session: %w", err)
+		for _, each := range all {
+			const others = `DELETE FROM auth.sessions WHERE namespace = $1 AND account = $2 AND id <> $3`
+			if _, err := tx.Exec(ctx, others, each.Namespace, each.ID, id); err != nil {
+				return fmt.Errorf("end sessions: %w", err)
+			}
+			if err := revoke(ctx, tx, each, kept, l); err != nil {
+				return err
+			}
 		}
-		return nil
+		return keepSessions(ctx, tx, a, id)
 	})
+}
+
+// putSecret replaces the secret of an account, or of its person, and answers
+// whose logins that ends.
+func putSecret(ctx context.Context, tx pgx.Tx, a account, hash string) ([]account, error) {
+	q := `UPDATE auth.accounts SET secret = $3 WHERE namespace = $1 AND id = $2 AND epoch = $4`
+	if a.Person != "" {
+		q = `
+			UPDATE auth.people AS p SET secret = $3
+			FROM auth.accounts AS a
+			WHERE a.namespace = $1 AND a.id = $2 AND a.epoch = $4 AND p.mailbox = a.person`
+	}
+	tag, err := tx.Exec(ctx, q, a.Namespace, a.ID, hash, a.Epoch)
+	if err != nil {
+		return nil, fmt.Errorf("change secret: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil, errNoAccount
+	}
+	if a.Person == "" {
+		return []account{a}, nil
+	}
+	return accountsOf(ctx, tx, a.Person)
+}
+
+// keepSessions moves the logins of an account that are left into its epoch, all
+// of them or one.
+func keepSessions(ctx context.Context, tx pgx.Tx, a account, one []byte) error {
+	const q = `
+		UPDATE auth.sessions AS s SET epoch = a.epoch
+		FROM auth.accounts AS a
+		WHERE s.namespace = $1 AND s.account = $2 AND ($3::bytea IS NULL OR s.id = $3) AND a.namespace = $1 AND a.id = $2`
+	if _, err := tx.Exec(ctx, q, a.Namespace, a.ID, one); err != nil {
+		return fmt.Errorf("keep sessions: %w", err)
+	}
+	return nil
 }
 
 // revoke moves an account's epoch on and tells everybody. The tokens of the login

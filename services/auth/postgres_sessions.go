@@ -112,10 +112,7 @@ func lockSession(ctx context.Context, tx pgx.Tx, id []byte) (session, error) {
 // sessionAccount answers the account of a session, unless its secret has
 // changed since.
 func sessionAccount(ctx context.Context, tx pgx.Tx, s session) (account, error) {
-	const q = `
-		SELECT namespace, id, type, name, scopes, metadata, secret, owner, epoch
-		FROM auth.accounts
-		WHERE namespace = $1 AND id = $2 AND epoch = $3`
+	const q = accountColumns + `WHERE a.namespace = $1 AND a.id = $2 AND a.epoch = $3`
 	a, err := one(tx.Query(ctx, q, s.Namespace, s.Account, s.Epoch))
 	if err == errNoAccount {
 		return a, errNoSession

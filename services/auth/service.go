@@ -169,6 +169,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterTokensServer(r, apiTokens{Service: s})
 	authpb.RegisterPasswordsServer(r, passwords{Service: s})
 	authpb.RegisterSessionsServer(r, sessions{Service: s})
+	authpb.RegisterPeopleServer(r, people{Service: s})
 	authpb.RegisterKeysServer(r, keys{Service: s})
 	authpb.RegisterComponentsServer(r, components{Service: s})
 }

@@ -133,7 +133,7 @@ func (s *signer) sign(x access) (string, error) {
 			Issuer: a.Namespace, Subject: a.ID, ID: rand.Text(),
 			IssuedAt: jwt.NewNumericDate(x.issued), ExpiresAt: jwt.NewNumericDate(x.expires),
 		},
-		Type: a.Type, Scopes: a.Scopes, Metadata: a.Metadata, Name: a.Name, Epoch: a.Epoch,
+		Type: a.Type, Scopes: a.scopes(), Metadata: a.Metadata, Name: a.Name, Epoch: a.Epoch,
 		Session: x.session, Grants: x.grants,
 	})
 	key := s.state.Load()

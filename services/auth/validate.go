@@ -95,7 +95,7 @@ func checkAccount(a account) error {
 		if err := checkScope(scope); err != nil {
 			return err
 		}
-		if scope == "" || scope == "*" || scope == "+" {
+		if scope == "" || scope == "*" || scope == "+" || grants.IsRoleScope(scope) {
 			return errors.New(codes.InvalidArgument, "scope %q cannot be given to an account", scope)
 		}
 	}

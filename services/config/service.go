@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/seal"
 	configpb "github.com/micro/platform/proto/config"
@@ -124,7 +125,7 @@ func (s *Service) view(ctx context.Context, namespace, path string, secrets bool
 }
 
 func readsSecrets(c identity.Caller) bool {
-	return c.Admin() || c.IsComponent() || c.Type == identity.User && c.Has("developer") || c.Has("config.secrets")
+	return c.Admin() || c.IsComponent() || c.Role() == grants.Developer || c.Type == identity.User && c.Has("developer") || c.Has("config.secrets")
 }
 
 // read answers what a view has of the document as it is now. A secret whose key

@@ -8,9 +8,14 @@
 // namespace and carried out after it, again after a crash, until it is done. It
 // sends mail.
 //
+// It has the members of each namespace with their roles, and invitations. Auth
+// has an account for each member; orders that are written with each change keep
+// the two in step.
+//
 // It also says what each namespace may take: its plan, limits of its own, a
 // suspension by an operator, and throttles, which usage sets. Edges and
 // components are told of changes as they are committed.
 //
-// Tables: namespaces, codes, outbox, throttles. Redis: how much mail was asked for lately.
+// Tables: namespaces, codes, outbox, throttles, members, invites, member_orders.
+// Redis: how much mail was asked for lately.
 package namespaces

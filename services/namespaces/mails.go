@@ -24,11 +24,25 @@ happens without the code.
 func knownMail(owner, namespace string) mail.Message {
 	return mail.Message{To: owner, Subject: "You have a namespace on Micro", Text: fmt.Sprintf(`Hello,
 
-somebody, probably you, asked to sign up for Micro with this address. It has a
-namespace already: %s. To log in, type
+somebody, probably you, asked to sign up for Micro with this address. It has an
+account already, in namespace %s. To log in, type
 
     micro login --username %s
 
-If it was not you, ignore this mail: nothing has changed.
+and for another namespace "micro namespace create". If it was not you, ignore this mail: nothing has changed.
 `, namespace, owner)}
+}
+
+// inviteMail goes to whom somebody wants as a member.
+func inviteMail(i invite, code string) mail.Message {
+	return mail.Message{To: i.Address, Subject: "You are invited to a namespace on Micro", Text: fmt.Sprintf(`Hello,
+
+%s invites you to namespace %s of Micro, as %s. To accept, type
+
+    micro namespace accept %s
+
+If you have an account on Micro already, log in first or enter its password. If
+not, you choose one. The invitation is good for %d days. If you do not know who
+sent it, ignore this mail.
+`, i.InvitedBy, i.Namespace, i.Role, code, int(inviteLife.Hours()/24))}
 }

@@ -37,7 +37,9 @@ func (s *Service) carryOut(ctx context.Context, o order) error {
 func (s *Service) makeOwner(ctx context.Context, o order) error {
 	ctx, cancel := context.WithTimeout(identity.AsComponent(ctx), ownerTimeout)
 	defer cancel()
-	_, err := s.owners.CreateOwner(ctx, &authpb.CreateOwnerRequest{Namespace: o.Namespace, Id: o.Account, PasswordHash: o.PasswordHash})
+	_, err := s.owners.CreateOwner(ctx, &authpb.CreateOwnerRequest{
+		Namespace: o.Namespace, Id: o.Account, PasswordHash: o.PasswordHash, Mailbox: o.Mailbox,
+	})
 	switch errors.Code(err) {
 	case codes.OK:
 		return s.db.activate(ctx, o.Namespace)
@@ -62,7 +64,7 @@ func (s *Service) orderLoop(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := s.carryOutDue(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "owners are not made yet, trying again", "error", err)
+			s.log.WarnContext(ctx, "owners and members are not made yet, trying again", "error", err)
 		}
 	}
 }
@@ -76,7 +78,44 @@ func (s *Service) carryOutDue(ctx context.Context) error {
 	for _, o := range orders {
 		errs = append(errs, s.makeOwner(ctx, o))
 	}
+	changes, err := s.db.dueMembers(ctx, orderBatch)
+	errs = append(errs, err)
+	for _, o := range changes {
+		errs = append(errs, s.tellAuth(ctx, o))
+	}
 	return errors.Join(errs...)
+}
+
+// carryOutMembers has orders about members carried out for the person who waits
+// for it.
+func (s *Service) carryOutMembers(ctx context.Context, orders []memberOrder) error {
+	var errs []error
+	for _, o := range orders {
+		errs = append(errs, s.tellAuth(ctx, o))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return errors.New(codes.Unavailable, "it is decided, and will be in force in a moment").Because(err)
+	}
+	return nil
+}
+
+// tellAuth carries out an order. Doing it twice, or after a later one, does no
+// harm.
+func (s *Service) tellAuth(ctx context.Context, o memberOrder) error {
+	bounded, cancel := context.WithTimeout(identity.AsComponent(ctx), ownerTimeout)
+	defer cancel()
+	var err error
+	if o.Account == "" {
+		_, err = s.owners.SetPolicy(bounded, &authpb.SetPolicyRequest{Namespace: o.Namespace, RequireSecondFactor: o.SecondFactor, Version: o.Version})
+	} else {
+		_, err = s.owners.SetMember(bounded, &authpb.SetMemberRequest{
+			Namespace: o.Namespace, Account: o.Account, Mailbox: o.Mailbox, Role: string(o.Role), Version: o.Version, PasswordHash: o.PasswordHash,
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("tell auth about %q in %s: %w", o.Account, o.Namespace, err)
+	}
+	return s.db.closeOrder(bounded, o)
 }
 
 func (s *Service) pruneLoop(ctx context.Context) error {
@@ -89,7 +128,7 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := s.db.forgetCodes(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "old codes were not removed", "error", err)
+			s.log.WarnContext(ctx, "old codes and invitations were not removed", "error", err)
 		}
 	}
 }

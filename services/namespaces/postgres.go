@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/pg"
 )
 
@@ -28,13 +29,13 @@ func (d db) get(ctx context.Context, name string) (namespace, error) {
 	return d.one(ctx, namespaceColumns+`WHERE namespace = $1 AND active_at IS NOT NULL`, name)
 }
 
-// of answers the namespace of a mailbox, or the zero namespace.
-func (d db) of(ctx context.Context, mailbox string) (namespace, error) {
-	n, err := d.one(ctx, namespaceColumns+`WHERE mailbox = $1`, mailbox)
-	if errors.Is(err, errNone) {
-		return n, nil
+// of answers a membership of a mailbox, or the zero member.
+func (d db) of(ctx context.Context, mailbox string) (member, error) {
+	all, err := d.memberships(ctx, mailbox)
+	if err != nil || len(all) == 0 {
+		return member{}, err
 	}
-	return n, err
+	return all[0], nil
 }
 
 // errNone is a namespace that is not there.
@@ -97,10 +98,15 @@ func (d db) checkCode(ctx context.Context, mailbox string, digest []byte) (bool,
 	return good, nil
 }
 
-// forgetCodes removes those whose time is up.
+// forgetCodes removes those whose time is up, and invitations likewise.
 func (d db) forgetCodes(ctx context.Context) error {
-	if _, err := d.pool.Exec(ctx, `DELETE FROM namespaces.codes WHERE expires_at <= now()`); err != nil {
-		return fmt.Errorf("forget codes: %w", err)
+	for _, q := range []string{
+		`DELETE FROM namespaces.codes WHERE expires_at <= now()`,
+		`DELETE FROM namespaces.invites WHERE expires_at <= now()`,
+	} {
+		if _, err := d.pool.Exec(ctx, q); err != nil {
+			return fmt.Errorf("forget codes: %w", err)
+		}
 	}
 	return nil
 }
@@ -110,12 +116,13 @@ type order struct {
 	Namespace    string
 	Account      string
 	PasswordHash string
+	Mailbox      string
 }
 
 var (
 	errCodeSpent    = errors.New("the code is not good any more")
 	errNameTaken    = errors.New("the name is taken")
-	errMailboxTaken = errors.New("the mailbox has a namespace")
+	errMailboxTaken = errors.New("the mailbox is a member's")
 )
 
 // create spends a code and makes a namespace with the order for its owner: all
@@ -130,9 +137,20 @@ func (d db) create(ctx context.Context, a address, digest []byte, o order) error
 		if tag.RowsAffected() == 0 {
 			return errCodeSpent
 		}
+		const look = `SELECT EXISTS (SELECT FROM namespaces.members WHERE mailbox = $1)`
+		var known bool
+		if err := tx.QueryRow(ctx, look, a.mailbox).Scan(&known); err != nil {
+			return fmt.Errorf("look for members: %w", err)
+		}
+		if known {
+			return errMailboxTaken
+		}
 		const put = `INSERT INTO namespaces.namespaces (namespace, owner, mailbox) VALUES ($1, $2, $3)`
 		if _, err := tx.Exec(ctx, put, o.Namespace, o.Account, a.mailbox); err != nil {
 			return fmt.Errorf("put namespace: %w", err)
+		}
+		if err := writeMember(ctx, tx, member{Namespace: o.Namespace, Account: o.Account, Mailbox: a.mailbox, Role: grants.Owner}); err != nil {
+			return err
 		}
 		const tell = `
 			INSERT INTO namespaces.outbox (namespace, account, password_hash, next_at)
@@ -163,7 +181,7 @@ func (d db) due(ctx context.Context, limit int) ([]order, error) {
 			ORDER BY next_at, namespace
 			LIMIT $1
 			FOR UPDATE SKIP LOCKED)
-		RETURNING namespace, account, password_hash`
+		RETURNING namespace, account, password_hash, (SELECT mailbox FROM namespaces.namespaces AS n WHERE n.namespace = outbox.namespace) AS mailbox`
 	rows, _ := d.pool.Query(ctx, q, limit) // CollectRows reports the error
 	orders, err := pgx.CollectRows(rows, pgx.RowToStructByName[order])
 	if err != nil {

@@ -97,3 +97,30 @@ func (b bounds) check(ctx context.Context, a address, source string) error {
 func (b bounds) good(ctx context.Context, a address, source string) error {
 	return b.GiveBack(ctx, tries(a, source))
 }
+
+// invite allows one mail with an invitation: namespaces do not bomb mailboxes.
+func (b bounds) invite(ctx context.Context, namespace, mailbox string) error {
+	return b.Take(ctx, []limits.Limit{
+		{Kind: "invite namespace", Subject: namespace, Times: 50, Within: 24 * time.Hour, Reason: "too many invitations were sent from the namespace"},
+		inviteMinute(namespace, mailbox),
+		{Kind: "invite day", Subject: mailbox, Times: 5, Within: 24 * time.Hour, Reason: "too many invitations were sent there"},
+	})
+}
+
+func inviteMinute(namespace, mailbox string) limits.Limit {
+	return limits.Limit{Kind: "invite minute", Subject: namespace + "\x00" + mailbox, Times: 1, Within: time.Minute, Reason: "an invitation was sent there a moment ago"}
+}
+
+// accept allows one attempt with the code of an invitation.
+func (b bounds) accept(ctx context.Context, source string) error {
+	subject, _, ok := limits.Source(source)
+	if !ok {
+		return nil
+	}
+	return b.Take(ctx, []limits.Limit{{Kind: "accept", Subject: subject, Times: 20, Within: time.Minute, Reason: "too many attempts"}})
+}
+
+// create allows somebody to make one namespace.
+func (b bounds) create(ctx context.Context, mailbox string) error {
+	return b.Take(ctx, []limits.Limit{{Kind: "create", Subject: mailbox, Times: 20, Within: 24 * time.Hour, Reason: "too many namespaces were made"}})
+}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
-	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
@@ -25,6 +24,7 @@ type Options struct {
 	Retry     time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
 	Throwaway string        `env:"THROWAWAY_DOMAINS" help:"a file of mail domains that nobody signs up with, one to a line; empty is the platform's own short list"`
 	PerDomain int           `env:"PER_DOMAIN" default:"100" help:"codes a day for the mailboxes of one mail domain that is none of the large providers'; 0 is no limit"`
+	PerPerson int           `env:"PER_PERSON" default:"10" help:"namespaces that a person may own"`
 	Plan      string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
 	Plans     string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
 }
@@ -57,6 +57,8 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	}
 	namespacespb.RegisterSignupServer(s, svc)
 	namespacespb.RegisterNamespacesServer(s, svc)
+	namespacespb.RegisterMembersServer(s, members{Service: svc})
+	namespacespb.RegisterInvitesServer(s, invites{Service: svc})
 	namespacespb.RegisterPlansServer(s, plansAPI{Service: svc})
 	namespacespb.RegisterComponentsServer(s, components{Service: svc})
 	h.Go("tenants", svc.tenants.run)
@@ -71,7 +73,8 @@ type Stores struct {
 	Redis    redis.UniversalClient
 }
 
-// Service implements the Signup and Namespaces RPCs.
+// Service implements the Signup and Namespaces RPCs, and is what the others
+// share.
 type Service struct {
 	namespacespb.UnsafeSignupServer
 	namespacespb.UnsafeNamespacesServer
@@ -108,28 +111,6 @@ func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, cluster s
 		db: db{s.Postgres}, tenants: newTenants(db{s.Postgres}, catalogue, standard, log), limits: bounds{limits.New(s.Redis, "namespaces", p), o.PerDomain}, throwaway: throwaway, owners: owners, mails: mails,
 		passwords: password.NewHasher(), pepper: p, log: log, opts: o, now: time.Now,
 	}, nil
-}
-
-// Get implements Namespaces.
-func (s *Service) Get(ctx context.Context, req *namespacespb.GetRequest) (*namespacespb.GetResponse, error) {
-	name, err := identity.Member(ctx, req.GetNamespace())
-	if err != nil {
-		return nil, err
-	}
-	if name == identity.Platform { // nobody signed up for it
-		return &namespacespb.GetResponse{Namespace: &namespacespb.Namespace{Id: name}}, nil
-	}
-	if !nameRule.MatchString(name) {
-		return nil, noNamespace(name)
-	}
-	n, err := s.db.get(ctx, name)
-	if errors.Is(err, errNone) {
-		return nil, noNamespace(name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &namespacespb.GetResponse{Namespace: &namespacespb.Namespace{Id: n.Namespace, Owner: n.Owner, Created: n.CreatedAt.Unix()}}, nil
 }
 
 func noNamespace(name string) error {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,10 +41,12 @@ const patience = 10 * time.Second
 type owners struct {
 	authpb.ComponentsClient
 
-	mu   sync.Mutex
-	made map[string]*authpb.CreateOwnerRequest // by namespace
-	err  error                                 // what the next calls answer
-	lose bool                                  // the account is made, the answer lost
+	mu       sync.Mutex
+	made     map[string]*authpb.CreateOwnerRequest // by namespace
+	members  []*authpb.SetMemberRequest
+	policies []*authpb.SetPolicyRequest
+	err      error // what the next calls answer
+	lose     bool  // the account is made, the answer lost
 }
 
 func (o *owners) CreateOwner(ctx context.Context, req *authpb.CreateOwnerRequest, _ ...grpc.CallOption) (*authpb.CreateOwnerResponse, error) {
@@ -59,6 +62,48 @@ func (o *owners) CreateOwner(ctx context.Context, req *authpb.CreateOwnerRequest
 		o.made[req.GetNamespace()] = req
 	}
 	return &authpb.CreateOwnerResponse{}, o.err
+}
+
+func (o *owners) SetMember(_ context.Context, req *authpb.SetMemberRequest, _ ...grpc.CallOption) (*authpb.SetMemberResponse, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return nil, o.err
+	}
+	o.members = append(o.members, req)
+	return &authpb.SetMemberResponse{}, nil
+}
+
+func (o *owners) SetPolicy(_ context.Context, req *authpb.SetPolicyRequest, _ ...grpc.CallOption) (*authpb.SetPolicyResponse, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.policies = append(o.policies, req)
+	return &authpb.SetPolicyResponse{}, nil
+}
+
+// ProvePerson takes everybody who has a namespace for a person, with the
+// password of these tests.
+func (o *owners) ProvePerson(_ context.Context, req *authpb.ProvePersonRequest, _ ...grpc.CallOption) (*authpb.ProvePersonResponse, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, made := range o.made {
+		if made.GetMailbox() == req.GetMailbox() {
+			return &authpb.ProvePersonResponse{Known: true, Proven: req.GetPassword() == "correct horse"}, nil
+		}
+	}
+	return &authpb.ProvePersonResponse{}, nil
+}
+
+// told answers the last order about an account, or nil.
+func (o *owners) told(account string) *authpb.SetMemberRequest {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range slices.Backward(o.members) {
+		if m.GetAccount() == account {
+			return m
+		}
+	}
+	return nil
 }
 
 func (o *owners) answer(err error, lose bool) {
@@ -113,7 +158,7 @@ func (b *bundle) start(t *testing.T) *Service {
 		l.Close()      // the server may not have seen it yet
 		running.Wait()
 	})
-	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local"})
+	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local", PerPerson: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

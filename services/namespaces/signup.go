@@ -49,7 +49,7 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 	code := newCode()
 	m := codeMail(a, code)
 	if known.Namespace != "" {
-		m = knownMail(known.Owner, known.Namespace)
+		m = knownMail(known.Account, known.Namespace)
 	}
 	send := func(tx pgx.Tx) error { return s.mails.Put(ctx, tx, m, s.now().Add(codeLife)) }
 	if err := s.db.putCode(ctx, a.mailbox, s.pepper.digest(a, code), codeLife, send); err != nil {
@@ -137,7 +137,7 @@ func (s *Service) Complete(ctx context.Context, req *namespacespb.CompleteReques
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.create(ctx, a, digest, order{Namespace: req.GetNamespace(), Account: a.account, PasswordHash: hash})
+	o, err := s.create(ctx, a, digest, order{Namespace: req.GetNamespace(), Account: a.account, PasswordHash: hash, Mailbox: a.mailbox})
 	if err != nil {
 		return nil, err
 	}
