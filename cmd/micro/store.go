@@ -132,10 +132,11 @@ type storedRecord struct {
 	Value    []byte         `json:"value"`
 	Metadata map[string]any `json:"metadata"`
 	Expiry   time.Duration  `json:"expiry,omitempty"`
+	Version  int64          `json:"version"`
 }
 
 func toStoredRecord(r *storepb.Record) storedRecord {
-	out := storedRecord{Key: r.GetKey(), Value: r.GetValue(), Metadata: map[string]any{}, Expiry: lifetime(r)}
+	out := storedRecord{Key: r.GetKey(), Value: r.GetValue(), Metadata: map[string]any{}, Expiry: lifetime(r), Version: r.GetVersion()}
 	for k, f := range r.GetMetadata() {
 		out.Metadata[k] = f.GetValue()
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,18 +29,19 @@ func TestConditions(t *testing.T) {
 		_, err := s.Delete(ctx, &storepb.DeleteRequest{Key: "k", Options: &storepb.DeleteOptions{IfVersion: version}})
 		return err
 	}
+	last := write(t, s, ctx, "other", "")
 	for i, step := range []struct {
 		got  error
 		want codes.Code
 	}{
-		{put(&storepb.WriteOptions{IfVersion: 1}), codes.FailedPrecondition}, // the table is made, the record is not
+		{put(&storepb.WriteOptions{IfVersion: 1}), codes.FailedPrecondition}, // there is no such record
 		{put(&storepb.WriteOptions{IfAbsent: true}), codes.OK},
 		{put(&storepb.WriteOptions{IfAbsent: true}), codes.AlreadyExists},
-		{put(&storepb.WriteOptions{IfVersion: 1}), codes.OK},
-		{put(&storepb.WriteOptions{IfVersion: 1}), codes.FailedPrecondition},
-		{remove(1), codes.FailedPrecondition},
-		{remove(2), codes.OK},
-		{remove(2), codes.FailedPrecondition},
+		{put(&storepb.WriteOptions{IfVersion: last + 1}), codes.OK},
+		{put(&storepb.WriteOptions{IfVersion: last + 1}), codes.FailedPrecondition},
+		{remove(last + 1), codes.FailedPrecondition},
+		{remove(last + 2), codes.OK},
+		{remove(last + 2), codes.FailedPrecondition},
 		{put(&storepb.WriteOptions{IfAbsent: true}), codes.OK},
 		{put(&storepb.WriteOptions{IfVersion: -1}), codes.InvalidArgument},
 		{put(&storepb.WriteOptions{IfVersion: 3, IfAbsent: true}), codes.InvalidArgument},
@@ -47,6 +49,21 @@ func TestConditions(t *testing.T) {
 		if errors.Code(step.got) != step.want {
 			t.Errorf("step %d: %v, want %v", i, step.got, step.want)
 		}
+	}
+}
+
+// TestVersionsOfDropped shows that what was read from a dropped table cannot be
+// mistaken for what is in a new one of its name.
+func TestVersionsOfDropped(t *testing.T) {
+	t.Parallel()
+	s, ns := setup(t)
+	ctx := as(t, ns)
+	old := write(t, s, ctx, "k", "old")
+	if _, err := s.DropTable(ctx, &storepb.DropTableRequest{Table: defaultTable}); err != nil {
+		t.Fatal(err)
+	}
+	if again := write(t, s, ctx, "k", "new"); again <= old {
+		t.Errorf("version %d after %d", again, old)
 	}
 }
 
@@ -79,9 +96,14 @@ func TestBatch(t *testing.T) {
 	t.Parallel()
 	s, ns := setup(t, func(o *Options) { o.MaxKeys = 2 })
 	ctx := as(t, ns)
+	before, err := s.Write(ctx, &storepb.WriteRequest{Record: &storepb.Record{Key: "b"}, Options: &storepb.WriteOptions{Table: "t"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	rsp, err := s.Batch(ctx, &storepb.BatchRequest{Table: "t", Changes: []*storepb.Change{
+		{Record: &storepb.Record{Key: "b"}, Delete: true},
 		{Record: &storepb.Record{Key: "a", Value: []byte("1")}},
-		{Record: &storepb.Record{Key: "a", Value: []byte("2")}, IfVersion: 1},
+		{Record: &storepb.Record{Key: "a", Value: []byte("2")}, IfVersion: before.GetVersion() + 1},
 		{Record: &storepb.Record{Key: "a"}, IfAbsent: true},
 		{Record: &storepb.Record{Key: "b"}},
 		{Record: &storepb.Record{Key: "c"}},
@@ -92,7 +114,7 @@ func TestBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []int32{200, 200, 409, 200, 429, 200, 200, 200} {
+	for i, want := range []int32{200, 200, 200, 409, 200, 429, 200, 200, 200} {
 		if r := rsp.GetResults()[i]; r.GetCode() != want || (want == 200) != (r.GetDetail() == "") {
 			t.Errorf("result %d = %v, want code %d", i, r, want)
 		}
@@ -107,8 +129,9 @@ func TestBatch(t *testing.T) {
 		"bad deletion":   {{Record: &storepb.Record{Key: "a"}, Delete: true, IfAbsent: true}},
 		"one bad key":    {{Record: &storepb.Record{Key: "a", Value: []byte("no")}}, {Record: &storepb.Record{}}},
 	} {
-		if _, err := s.Batch(ctx, &storepb.BatchRequest{Table: "t", Changes: changes}); errors.Code(err) != codes.InvalidArgument {
-			t.Errorf("%s: %v, want InvalidArgument", name, err)
+		_, err := s.Batch(ctx, &storepb.BatchRequest{Table: "t", Changes: changes})
+		if errors.Code(err) != codes.InvalidArgument || name == "one bad key" && !strings.Contains(err.Error(), "changes[1]: key") {
+			t.Errorf("%s: %v, want InvalidArgument, and which change", name, err)
 		}
 	}
 	if got := read(t, s, ctx, "a", &storepb.ReadOptions{Table: "t"}); fmt.Sprint(got) != "[2]" {

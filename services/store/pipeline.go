@@ -17,8 +17,9 @@ const (
 	// maxFlights is how many batches are on their way: while Redis works on one,
 	// the answers of the other are handed out.
 	maxFlights = 2
-	// maxWaiting is how many commands wait for a flight.
-	maxWaiting = 8192
+	// maxWaiting and maxWaitingBytes are how many commands wait for a flight.
+	maxWaiting      = 8192
+	maxWaitingBytes = 256 << 20
 	// A batch is full with this many commands, or bytes of them.
 	batchCommands = 128
 	batchBytes    = 1 << 20
@@ -36,6 +37,7 @@ type pipeline struct {
 
 	mu      sync.Mutex
 	waiting []*asked
+	bytes   int // of those who wait
 	flights int
 }
 
@@ -52,11 +54,12 @@ type asked struct {
 func (p *pipeline) do(ctx context.Context, cmd *redis.Cmd, bytes int) error {
 	a := &asked{ctx: ctx, cmd: cmd, bytes: bytes, done: make(chan struct{})}
 	p.mu.Lock()
-	if len(p.waiting) >= maxWaiting {
+	if len(p.waiting) >= maxWaiting || p.bytes > maxWaitingBytes {
 		p.mu.Unlock()
 		return errors.New(codes.Unavailable, "the store has more to do than it can, try again later")
 	}
 	p.waiting = append(p.waiting, a)
+	p.bytes += bytes
 	fly := p.flights < maxFlights
 	if fly {
 		p.flights++
@@ -96,18 +99,17 @@ func (p *pipeline) take() []*asked {
 	bytes, n := 0, 0
 	for ; n < len(p.waiting) && len(batch) < batchCommands; n++ {
 		a := p.waiting[n]
-		if a.ctx.Err() != nil {
-			continue
-		}
-		if bytes += a.bytes; bytes > batchBytes && len(batch) > 0 {
+		if len(batch) > 0 && bytes+a.bytes > batchBytes {
 			break
 		}
-		batch = append(batch, a)
+		p.bytes -= a.bytes
+		if a.ctx.Err() == nil {
+			bytes += a.bytes
+			batch = append(batch, a)
+		}
 	}
-	if n == len(p.waiting) {
-		p.waiting = nil
-	} else {
-		p.waiting = p.waiting[n:]
+	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
+		p.waiting = nil // its memory goes
 	}
 	if batch == nil {
 		p.flights--

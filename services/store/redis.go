@@ -36,6 +36,10 @@ var (
 	expireScript = redis.NewScript(expireText)
 	openScript   = redis.NewScript(`
 		if redis.call('HEXISTS', KEYS[1], 'new') == 0 then return 0 end
+		-- Versions go on above those of a dropped table of this name: 64 for each
+		-- millisecond that has been.
+		local t = redis.call('TIME')
+		redis.call('HSETNX', KEYS[1], 'version', string.format('%d', (t[1] * 1000 + math.floor(t[2] / 1000)) * 64))
 		redis.call('HSETNX', KEYS[1], 'bytes', 0)
 		redis.call('HDEL', KEYS[1], 'new')
 		return 1`)
@@ -57,7 +61,7 @@ func newDB(rdb redis.UniversalClient, replicas int) db {
 
 // down is what a caller hears when Redis did not do what was asked.
 func down(doing string, err error) error {
-	if redis.IsOOMError(err) {
+	if redis.IsOOMError(err) || redis.HasErrorPrefix(err, "MISCONF") { // memory, or disk
 		return errors.New(codes.ResourceExhausted, "the platform's storage is full, try again later").Because(err)
 	}
 	return errors.New(codes.Unavailable, "the store is not reachable, try again").Because(fmt.Errorf("%s: %w", doing, err))

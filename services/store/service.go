@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"math"
 	"slices"
@@ -88,8 +89,12 @@ func (s *Service) warnUnlessDurable(ctx context.Context) {
 	}
 }
 
-// maxAnswer bounds a unary answer, with room for what is around the records.
-const maxAnswer = 15 << 20
+// maxAnswer bounds a unary answer. A record counts with what is around it in
+// the message and in memory, or a million empty ones would be one answer.
+const (
+	maxAnswer    = 15 << 20
+	aroundRecord = 32
+)
 
 // Bounds of one look into Redis.
 const (
@@ -149,7 +154,7 @@ func (s *Service) readMany(ctx context.Context, u unit, req *storepb.ReadRequest
 	rsp, bytes := &storepb.ReadResponse{}, 0
 	err := s.walk(ctx, u, l, func(rows []row) error {
 		for _, x := range rows {
-			if bytes += len(x.key) + len(x.record); bytes > maxAnswer {
+			if bytes += len(x.key) + len(x.record) + aroundRecord; bytes > maxAnswer {
 				return errors.New(codes.ResourceExhausted, "these records have more than %d MiB: read them in parts, with limit and after (or offset)", maxAnswer>>20)
 			}
 			r, err := toRecord(x.key, x.record, x.left)
@@ -241,7 +246,7 @@ func (s *Service) Batch(ctx context.Context, req *storepb.BatchRequest) (*storep
 	changes := make([]change, len(req.GetChanges()))
 	for i, m := range req.GetChanges() {
 		if changes[i], err = l.toChange(m); err != nil {
-			return nil, err
+			return nil, inChange(i, err)
 		}
 	}
 	out, err := s.apply(ctx, u, l, changes)
@@ -257,6 +262,17 @@ func (s *Service) Batch(ctx context.Context, req *storepb.BatchRequest) (*storep
 		rsp.Results = append(rsp.Results, r)
 	}
 	return rsp, nil
+}
+
+// inChange says which change of a batch an error is about.
+func inChange(i int, err error) error {
+	var e *errors.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	out := *e
+	out.Detail = fmt.Sprintf("changes[%d]: %s", i, e.Detail)
+	return &out
 }
 
 // List implements Store.

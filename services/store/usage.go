@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // freshness is how long what other processes have written may be unknown here.
@@ -11,10 +14,14 @@ import (
 // exact in one process, and late by this between several.
 const freshness = time.Second
 
+// readWithin bounds a look at a namespace.
+const readWithin = 10 * time.Second
+
 // usage is what namespaces are known to hold.
 type usage struct {
-	db  db
-	now func() time.Time
+	db      db
+	now     func() time.Time
+	reading singleflight.Group
 
 	mu     sync.Mutex
 	spaces map[string]*space
@@ -28,15 +35,18 @@ type space struct {
 	tables  map[unit]size
 	records size // of all tables
 	blobs   size
+	// meanwhile is what was written since a reading began; nil when there is none.
+	meanwhile map[unit]size
+	stale     bool // what is being read is of no use any more
 }
 
 func newUsage(d db) *usage {
 	return &usage{db: d, now: time.Now, spaces: map[string]*space{}}
 }
 
-// space answers a namespace that was read lately.
+// space answers a namespace that was read lately. Those who come when it was
+// not share one reading.
 func (g *usage) space(ctx context.Context, namespace string) (*space, error) {
-	now := g.now()
 	g.mu.Lock()
 	s := g.spaces[namespace]
 	if s == nil {
@@ -44,21 +54,51 @@ func (g *usage) space(ctx context.Context, namespace string) (*space, error) {
 		g.spaces[namespace] = s
 	}
 	g.mu.Unlock()
+	if s.fresh(g.now()) {
+		return s, nil
+	}
+	select {
+	case read := <-g.reading.DoChan(namespace, func() (any, error) { return nil, g.read(namespace, s) }):
+		return s, read.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fresh says whether a namespace was read lately, and notes that it is in use.
+func (s *space) fresh(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = now
-	if s.tables != nil && now.Sub(s.read) < freshness {
-		return s, nil
-	}
+	return s.tables != nil && now.Sub(s.read) < freshness
+}
+
+// read looks at all tables of a namespace. What is written meanwhile counts as
+// it was answered.
+func (g *usage) read(namespace string, s *space) error {
+	ctx, cancel := context.WithTimeout(context.Background(), readWithin) // others wait for it, too
+	defer cancel()
+	now := g.now()
+	s.mu.Lock()
+	s.meanwhile, s.stale = map[unit]size{}, false
+	s.mu.Unlock()
 	tables, err := g.db.tables(ctx, namespace)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	meanwhile := s.meanwhile
+	s.meanwhile = nil
 	if err != nil {
-		return nil, err
+		return err
 	}
+	maps.Copy(tables, meanwhile)
 	s.read, s.tables, s.records, s.blobs = now, tables, size{}, size{}
+	if s.stale {
+		s.read = time.Time{}
+	}
 	for u, have := range tables {
 		s.add(u, have)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *space) add(u unit, have size) {
@@ -87,6 +127,9 @@ func (s *space) allowed(u unit, l limits) size {
 func (s *space) set(u unit, have size) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.meanwhile != nil {
+		s.meanwhile[u] = have
+	}
 	was := s.tables[u]
 	s.tables[u] = have
 	s.add(u, size{have.keys - was.keys, have.bytes - was.bytes})
@@ -107,8 +150,14 @@ func (s *space) known(u unit) (n int, found bool) {
 // forget makes the next look at a namespace a fresh one.
 func (g *usage) forget(namespace string) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.spaces, namespace)
+	s := g.spaces[namespace]
+	g.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read, s.stale = time.Time{}, true
 }
 
 // prune forgets namespaces that nobody writes to.

@@ -83,7 +83,7 @@ for i = 3, #ARGV, 7 do
   out[#out + 1] = result
   out[#out + 1] = resultVersion
 end
-redis.call('HSET', KEYS[1], 'bytes', bytes, 'version', version)
+redis.call('HSET', KEYS[1], 'bytes', bytes, 'version', string.format('%d', version))
 table.insert(out, 1, bytes)
 table.insert(out, 1, count)
 return out
