@@ -115,6 +115,19 @@ func (d document) leaves(prefix string, change func(path string, leaf any) any) 
 	return out
 }
 
+// keepHidden is change, but for secrets that come back as they were shown: who
+// reads a part without its secrets, and writes it back, leaves them alone.
+func (d document) keepHidden(change func(path string, leaf any) any) func(path string, leaf any) any {
+	return func(path string, leaf any) any {
+		if leaf == any(hidden) {
+			if sealed, ok := d.get(strings.Split(path, ".")).(secret); ok {
+				return sealed
+			}
+		}
+		return change(path, leaf)
+	}
+}
+
 // count answers how many leaves there are.
 func (d document) count() int {
 	n := 0

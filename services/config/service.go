@@ -197,20 +197,22 @@ func (s *Service) Set(ctx context.Context, req *configpb.SetRequest) (*configpb.
 	}
 	c.creates = true
 	c.apply = func(ctx context.Context, tx tx, d document) error {
-		put := value
+		cover := &sealer{}
 		if req.GetOptions().GetSecret() {
-			cover, err := s.vault.sealer(ctx, tx, c.namespace)
-			if err != nil {
+			var err error
+			if cover, err = s.vault.sealer(ctx, tx, c.namespace); err != nil {
 				return err
 			}
-			if isNode {
-				put = node.leaves(dotted(c.keys), cover.leaf)
-			} else {
-				put = cover.leaf(dotted(c.keys), value)
-			}
-			if cover.err != nil {
-				return cover.err
-			}
+		}
+		var put any
+		leaf := d.keepHidden(cover.leaf)
+		if isNode {
+			put = node.leaves(dotted(c.keys), leaf)
+		} else {
+			put = leaf(dotted(c.keys), value)
+		}
+		if cover.err != nil {
+			return cover.err
 		}
 		d.merge(c.keys, put)
 		return s.checkSize(d)

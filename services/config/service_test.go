@@ -295,3 +295,32 @@ func TestWho(t *testing.T) {
 		})
 	}
 }
+
+// TestHiddenStays shows that who reads without secrets, changes something and
+// writes it back, leaves the secrets as they were.
+func TestHiddenStays(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	ctx := admin(t, "demo")
+	set(t, s, ctx, "mail", `{"key":"hush","list":["quiet"],"port":1}`, true)
+	set(t, s, ctx, "mail.host", `"a"`, false)
+	shown := get(t, s, ctx, "mail", false)
+	if want := `{"host":"a","key":"[secret]","list":"[secret]","port":"[secret]"}`; shown != want {
+		t.Fatalf("shown is %s, want %s", shown, want)
+	}
+	for _, secrets := range []bool{false, true} {
+		set(t, s, ctx, "mail", shown, secrets)
+		if got, want := get(t, s, ctx, "mail", true), `{"host":"a","key":"hush","list":["quiet"],"port":1}`; got != want {
+			t.Errorf("written back as secret %v it is %s, want %s", secrets, got, want)
+		}
+	}
+	set(t, s, ctx, "mail.key", `"[secret]"`, false)
+	if got := get(t, s, ctx, "mail.key", true); got != `"hush"` {
+		t.Errorf("the secret is %s", got)
+	}
+	set(t, s, ctx, "text", `"[secret]"`, false) // where none was it is text
+	set(t, s, ctx, "mail.key", `"plain"`, false)
+	if got := get(t, s, ctx, "", false); !strings.Contains(got, `"key":"plain"`) || !strings.Contains(got, `"text":"[secret]"`) {
+		t.Errorf("the document is %s", got)
+	}
+}

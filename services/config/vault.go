@@ -86,7 +86,7 @@ func (v *vault) open(ctx context.Context, namespace, path string, sealed secret)
 	return decode(text)
 }
 
-// sealer seals the leaves of one change.
+// sealer seals the leaves of one change; without keys it leaves them plain.
 type sealer struct {
 	namespace string
 	keys      *seal.Keys
@@ -104,6 +104,9 @@ func (v *vault) sealer(ctx context.Context, tx tx, namespace string) (*sealer, e
 }
 
 func (s *sealer) leaf(path string, leaf any) any {
+	if s.keys == nil {
+		return leaf
+	}
 	text, err := encode(leaf)
 	if err == nil {
 		var sealed []byte

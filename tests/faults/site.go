@@ -16,7 +16,7 @@ import (
 )
 
 // components are what the loads go through. Docker is not needed for any.
-var components = []string{"auth", "registry", "namespaces", "config", "store", "events", "broker", "usage", "proxy", "gateway"}
+var components = []string{"auth", "audit", "registry", "namespaces", "config", "store", "events", "broker", "usage", "proxy", "gateway"}
 
 // adminPassword is of the account that the loads work as. It is an operator, so
 // that it may exchange keys.

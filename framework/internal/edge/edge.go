@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/micro/platform/framework/internal/codec"
 )
@@ -27,6 +29,9 @@ func Dial(address string) (*grpc.ClientConn, error) {
 	}
 	conn, err := grpc.NewClient(target,
 		grpc.WithTransportCredentials(creds),
+		// A connection that has died without a word is noticed while a stream is
+		// open on it, such as the watch of the settings. An edge bears 10 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), // a name may stand for several edges
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(codec.GRPC{}),
