@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -23,7 +24,7 @@ func listening(pid int, container string) ([]portState, bool) {
 	var out []portState
 	read := false
 	for _, file := range []string{"tcp", "tcp6"} {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, file))
+		b, err := readStart(fmt.Sprintf("/proc/%d/net/%s", pid, file))
 		if err != nil {
 			continue // no IPv6, or not allowed
 		}
@@ -39,6 +40,19 @@ func listening(pid int, container string) ([]portState, bool) {
 	slices.SortFunc(out, func(a, b portState) int { return a.port - b.port })
 	// Another process may have got the number in between.
 	return out, read && belongs(pid, container)
+}
+
+// socketBytes is what is read of a list of sockets, in which those that listen
+// come first. A container can have a hundred thousand.
+const socketBytes = 256 << 10
+
+func readStart(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, socketBytes))
 }
 
 // belongs says whether a process is in a container: its control groups bear

@@ -3,6 +3,7 @@ package swarm
 import (
 	"maps"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -79,7 +80,7 @@ func containerSpec(s plan.Service) *swarm.ContainerSpec {
 		}
 	}
 	return &swarm.ContainerSpec{
-		Image: s.Image, Labels: s.Labels, Command: s.Command, Args: s.Args, Env: s.Env,
+		Image: s.Image, Labels: s.Labels, Command: s.Command, Args: s.Args, Env: literal(s.Env),
 		User: user, ReadOnly: true, CapabilityDrop: []string{"ALL"},
 		// Engines before 23 leave it out; with no capability in the bounding set
 		// and no set-uid program in the image there is nothing to gain.
@@ -89,6 +90,16 @@ func containerSpec(s plan.Service) *swarm.ContainerSpec {
 		DNSConfig:       dns,
 		StopGracePeriod: &stop,
 	}
+}
+
+// literal keeps Swarm from executing templates in what tenants wrote: these
+// tell about the host, and can make Docker write gigabytes.
+func literal(env []string) []string {
+	out := make([]string, len(env))
+	for i, e := range env {
+		out[i] = strings.ReplaceAll(e, "{{", `{{"{{"}}`)
+	}
+	return out
 }
 
 // tmpfs is a directory in memory that everybody may write to and no program can

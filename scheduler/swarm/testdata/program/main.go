@@ -47,6 +47,7 @@ func main() {
 // serve answers what a test wants to know from inside a container.
 func serve(address string) {
 	http.HandleFunc("/env", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, strings.Join(os.Environ(), "\n")) })
+	http.HandleFunc("/args", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, strings.Join(os.Args, "\n")) })
 	http.HandleFunc("/status", func(w http.ResponseWriter, _ *http.Request) {
 		b, _ := os.ReadFile("/proc/self/status")
 		w.Write(b)
