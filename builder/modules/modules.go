@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -57,7 +58,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	if !paths.MatchString(r.URL.Path) || len(r.URL.Path) > 1024 || strings.Contains(r.URL.Path, "/../") || r.URL.RawQuery != "" {
+	if !paths.MatchString(r.URL.Path) || len(r.URL.Path) > 1024 || path.Clean(r.URL.Path) != r.URL.Path || r.URL.RawQuery != "" {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
