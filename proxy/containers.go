@@ -15,6 +15,10 @@ import (
 // lookAgain is how long to wait for a Docker that is not there yet.
 const lookAgain = 5 * time.Second
 
+// maxContainerConnections is how many connections a container may have. Clients
+// of Micro need one, those that pool them at most a hundred.
+const maxContainerConnections = 256
+
 // serveContainers serves the listener that tenants' containers reach.
 func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) error {
 	if o.ContainerAddress == "none" {
@@ -48,7 +52,7 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 			return err
 		}
 		h.Log.Debug("listening for containers", "address", address)
-		return g.Serve(l)
+		return g.Serve(newFair(l, maxContainerConnections))
 	})
 	return nil
 }

@@ -259,12 +259,18 @@ func hostState(t *testing.T) string {
 	return out.String()
 }
 
+// mostConnections is how many connections to the edge a container may have.
+const mostConnections = 256
+
 // connections shows that a container that holds thousands of connections to
 // the edge, and begins requests that it never ends, keeps nobody else out.
 func (b *bench) connections(t *testing.T) {
 	edge := b.edge(t)
 	rsp := b.mallory.try(t, "hostile", "Connect", request{Targets: []string{edge}, Count: 6000})
 	t.Logf("%d of 6000 connections to the edge are held, %v", rsp.Count, rsp.Results)
+	if rsp.Count > mostConnections {
+		t.Errorf("one container holds %d connections to the edge", rsp.Count)
+	}
 	var work sync.WaitGroup
 	for range 20 {
 		work.Go(func() {
