@@ -90,6 +90,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c grpc.ClientConnInterfa
 		storerest.RegisterStoreHandlerClient(ctx, mux, storepb.NewStoreClient(c)),
 		storerest.RegisterBlobStoreHandlerClient(ctx, mux, storepb.NewBlobStoreClient(c)),
 		usagerest.RegisterUsageHandlerClient(ctx, mux, usagepb.NewUsageClient(c)),
+		usagerest.RegisterBudgetsHandlerClient(ctx, mux, usagepb.NewBudgetsClient(c)),
 	)
 }
 

@@ -56,6 +56,7 @@ var components = map[string]string{
 	storepb.Store_ServiceDesc.ServiceName:           "store",
 	storepb.BlobStore_ServiceDesc.ServiceName:       "store",
 	usagepb.Usage_ServiceDesc.ServiceName:           "usage",
+	usagepb.Budgets_ServiceDesc.ServiceName:         "usage",
 }
 
 // kind is how a method answers.

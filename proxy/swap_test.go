@@ -142,7 +142,7 @@ func startCatching(t *testing.T) *catching {
 	}
 	var others []app.Component
 	for name, apis := range map[string][]string{
-		"usage": {"usage.Usage", "usage.Components"}, "audit": {"audit.Audit", "audit.Components"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
+		"usage": {"usage.Usage", "usage.Budgets", "usage.Components"}, "audit": {"audit.Audit", "audit.Components"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
 		"broker": {"broker.Broker"}, "config": {"config.Config"}, "events": {"events.Stream", "events.Store", "events.Topics", "events.Groups"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
 	} {
 		others = append(others, proxytest.Component(name, func(s grpc.ServiceRegistrar) { serve(s, catch, apis...) }))

@@ -11,10 +11,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/meter"
 	"github.com/micro/platform/internal/pgtest"
-	usagepb "github.com/micro/platform/proto/usage"
+	"github.com/micro/platform/internal/tenants"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	usageservice "github.com/micro/platform/services/usage"
 )
 
@@ -39,14 +41,25 @@ func TestScriptsWithUsage(t *testing.T) {
 	})
 }
 
-// startUsage serves usage to a viewer of namespace acme.
+// prices is component namespaces as far as it is asked for prices.
+type prices struct{ grpc.ClientConnInterface }
+
+// Invoke implements grpc.ClientConnInterface.
+func (prices) Invoke(_ context.Context, _ string, _, out any, _ ...grpc.CallOption) error {
+	if rsp, ok := out.(*namespacespb.ListPlansResponse); ok {
+		rsp.Plans = []*namespacespb.Plan{{Id: "fixed", Price: &namespacespb.Price{Currency: "EUR", Units: map[string]int64{"million_requests": 100}}}}
+	}
+	return nil
+}
+
+// startUsage serves usage to an admin of namespace acme.
 func startUsage(t *testing.T) (address string, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
 	}
 	as := func(ctx context.Context) context.Context {
-		return identity.With(ctx, identity.Caller{ID: "jane", Type: identity.User, Namespace: "acme"})
+		return identity.With(ctx, identity.Caller{ID: "jane", Type: identity.User, Namespace: "acme", Scopes: []string{"admin"}})
 	}
 	s := grpc.NewServer(
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -57,8 +70,9 @@ func startUsage(t *testing.T) (address string, stop func(), err error) {
 		}),
 	)
 	log := slog.New(slog.DiscardHandler)
-	svc := usageservice.New(pgtest.New(t, "usage"), log)
-	usagepb.RegisterUsageServer(s, svc)
+	svc := usageservice.New(pgtest.New(t, "usage"), prices{}, nil, log, usageservice.Options{Budget: 10_000, MaxBudgets: 3})
+	svc.Follow(tenants.Fixed(plans.Limits{Requests: 1_000_000}))
+	svc.Register(s)
 	calls, err := meter.Open(meter.Options{Dir: t.TempDir()}, log)
 	if err != nil {
 		return "", nil, err

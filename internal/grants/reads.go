@@ -60,6 +60,7 @@ var platform = map[string]kind{
 	"store store.read":               read,
 	"store store.tables":             read,
 	"store store.usage":              read,
+	"usage budgets.get":              read,
 	"usage usage.export":             read,
 	"usage usage.read":               read,
 }

@@ -21,7 +21,7 @@ import (
 const migrateLock = 7316520
 
 // queues lists the components that keep River's job tables in their schema.
-var queues = map[string]bool{"auth": true, "builder": true, "namespaces": true}
+var queues = map[string]bool{"auth": true, "builder": true, "namespaces": true, "usage": true}
 
 // Migrate brings every schema up to date, with the roles that own what is in
 // them. url is the administrator's.

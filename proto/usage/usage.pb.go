@@ -24,6 +24,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// BudgetAction is what happens when a budget is spent. The owner gets a mail at
+// 80 % and at 100 % in any case.
+type BudgetAction int32
+
+const (
+	// Nothing else.
+	BudgetAction_NOTIFY BudgetAction = 0
+	// Calls are slowed to a tenth of the plan's rate.
+	BudgetAction_THROTTLE BudgetAction = 1
+	// Calls to services are refused, and containers stopped.
+	BudgetAction_STOP BudgetAction = 2
+)
+
+// Enum value maps for BudgetAction.
+var (
+	BudgetAction_name = map[int32]string{
+		0: "NOTIFY",
+		1: "THROTTLE",
+		2: "STOP",
+	}
+	BudgetAction_value = map[string]int32{
+		"NOTIFY":   0,
+		"THROTTLE": 1,
+		"STOP":     2,
+	}
+)
+
+func (x BudgetAction) Enum() *BudgetAction {
+	p := new(BudgetAction)
+	*p = x
+	return p
+}
+
+func (x BudgetAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BudgetAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_usage_usage_proto_enumTypes[0].Descriptor()
+}
+
+func (BudgetAction) Type() protoreflect.EnumType {
+	return &file_usage_usage_proto_enumTypes[0]
+}
+
+func (x BudgetAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BudgetAction.Descriptor instead.
+func (BudgetAction) EnumDescriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{0}
+}
+
 type ReadRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -537,6 +591,333 @@ func (x *AppendResponse) GetOffset() uint64 {
 	return 0
 }
 
+// Budget is what may be spent in a calendar month of UTC.
+type Budget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the whole namespace.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// In the smallest unit of the currency, such as cents; 0 is no budget.
+	Cap    int64        `protobuf:"varint,2,opt,name=cap,proto3" json:"cap,omitempty"`
+	Action BudgetAction `protobuf:"varint,3,opt,name=action,proto3,enum=usage.BudgetAction" json:"action,omitempty"`
+	// What has been spent this month, in millionths of that unit.
+	SpentMillionths int64 `protobuf:"varint,4,opt,name=spent_millionths,json=spentMillionths,proto3" json:"spent_millionths,omitempty"`
+	// It is the server's default, not the namespace's own.
+	Default       bool `protobuf:"varint,5,opt,name=default,proto3" json:"default,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Budget) Reset() {
+	*x = Budget{}
+	mi := &file_usage_usage_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Budget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Budget) ProtoMessage() {}
+
+func (x *Budget) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Budget.ProtoReflect.Descriptor instead.
+func (*Budget) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Budget) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Budget) GetCap() int64 {
+	if x != nil {
+		return x.Cap
+	}
+	return 0
+}
+
+func (x *Budget) GetAction() BudgetAction {
+	if x != nil {
+		return x.Action
+	}
+	return BudgetAction_NOTIFY
+}
+
+func (x *Budget) GetSpentMillionths() int64 {
+	if x != nil {
+		return x.SpentMillionths
+	}
+	return 0
+}
+
+func (x *Budget) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
+}
+
+type GetBudgetsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBudgetsRequest) Reset() {
+	*x = GetBudgetsRequest{}
+	mi := &file_usage_usage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBudgetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBudgetsRequest) ProtoMessage() {}
+
+func (x *GetBudgetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBudgetsRequest.ProtoReflect.Descriptor instead.
+func (*GetBudgetsRequest) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetBudgetsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type GetBudgetsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespace's first, then those of services by name.
+	Budgets []*Budget `protobuf:"bytes,1,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// Of the plan; empty where nothing costs.
+	Currency string `protobuf:"bytes,2,opt,name=currency,proto3" json:"currency,omitempty"`
+	// The first day of the month, "2006-01-02".
+	Month string `protobuf:"bytes,3,opt,name=month,proto3" json:"month,omitempty"`
+	// Calls that count against the plan's limit, and that limit; -1 is none.
+	Requests      int64 `protobuf:"varint,4,opt,name=requests,proto3" json:"requests,omitempty"`
+	RequestsLimit int64 `protobuf:"varint,5,opt,name=requests_limit,json=requestsLimit,proto3" json:"requests_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBudgetsResponse) Reset() {
+	*x = GetBudgetsResponse{}
+	mi := &file_usage_usage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBudgetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBudgetsResponse) ProtoMessage() {}
+
+func (x *GetBudgetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBudgetsResponse.ProtoReflect.Descriptor instead.
+func (*GetBudgetsResponse) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetBudgetsResponse) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+func (x *GetBudgetsResponse) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *GetBudgetsResponse) GetMonth() string {
+	if x != nil {
+		return x.Month
+	}
+	return ""
+}
+
+func (x *GetBudgetsResponse) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *GetBudgetsResponse) GetRequestsLimit() int64 {
+	if x != nil {
+		return x.RequestsLimit
+	}
+	return 0
+}
+
+type SetBudgetRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Empty is the whole namespace.
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	// In the smallest unit of the currency; 0 is no budget.
+	Cap           int64        `protobuf:"varint,3,opt,name=cap,proto3" json:"cap,omitempty"`
+	Action        BudgetAction `protobuf:"varint,4,opt,name=action,proto3,enum=usage.BudgetAction" json:"action,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBudgetRequest) Reset() {
+	*x = SetBudgetRequest{}
+	mi := &file_usage_usage_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBudgetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBudgetRequest) ProtoMessage() {}
+
+func (x *SetBudgetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBudgetRequest.ProtoReflect.Descriptor instead.
+func (*SetBudgetRequest) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetBudgetRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SetBudgetRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *SetBudgetRequest) GetCap() int64 {
+	if x != nil {
+		return x.Cap
+	}
+	return 0
+}
+
+func (x *SetBudgetRequest) GetAction() BudgetAction {
+	if x != nil {
+		return x.Action
+	}
+	return BudgetAction_NOTIFY
+}
+
+type DeleteBudgetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteBudgetRequest) Reset() {
+	*x = DeleteBudgetRequest{}
+	mi := &file_usage_usage_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteBudgetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteBudgetRequest) ProtoMessage() {}
+
+func (x *DeleteBudgetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteBudgetRequest.ProtoReflect.Descriptor instead.
+func (*DeleteBudgetRequest) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteBudgetRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeleteBudgetRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
 var File_usage_usage_proto protoreflect.FileDescriptor
 
 const file_usage_usage_proto_rawDesc = "" +
@@ -583,11 +964,42 @@ const file_usage_usage_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x16\n" +
 	"\x06format\x18\x05 \x01(\rR\x06format\"(\n" +
 	"\x0eAppendResponse\x12\x16\n" +
-	"\x06offset\x18\x01 \x01(\x04R\x06offset2f\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\"\xa6\x01\n" +
+	"\x06Budget\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
+	"\x03cap\x18\x02 \x01(\x03R\x03cap\x12+\n" +
+	"\x06action\x18\x03 \x01(\x0e2\x13.usage.BudgetActionR\x06action\x12)\n" +
+	"\x10spent_millionths\x18\x04 \x01(\x03R\x0fspentMillionths\x12\x18\n" +
+	"\adefault\x18\x05 \x01(\bR\adefault\"1\n" +
+	"\x11GetBudgetsRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\xb2\x01\n" +
+	"\x12GetBudgetsResponse\x12'\n" +
+	"\abudgets\x18\x01 \x03(\v2\r.usage.BudgetR\abudgets\x12\x1a\n" +
+	"\bcurrency\x18\x02 \x01(\tR\bcurrency\x12\x14\n" +
+	"\x05month\x18\x03 \x01(\tR\x05month\x12\x1a\n" +
+	"\brequests\x18\x04 \x01(\x03R\brequests\x12%\n" +
+	"\x0erequests_limit\x18\x05 \x01(\x03R\rrequestsLimit\"\x89\x01\n" +
+	"\x10SetBudgetRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x10\n" +
+	"\x03cap\x18\x03 \x01(\x03R\x03cap\x12+\n" +
+	"\x06action\x18\x04 \x01(\x0e2\x13.usage.BudgetActionR\x06action\"M\n" +
+	"\x13DeleteBudgetRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice*2\n" +
+	"\fBudgetAction\x12\n" +
+	"\n" +
+	"\x06NOTIFY\x10\x00\x12\f\n" +
+	"\bTHROTTLE\x10\x01\x12\b\n" +
+	"\x04STOP\x10\x022f\n" +
 	"\x05Usage\x12/\n" +
 	"\x04Read\x12\x12.usage.ReadRequest\x1a\x13.usage.ReadResponse\x12,\n" +
 	"\x06Export\x12\x14.usage.ExportRequest\x1a\n" +
-	".usage.Row0\x012C\n" +
+	".usage.Row0\x012\xc1\x01\n" +
+	"\aBudgets\x12:\n" +
+	"\x03Get\x12\x18.usage.GetBudgetsRequest\x1a\x19.usage.GetBudgetsResponse\x129\n" +
+	"\x03Set\x12\x17.usage.SetBudgetRequest\x1a\x19.usage.GetBudgetsResponse\x12?\n" +
+	"\x06Delete\x12\x1a.usage.DeleteBudgetRequest\x1a\x19.usage.GetBudgetsResponse2C\n" +
 	"\n" +
 	"Components\x125\n" +
 	"\x06Append\x12\x14.usage.AppendRequest\x1a\x15.usage.AppendResponseB/Z-github.com/micro/platform/proto/usage;usagepbb\x06proto3"
@@ -604,29 +1016,45 @@ func file_usage_usage_proto_rawDescGZIP() []byte {
 	return file_usage_usage_proto_rawDescData
 }
 
-var file_usage_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_usage_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_usage_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_usage_usage_proto_goTypes = []any{
-	(*ReadRequest)(nil),    // 0: usage.ReadRequest
-	(*ReadResponse)(nil),   // 1: usage.ReadResponse
-	(*Row)(nil),            // 2: usage.Row
-	(*ExportRequest)(nil),  // 3: usage.ExportRequest
-	(*AppendRequest)(nil),  // 4: usage.AppendRequest
-	(*AppendResponse)(nil), // 5: usage.AppendResponse
+	(BudgetAction)(0),           // 0: usage.BudgetAction
+	(*ReadRequest)(nil),         // 1: usage.ReadRequest
+	(*ReadResponse)(nil),        // 2: usage.ReadResponse
+	(*Row)(nil),                 // 3: usage.Row
+	(*ExportRequest)(nil),       // 4: usage.ExportRequest
+	(*AppendRequest)(nil),       // 5: usage.AppendRequest
+	(*AppendResponse)(nil),      // 6: usage.AppendResponse
+	(*Budget)(nil),              // 7: usage.Budget
+	(*GetBudgetsRequest)(nil),   // 8: usage.GetBudgetsRequest
+	(*GetBudgetsResponse)(nil),  // 9: usage.GetBudgetsResponse
+	(*SetBudgetRequest)(nil),    // 10: usage.SetBudgetRequest
+	(*DeleteBudgetRequest)(nil), // 11: usage.DeleteBudgetRequest
 }
 var file_usage_usage_proto_depIdxs = []int32{
-	2, // 0: usage.ReadResponse.rows:type_name -> usage.Row
-	2, // 1: usage.ReadResponse.total:type_name -> usage.Row
-	0, // 2: usage.Usage.Read:input_type -> usage.ReadRequest
-	3, // 3: usage.Usage.Export:input_type -> usage.ExportRequest
-	4, // 4: usage.Components.Append:input_type -> usage.AppendRequest
-	1, // 5: usage.Usage.Read:output_type -> usage.ReadResponse
-	2, // 6: usage.Usage.Export:output_type -> usage.Row
-	5, // 7: usage.Components.Append:output_type -> usage.AppendResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3,  // 0: usage.ReadResponse.rows:type_name -> usage.Row
+	3,  // 1: usage.ReadResponse.total:type_name -> usage.Row
+	0,  // 2: usage.Budget.action:type_name -> usage.BudgetAction
+	7,  // 3: usage.GetBudgetsResponse.budgets:type_name -> usage.Budget
+	0,  // 4: usage.SetBudgetRequest.action:type_name -> usage.BudgetAction
+	1,  // 5: usage.Usage.Read:input_type -> usage.ReadRequest
+	4,  // 6: usage.Usage.Export:input_type -> usage.ExportRequest
+	8,  // 7: usage.Budgets.Get:input_type -> usage.GetBudgetsRequest
+	10, // 8: usage.Budgets.Set:input_type -> usage.SetBudgetRequest
+	11, // 9: usage.Budgets.Delete:input_type -> usage.DeleteBudgetRequest
+	5,  // 10: usage.Components.Append:input_type -> usage.AppendRequest
+	2,  // 11: usage.Usage.Read:output_type -> usage.ReadResponse
+	3,  // 12: usage.Usage.Export:output_type -> usage.Row
+	9,  // 13: usage.Budgets.Get:output_type -> usage.GetBudgetsResponse
+	9,  // 14: usage.Budgets.Set:output_type -> usage.GetBudgetsResponse
+	9,  // 15: usage.Budgets.Delete:output_type -> usage.GetBudgetsResponse
+	6,  // 16: usage.Components.Append:output_type -> usage.AppendResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_usage_usage_proto_init() }
@@ -639,13 +1067,14 @@ func file_usage_usage_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_usage_proto_rawDesc), len(file_usage_usage_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   11,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_usage_usage_proto_goTypes,
 		DependencyIndexes: file_usage_usage_proto_depIdxs,
+		EnumInfos:         file_usage_usage_proto_enumTypes,
 		MessageInfos:      file_usage_usage_proto_msgTypes,
 	}.Build()
 	File_usage_usage_proto = out.File

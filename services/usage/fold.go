@@ -22,9 +22,16 @@ func (s *Service) Append(ctx context.Context, req *usagepb.AppendRequest) (*usag
 	if err := checkAppend(req); err != nil {
 		return nil, err
 	}
-	folded, err := s.db.fold(ctx, req, func(data []byte) (tally, error) { return count(data, s.now()) })
+	var t tally
+	folded, err := s.db.fold(ctx, req, func(data []byte) (_ tally, err error) {
+		t, err = count(data, s.now())
+		return t, err
+	})
 	if err != nil {
 		return nil, err
+	}
+	for k := range t {
+		s.keeper.mark(k.Namespace)
 	}
 	return &usagepb.AppendResponse{Offset: uint64(folded)}, nil
 }

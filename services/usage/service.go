@@ -6,15 +6,29 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/tenants"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	usagepb "github.com/micro/platform/proto/usage"
 )
 
+// Options come from MICRO_USAGE_*.
+type Options struct {
+	Budget     int64 `env:"BUDGET"      default:"10000" help:"what a namespace may cost in a month unless it says otherwise, in the smallest unit of its plan's currency: its owner gets a mail at 80 and at 100 percent; 0 is no budget"`
+	MaxBudgets int   `env:"MAX_BUDGETS" default:"100"   help:"budgets that a namespace may set"`
+}
+
 // Component runs the service, alone or beside the others.
-var Component = app.New("usage", func(ctx context.Context, h *app.Host, _ struct{}) error {
+var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Options) error {
 	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := h.Conn("namespaces")
 	if err != nil {
 		return err
 	}
@@ -22,9 +36,18 @@ var Component = app.New("usage", func(ctx context.Context, h *app.Host, _ struct
 	if err != nil {
 		return err
 	}
-	svc := New(pool, h.Log)
-	usagepb.RegisterUsageServer(s, svc)
-	usagepb.RegisterComponentsServer(s, svc)
+	out, err := h.Outbox(pool)
+	if err != nil {
+		return err
+	}
+	svc := New(pool, conn, out, h.Log, o)
+	limits, err := tenants.Open(h, svc.keeper.mark)
+	if err != nil {
+		return err
+	}
+	svc.Follow(limits)
+	svc.Register(s)
+	h.Go("budgets", svc.keeper.run)
 	return h.Serve(s)
 })
 
@@ -33,14 +56,33 @@ type Service struct {
 	usagepb.UnsafeUsageServer
 	usagepb.UnsafeComponentsServer
 
-	db  db
-	log *slog.Logger
-	now func() time.Time
+	db     db
+	log    *slog.Logger
+	opts   Options
+	keeper *keeper
+	now    func() time.Time
 }
 
-// New makes a Service.
-func New(pool *pgxpool.Pool, log *slog.Logger) *Service {
-	return &Service{db: db{pool}, log: log, now: time.Now}
+// New makes a Service that reads plans from namespaces, and holds back there
+// what has spent its budget. out takes its mail.
+func New(pool *pgxpool.Pool, namespaces grpc.ClientConnInterface, out *mail.Outbox, log *slog.Logger, o Options) *Service {
+	d := db{pool}
+	return &Service{db: d, log: log, opts: o, now: time.Now, keeper: &keeper{
+		db: d, log: log, mail: out, standard: o.Budget, now: time.Now, due: map[string]bool{},
+		plans:    namespacespb.NewPlansClient(namespaces),
+		owners:   namespacespb.NewNamespacesClient(namespaces),
+		throttle: namespacespb.NewComponentsClient(namespaces),
+	}}
+}
+
+// Follow says where the limits of plans come from. It comes before the first call.
+func (s *Service) Follow(t *tenants.Tenants) { s.keeper.tenants = t }
+
+// Register serves the APIs on s.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	usagepb.RegisterUsageServer(r, s)
+	usagepb.RegisterBudgetsServer(r, budgets{Service: s})
+	usagepb.RegisterComponentsServer(r, s)
 }
 
 // maxRows bounds an answer of Read.

@@ -16,10 +16,14 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/meter"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/tenants"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	usagepb "github.com/micro/platform/proto/usage"
 )
 
@@ -35,9 +39,53 @@ func as(t testing.TB, namespace string, scopes ...string) context.Context {
 
 func setup(t testing.TB) *Service {
 	t.Helper()
-	s := New(pgtest.New(t, "usage"), slog.New(slog.DiscardHandler))
-	s.now = func() time.Time { return today }
+	s, _ := setupWith(t, plans.Limits{Requests: plans.Unlimited, Egress: plans.Unlimited})
 	return s
+}
+
+// setupWith answers a service whose namespaces are all on one plan, with prices,
+// and what it asks component namespaces.
+func setupWith(t testing.TB, limits plans.Limits) (*Service, *namespaces) {
+	t.Helper()
+	pool, log := pgtest.New(t, "usage"), slog.New(slog.DiscardHandler)
+	sender, err := mail.NewSender(mail.Server{Address: "127.0.0.1:25", From: "micro@localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := mail.NewOutbox(pool, "usage", pgtest.Secret, sender, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &namespaces{throttles: map[string]*namespacespb.SetThrottleRequest{}}
+	s := New(pool, n, out, log, Options{Budget: 10_000, MaxBudgets: 3})
+	s.now = func() time.Time { return today }
+	s.keeper.now, s.keeper.tenants = s.now, tenants.Fixed(limits)
+	return s, n
+}
+
+// namespaces is the component, as far as usage knows it.
+type namespaces struct {
+	grpc.ClientConnInterface
+
+	throttles map[string]*namespacespb.SetThrottleRequest // by namespace and service
+	told      int
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (n *namespaces) Invoke(_ context.Context, method string, in, out any, _ ...grpc.CallOption) error {
+	switch rsp := out.(type) {
+	case *namespacespb.ListPlansResponse:
+		rsp.Plans = []*namespacespb.Plan{{Id: "fixed", Price: &namespacespb.Price{Currency: "EUR", Units: map[string]int64{"million_requests": 100_000_000}}}} // 1 EUR a call
+	case *namespacespb.GetResponse:
+		rsp.Namespace = &namespacespb.Namespace{Id: in.(*namespacespb.GetRequest).GetNamespace(), Owner: "jane@example.com"}
+	case *namespacespb.SetThrottleResponse:
+		req := in.(*namespacespb.SetThrottleRequest)
+		n.told++
+		n.throttles[req.GetNamespace()+"/"+req.GetService()] = req
+	default:
+		return errors.New(codes.Unimplemented, "%s", method)
+	}
+	return nil
 }
 
 // edge is a log of an edge, whose records the test sends as it likes.

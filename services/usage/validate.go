@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	usagepb "github.com/micro/platform/proto/usage"
 )
 
 func invalid(format string, args ...any) error {
@@ -61,4 +63,21 @@ func parseGroups(names []string) (groups, error) {
 	}
 	has := func(n string) bool { return slices.Contains(names, n) }
 	return groups{has("day"), has("service"), has("endpoint"), has("member"), has("class")}, nil
+}
+
+// maxCap bounds a budget, in the smallest unit of a currency.
+const maxCap = 1_000_000_000_000
+
+var serviceRule = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
+
+func checkBudget(req *usagepb.SetBudgetRequest) error {
+	switch {
+	case req.GetService() != "" && !serviceRule.MatchString(req.GetService()):
+		return invalid("service %q: 1 to 128 lower-case letters, digits, dots, underscores and hyphens, starting with a letter or digit", errors.Clip(req.GetService()))
+	case req.GetCap() < 0 || req.GetCap() > maxCap:
+		return invalid("cap %d: 0, for no budget, to %d", req.GetCap(), int64(maxCap))
+	case usagepb.BudgetAction_name[int32(req.GetAction())] == "":
+		return invalid("action %d is none of NOTIFY, THROTTLE, STOP", req.GetAction())
+	}
+	return nil
 }
