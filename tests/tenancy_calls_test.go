@@ -17,7 +17,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/micro/platform/framework/errors"
-	_ "github.com/micro/platform/proto/auth" // every API is tried; TestTenancy finds the one that is missing here
+	_ "github.com/micro/platform/proto/audit" // every API is tried; TestTenancy finds the one that is missing here
+	_ "github.com/micro/platform/proto/auth"
 	_ "github.com/micro/platform/proto/broker"
 	_ "github.com/micro/platform/proto/builder"
 	_ "github.com/micro/platform/proto/config"
@@ -94,7 +95,7 @@ func (k known) value(api, field string) (string, bool) {
 var namespaces = map[string]bool{"namespace": true, "domain": true, "database": true, "issuer": true, "network": true}
 
 // left are messages that no request has, since they make it another one.
-var left = map[protoreflect.FullName]bool{"runtime.Namespace": true, "runtime.NetworkPolicy": true, "runtime.ResourceQuota": true}
+var left = map[protoreflect.FullName]bool{"audit.Filter": true, "runtime.Namespace": true, "runtime.NetworkPolicy": true, "runtime.ResourceQuota": true}
 
 // request makes a request in which every field is filled that k knows, and
 // every one that names a namespace with this one.
@@ -152,13 +153,17 @@ type caller struct {
 	conn        *grpc.ClientConn
 }
 
-// call sends one request, with a namespace in the metadata unless it is empty,
-// and answers all that came back as JSON, or the error.
+// call is callWithin for as long as such a call takes on an idle machine.
 func (c caller) call(ctx context.Context, r rpcOf, header string, req proto.Message) (string, error) {
-	within := unaryWithin
 	if r.streams() {
-		within = streamWithin
+		return c.callWithin(ctx, streamWithin, r, header, req)
 	}
+	return c.callWithin(ctx, unaryWithin, r, header, req)
+}
+
+// callWithin sends one request, with a namespace in the metadata unless it is empty,
+// and answers all that came back as JSON, or the error.
+func (c caller) callWithin(ctx context.Context, within time.Duration, r rpcOf, header string, req proto.Message) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if c.token != "" {
@@ -229,7 +234,7 @@ func collect(out *strings.Builder, f protoreflect.FieldDescriptor, v protoreflec
 }
 
 // moving are fields that change by themselves, as time goes by.
-var moving = map[string]bool{"timestamp": true, "renewed": true, "last_used": true, "since": true, "uptime": true}
+var moving = map[string]bool{"timestamp": true, "renewed": true, "last_used": true, "since": true, "uptime": true, "as_of": true}
 
 // stable leaves out what changes by itself.
 func stable(v any) any {

@@ -238,6 +238,7 @@ func in(t *testing.T, answer string, path ...string) string {
 
 // markless are RPCs that read and by which not even the victim sees the mark.
 var markless = map[string]string{
+	"/audit.Audit/Verify":        "is a number and a hash",
 	"/auth.Sessions/List":        "logins have no text of a person's",
 	"/namespaces.Namespaces/Get": "a namespace has its owner's address only",
 	"/namespaces.Plans/Limits":   "is numbers",
@@ -251,6 +252,8 @@ var markless = map[string]string{
 	"/network.Network/Status":    "is a number",
 	"/registry.Registry/Watch":   "tells what comes, not what was",
 	"/runtime.Build/Read":        "no image was built",
+	"/usage.Usage/Export":        "has names of endpoints and figures",
+	"/usage.Usage/Read":          "is figures",
 }
 
 // sees shows that the attacks would show something: by every RPC that reads,
@@ -312,7 +315,13 @@ func (v *victim) attack(t *testing.T, attacker caller, r rpcOf) {
 		}
 		unreal := strings.NewReplacer(v.namespace, ghost).Replace
 		other, otherErr := attacker.call(t.Context(), r, unreal(way.header), r.request(v.ghosts, unreal(way.body)))
-		if a, b := v.told(answer, err), v.told(other, otherErr); a != b {
+		a, b := v.told(answer, err), v.told(other, otherErr)
+		if a != b && r.streams() && (a == "" || b == "") { // one was not waited for long enough: the machine is busy
+			answer, err = attacker.callWithin(t.Context(), unaryWithin, r, way.header, r.request(v.names, way.body))
+			other, otherErr = attacker.callWithin(t.Context(), unaryWithin, r, unreal(way.header), r.request(v.ghosts, unreal(way.body)))
+			a, b = v.told(answer, err), v.told(other, otherErr)
+		}
+		if a != b {
 			t.Errorf("%s:\nabout the victim's %s\nabout nobody's    %s", how, a, b)
 		}
 	}
