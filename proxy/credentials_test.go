@@ -82,6 +82,24 @@ func TestAPIToken(t *testing.T) {
 	}
 }
 
+// TestLimitedService shows that code which was deployed with an API token has no
+// more than that, and hears how to give it more.
+func TestLimitedService(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	c := program("login", "echo:Echo.Call:write", "registry:Registry.Register:write")
+	c.ID, c.Type, c.Scopes = "foo-r1", identity.Service, []string{"service"}
+	token := e.Token(t, c)
+	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
+	for _, method := range []string{"/echo.Echo/Fail", "/runtime.Runtime/Create", "/auth.Auth/Generate", "/store.Store/Read"} {
+		reason, err := e.refused(method, bearer(token)...)
+		if reason != identity.TokenScope || !strings.Contains(errors.FromError(err).Detail, "foo-r1: it was deployed with an API token that grants echo:Echo.Call:write, registry:Registry.Register:write only; deploy it with one that has --grant ") {
+			t.Errorf("%s: %v (%s)", method, err, reason)
+		}
+	}
+}
+
 // refused makes a call and answers its error and the reason beside it.
 func (e *edge) refused(method string, pairs ...string) (reason string, err error) {
 	e.t.Helper()

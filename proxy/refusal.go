@@ -54,16 +54,17 @@ func (c *Call) granted() error {
 	if c.Caller == nil || !c.Caller.Limited() || grants.Allow(c.Caller.Grants, c.Service, c.Endpoint) {
 		return nil
 	}
-	has := make([]string, len(c.Caller.Grants))
-	for i, g := range c.Caller.Grants {
-		has[i] = g.String()
-	}
+	has := errors.Clip(strings.Join(grants.Texts(c.Caller.Grants), ", "))
 	access := "write"
 	if grants.Reads(c.Service, c.Endpoint) {
 		access = "read"
 	}
+	if c.Caller.Type == identity.Service {
+		return errors.New(codes.PermissionDenied, `Forbidden call made to %s:%s by %s: it was deployed with an API token that grants %s only; deploy it with one that has --grant %s:%s:%s too, or after "micro login"`,
+			c.Service, c.Endpoint, c.Caller.ID, has, c.Service, c.Endpoint, access).For(identity.TokenScope).From(c.Service)
+	}
 	return errors.New(codes.PermissionDenied, `Forbidden call made to %s:%s by %s: the API token grants %s only; make one with "micro auth token create NAME --grant %s:%s:%s"`,
-		c.Service, c.Endpoint, c.Caller.ID, errors.Clip(strings.Join(has, ", ")), c.Service, c.Endpoint, access).For(identity.TokenScope).From(c.Service)
+		c.Service, c.Endpoint, c.Caller.ID, has, c.Service, c.Endpoint, access).For(identity.TokenScope).From(c.Service)
 }
 
 // permitted holds a member of a namespace to its role.

@@ -2,6 +2,7 @@ package grants
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -72,6 +73,56 @@ func (g Grant) String() string {
 	return g.Service + ":" + g.Endpoint + ":" + access
 }
 
+// Texts writes grants as ParseAll reads them.
+func Texts(list []Grant) []string {
+	texts := make([]string, len(list))
+	for i, g := range list {
+		texts[i] = g.String()
+	}
+	return texts
+}
+
+// Meet is what both lists allow.
+func Meet(a, b []Grant) []Grant {
+	out := []Grant{}
+	for _, x := range a {
+		for _, y := range b {
+			service, ok := narrower(x.Service, y.Service)
+			if !ok {
+				continue
+			}
+			endpoint, ok := narrower(x.Endpoint, y.Endpoint)
+			if !ok {
+				continue
+			}
+			if g := (Grant{service, endpoint, x.Write && y.Write}); !slices.Contains(out, g) {
+				out = append(out, g)
+			}
+		}
+	}
+	return out
+}
+
+// narrower answers the narrower of two patterns, or false if nothing matches
+// both.
+func narrower(a, b string) (string, bool) {
+	switch {
+	case a == "*" || strings.EqualFold(a, b):
+		return b, true
+	case b == "*" || below(b, a):
+		return a, true
+	case below(a, b):
+		return b, true
+	}
+	return "", false
+}
+
+// below says whether a pattern such as "Notes.*" matches a name or pattern.
+func below(pattern, name string) bool {
+	handler, ok := strings.CutSuffix(pattern, "*") // "Notes."
+	return ok && len(name) > len(handler) && strings.EqualFold(handler, name[:len(handler)])
+}
+
 // Allow says whether one of the grants allows a call. What is open to
 // everybody is allowed without any.
 func Allow(list []Grant, service, endpoint string) bool {
@@ -98,8 +149,7 @@ func (g Grant) matches(service, endpoint string) bool {
 	if g.Endpoint == "*" || strings.EqualFold(g.Endpoint, endpoint) {
 		return true
 	}
-	handler, ok := strings.CutSuffix(g.Endpoint, "*") // "Notes."
-	return ok && len(endpoint) > len(handler) && strings.EqualFold(handler, endpoint[:len(handler)])
+	return below(g.Endpoint, endpoint)
 }
 
 // kind is what an endpoint does.

@@ -96,6 +96,33 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+func TestMeet(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ a, b, want string }{
+		{"*:*:write", "notes:*:read", "notes:*:read"},
+		{"notes:*:read", "*:*:write", "notes:*:read"},
+		{"notes:*:write", "notes:Notes.List:write", "notes:Notes.List:write"},
+		{"notes:Notes.*:write", "notes:*:read", "notes:Notes.*:read"},
+		{"notes:Notes.*:write", "NOTES:notes.List:write", "NOTES:notes.List:write"},
+		{"notes:Notes.*:write", "*:NotesAdmin.List:write", ""},
+		{"notes:Notes.*:write", "notes:Notes.*:write", "notes:Notes.*:write"},
+		{"notes:*:write", "lists:*:write", ""},
+		{"notes:*:write,store:*:write", "*:*:read,store:Store.Write:write", "notes:*:read,store:*:read,store:Store.Write:write"},
+		{"", "*:*:write", ""},
+	} {
+		parse := func(text string) []Grant {
+			list, err := ParseAll(strings.FieldsFunc(text, func(r rune) bool { return r == ',' }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		if got := strings.Join(Texts(Meet(parse(tt.a), parse(tt.b))), ","); got != tt.want {
+			t.Errorf("%s and %s meet in %s, want %s", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
 // A line of the table that names no method would be a grant that nobody meant
 // when a method of that name comes.
 func TestTableNamesMethods(t *testing.T) {

@@ -97,6 +97,14 @@ func (s ruleBook) explainAccount(ctx context.Context, namespace string, req *aut
 		text = a.Type + " of the namespace, without scopes"
 	}
 	x.check("account", true, text)
+	if limits := a.limits(); len(limits) > 0 {
+		if x.caller.Grants, err = grants.ParseAll(limits); err != nil {
+			return err
+		}
+		if x.granted("deployer", limits, "it was deployed with an API token, whose grants hold for it"); x.failed {
+			return nil
+		}
+	}
 	if req.GetToken() != "" {
 		if err := s.explainToken(ctx, req.GetToken(), x); err != nil || x.failed {
 			return err
@@ -126,13 +134,18 @@ func (s ruleBook) explainToken(ctx context.Context, idOrName string, x *explanat
 	if x.caller.Grants, err = grants.ParseAll(t.Grants); err != nil {
 		return err
 	}
-	granted := grants.Allow(x.caller.Grants, x.service, x.endpoint)
-	text := "it grants the call: "
-	if !granted {
-		text = "it does not grant the call, only "
-	}
-	x.check("token", granted, text+strings.Join(t.Grants, ", "))
+	x.granted("token", t.Grants, "the API token has grants")
 	return nil
+}
+
+// granted checks the call against the caller's grants.
+func (x *explanation) granted(check string, texts []string, what string) {
+	passed := grants.Allow(x.caller.Grants, x.service, x.endpoint)
+	result := "they allow the call: "
+	if !passed {
+		result = "they do not allow the call, only "
+	}
+	x.check(check, passed, what+"; "+result+strings.Join(texts, ", "))
 }
 
 // platform says what holds for the platform's own services, which guard

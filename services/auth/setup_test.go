@@ -25,6 +25,7 @@ import (
 	"github.com/micro/platform/internal/redistest"
 	"github.com/micro/platform/internal/rpc"
 	"github.com/micro/platform/internal/settings"
+	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -58,6 +59,28 @@ func setup(t testing.TB) *platform {
 	return setupAt(t, pgtest.URL(t), nil)
 }
 
+// auditor takes what auth writes into the audit log.
+var auditor = app.New("audit", func(_ context.Context, h *app.Host, _ struct{}) error {
+	s, err := h.Server()
+	if err != nil {
+		return err
+	}
+	auditpb.RegisterComponentsServer(s, blank{})
+	return h.Serve(s)
+})
+
+type blank struct {
+	auditpb.UnimplementedComponentsServer
+}
+
+func (blank) Begin(context.Context, *auditpb.BeginRequest) (*auditpb.BeginResponse, error) {
+	return &auditpb.BeginResponse{}, nil
+}
+
+func (blank) End(context.Context, *auditpb.EndRequest) (*auditpb.EndResponse, error) {
+	return &auditpb.EndResponse{}, nil
+}
+
 // setupAt starts a process on a database, which others may use too.
 func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 	t.Helper()
@@ -78,7 +101,7 @@ func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- app.Run(ctx, app.Config{
-			Components: []app.Component{Component, tester}, Environ: environ, Log: slog.New(slog.DiscardHandler),
+			Components: []app.Component{auditor, Component, tester}, Environ: environ, Log: slog.New(slog.DiscardHandler),
 			Platform: app.Platform{PostgresURL: settings.Secret(url), RedisURL: settings.Secret(redistest.URL(t)),
 				ClusterSecret: pgtest.Secret, AdminPassword: adminPassword,
 				SMTPAddress: mails, MailFrom: "Micro <micro@localhost>"},

@@ -122,12 +122,15 @@ func (s *signer) verifies(id string) bool { return s.state.Load().verify[id] }
 type access struct {
 	account         account
 	session         string   // what it descends from
-	grants          []string // what it is limited to, if anything
+	grants          []string // what an API token limits it to; without one the account may have limits
 	issued, expires time.Time
 }
 
 func (s *signer) sign(x access) (string, error) {
 	a := x.account
+	if len(x.grants) == 0 {
+		x.grants = a.limits()
+	}
 	t := jwt.NewWithClaims(jwt.SigningMethodRS256, identity.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: a.Namespace, Subject: a.ID, ID: rand.Text(),

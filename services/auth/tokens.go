@@ -150,7 +150,7 @@ func isJWT(s string) bool {
 // the new access token is the refresh token, too. It descends from the same
 // login, and ends with it. Nil means that the token is not good for that. People
 // have none, since theirs is not meant to be renewed by whoever sees it, and
-// API tokens have grants.
+// those that stand for API tokens are meant to end.
 func (s tokens) renewJWT(ctx context.Context, token, id string) (*authpb.TokenResponse, error) {
 	c, err := s.verifier.Verify(ctx, token)
 	switch {
@@ -158,14 +158,15 @@ func (s tokens) renewJWT(ctx context.Context, token, id string) (*authpb.TokenRe
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case c.Type != identity.Service, c.Limited(), id != "" && id != c.ID && id != c.Name:
+	case c.Type != identity.Service, id != "" && id != c.ID && id != c.Name:
 		return nil, nil
 	}
 	if good, err := s.inForce(ctx, c); err != nil || !good {
 		return nil, err
 	}
 	a, err := s.db.account(ctx, c.Namespace, c.ID)
-	if err == errNoAccount || err == nil && a.Epoch != c.Epoch {
+	// One that stands for an API token has grants that its account has not.
+	if err == errNoAccount || err == nil && (a.Epoch != c.Epoch || c.Limited() && len(a.limits()) == 0) {
 		return nil, nil
 	}
 	if err != nil {

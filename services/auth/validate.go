@@ -106,7 +106,7 @@ func checkAccount(a account) error {
 	if len(a.Metadata) > maxPairs || size > maxMetadata {
 		return errors.New(codes.InvalidArgument, "metadata may have %d pairs and %d bytes, this has %d and %d", maxPairs, maxMetadata, len(a.Metadata), size)
 	}
-	return nil
+	return checkLimits(a)
 }
 
 func checkScope(scope string) error {

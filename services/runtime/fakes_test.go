@@ -33,6 +33,7 @@ type world struct {
 	deployments map[string]*schedulerpb.Status
 	env         map[string][]string
 	accounts    map[string]string // secret by namespace/id
+	grants      map[string]string // of the last account of a revision: number to grants
 	nodes       map[string]bool   // by namespace/account
 	evicted     map[string]bool
 	most        int  // deployments that ran at once
@@ -46,7 +47,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{changed: make(chan struct{}), builds: map[string]*builderpb.State{}, sources: map[string]string{}, images: map[string]string{},
-		deployments: map[string]*schedulerpb.Status{}, env: map[string][]string{}, accounts: map[string]string{},
+		deployments: map[string]*schedulerpb.Status{}, env: map[string][]string{}, accounts: map[string]string{}, grants: map[string]string{},
 		nodes: map[string]bool{}, evicted: map[string]bool{}, point: func(string) error { return nil }}
 }
 
@@ -315,6 +316,7 @@ func (f fakeAuth) Generate(_ context.Context, req *authpb.GenerateRequest, _ ...
 			return errors.New(codes.InvalidArgument, "Account with this ID already exists")
 		}
 		f.w.accounts[n] = req.GetSecret()
+		f.w.grants[req.GetMetadata()["revision"]] = req.GetMetadata()["grants"]
 		return nil
 	})
 }

@@ -153,6 +153,9 @@ type spec struct {
 	Secrets    map[string]string `json:"secrets,omitempty"`
 	Command    []string          `json:"command,omitempty"`
 	Args       []string          `json:"args,omitempty"`
+	// Grants limit what the revision may do: those of the API token that deployed
+	// it. Nil is no limit, and an empty list is the tightest.
+	Grants []string `json:"grants"`
 }
 
 func (s *Service) sealSpec(k key, sp spec) ([]byte, error) {
@@ -193,6 +196,7 @@ func (s *Service) Create(ctx context.Context, req *runtimepb.CreateRequest) (*ru
 	if err != nil {
 		return nil, err
 	}
+	sp.Grants = limitsOf(ctx)
 	sealed, err := s.sealSpec(k, sp)
 	if err != nil {
 		return nil, err
@@ -280,6 +284,12 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 		}
 		if sp, err = sp.with(o); err != nil {
 			return plan{}, err
+		}
+		if svc.GetSource() != "" {
+			sp.Grants = nil // not the code that the limits were about
+		}
+		if sp.Grants, err = narrow(sp.Grants, limitsOf(ctx)); err != nil {
+			return plan{}, fmt.Errorf("limits of %s: %w", k, err)
 		}
 		sealed, err := s.sealSpec(k, sp)
 		if err != nil {

@@ -216,13 +216,17 @@ func (r *reconciler) account(ctx context.Context, rev revision) (revision, strin
 	if err != nil {
 		return rev, "", fmt.Errorf("open secret of %s: %w", rev, err)
 	}
+	sp, err := r.svc.openSpec(rev.key, rev.Spec)
+	if err != nil {
+		return rev, "", err
+	}
 	// Finished even if the revision is dismissed meanwhile: what removes the
 	// account must come after what makes it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	_, err = r.svc.peers.Auth.Generate(ctx, &authpb.GenerateRequest{
 		Id: rev.Account, Secret: string(secret), Type: "service", Scopes: []string{"service"},
-		Metadata: map[string]string{"service": rev.Name, "version": rev.Version, "revision": strconv.FormatInt(rev.Number, 10)},
+		Metadata: accountMetadata(map[string]string{"service": rev.Name, "version": rev.Version, "revision": strconv.FormatInt(rev.Number, 10)}, sp),
 		Options:  &authpb.Options{Namespace: rev.Namespace},
 	})
 	if err == nil {
