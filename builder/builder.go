@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/seal"
+	"github.com/micro/platform/internal/tenants"
 	builderpb "github.com/micro/platform/proto/builder"
 )
 
@@ -87,6 +88,9 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download,
 	})
 	svc := New(pool, box, images, framework, o)
+	if svc.tenants, err = tenants.Open(h, nil); err != nil {
+		return err
+	}
 	w, err := newWorkers(svc, bucket, dir, h.Log)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/builder/buildertest"
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
@@ -27,6 +28,7 @@ import (
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/seal"
+	"github.com/micro/platform/internal/tenants"
 	builderpb "github.com/micro/platform/proto/builder"
 )
 
@@ -65,6 +67,7 @@ func setupDocker(t testing.TB, docker *client.Client, change ...func(*Options)) 
 		t.Fatal(err)
 	}
 	b.Service = New(pool, box, images, framework, o)
+	b.Service.tenants = tenants.Fixed(plans.FromMap(nil))
 	dir, release, err := workDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -272,6 +275,44 @@ func TestAbandonedBuildIsTakenOver(t *testing.T) {
 	}
 	if s := b.await(t, id("alpha", 1)); s.GetPhase() != builderpb.State_SUCCEEDED {
 		t.Errorf("state %v", s)
+	}
+}
+
+// TestMinutes shows that builds are refused when the month's minutes are used,
+// those of builds that were forgotten included, and that what is queued stays.
+func TestMinutes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.Service.tenants = tenants.Fixed(plans.FromMap(map[string]int64{"build_minutes": 100}))
+	build := func(namespace string, revision int64) error {
+		_, err := b.Build(component(t), &builderpb.BuildRequest{Id: id(namespace, revision), Upload: "up"})
+		return err
+	}
+	if err := build("alpha", 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET started_at = now() - interval '101 minutes'"); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(when string) {
+		t.Helper()
+		if err := build("alpha", 2); errors.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), `100 minutes of building are used this month, which is the limit "build_minutes"`) {
+			t.Errorf("%s: %v, want FailedPrecondition and the limit", when, err)
+		}
+	}
+	refused("while it runs")
+	if err := b.db.cancel(t.Context(), fromProto(id("alpha", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.db.forget(t.Context(), fromProto(id("alpha", 1))); err != nil {
+		t.Fatal(err)
+	}
+	refused("when it is forgotten")
+	if err := build("beta", 1); err != nil {
+		t.Errorf("another namespace: %v", err)
 	}
 }
 

@@ -73,6 +73,21 @@ func (d db) insert(ctx context.Context, tx pgx.Tx, id image.ID, b build, limit i
 	return true, nil
 }
 
+// minutes answers how long builds of a namespace took this month, with those
+// that run.
+func (d db) minutes(ctx context.Context, namespace string) (float64, error) {
+	const q = `
+		SELECT coalesce((SELECT seconds FROM builder.minutes
+				WHERE namespace = @namespace AND month = date_trunc('month', now() AT TIME ZONE 'UTC')), 0)
+			+ coalesce((SELECT sum(extract(epoch FROM now() - started_at)) FROM builder.builds
+				WHERE phase = @running AND namespace = @namespace), 0)::double precision`
+	var seconds float64
+	if err := d.pool.QueryRow(ctx, q, pgx.NamedArgs{"namespace": namespace, "running": builderpb.State_RUNNING}).Scan(&seconds); err != nil {
+		return 0, fmt.Errorf("count minutes of builds: %w", err)
+	}
+	return seconds / 60, nil
+}
+
 func (d db) state(ctx context.Context, id image.ID) (state, error) {
 	const q = `SELECT phase, step, reason, image, commit FROM builder.builds WHERE` + whereID
 	rows, _ := d.pool.Query(ctx, q, args(id)) // CollectExactlyOneRow reports the error
@@ -120,7 +135,7 @@ func (d db) claim(ctx context.Context, id image.ID) (b build, err error) {
 		}
 		const q = `
 			UPDATE builder.builds
-			SET phase = @running, attempt = attempt + 1, heartbeat_at = now(), step = ''
+			SET phase = @running, attempt = attempt + 1, heartbeat_at = now(), started_at = now(), step = ''
 			WHERE phase = @queued AND` + whereID + `
 			RETURNING source, upload, ref, entrypoint, credentials, attempt`
 		rows, _ := tx.Query(ctx, q, args(id)) // CollectExactlyOneRow reports the error

@@ -16,6 +16,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/seal"
+	"github.com/micro/platform/internal/tenants"
 	builderpb "github.com/micro/platform/proto/builder"
 )
 
@@ -30,6 +31,7 @@ type Service struct {
 	box       *seal.Box
 	images    *image.Builder
 	framework *modproxy.Module
+	tenants   *tenants.Tenants      // set before the first call
 	jobs      *river.Client[pgx.Tx] // set before the first call
 	opts      Options
 }
@@ -48,6 +50,7 @@ func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*buil
 		return nil, err
 	}
 	id := fromProto(req.GetId())
+	noTime := s.checkMinutes(ctx, id.Namespace)
 	b := build{Source: req.GetSource(), Upload: req.GetUpload(), Ref: req.GetRef(), Entrypoint: req.GetEntrypoint()}
 	if c := req.GetGitCredentials(); c != "" {
 		b.Credentials = s.box.Seal([]byte(c), owner(id))
@@ -56,6 +59,9 @@ func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*buil
 		isNew, err := s.db.insert(ctx, tx, id, b, s.opts.Queue)
 		if err != nil || !isNew {
 			return err
+		}
+		if noTime != nil {
+			return noTime
 		}
 		if _, err := s.jobs.InsertTx(ctx, tx, job{id}, nil); err != nil {
 			return fmt.Errorf("enqueue build: %w", err)
@@ -66,6 +72,24 @@ func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*buil
 		return nil, err
 	}
 	return &builderpb.BuildResponse{}, nil
+}
+
+// checkMinutes refuses builds beyond the plan. It is FailedPrecondition, since
+// trying again does not help before the next month.
+func (s *Service) checkMinutes(ctx context.Context, namespace string) error {
+	t, err := s.tenants.Of(ctx, namespace)
+	if err != nil || t.Limits.BuildMinutes.Unlimited() {
+		return err
+	}
+	spent, err := s.db.minutes(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	if spent < float64(t.Limits.BuildMinutes) {
+		return nil
+	}
+	return errors.New(codes.FailedPrecondition, "%d minutes of building are used this month, which is the limit \"build_minutes\" of plan %s: wait for the next month, or raise it with a larger plan (\"micro plan\" lists them)",
+		int64(t.Limits.BuildMinutes), t.Plan)
 }
 
 // owner is what sealed credentials belong to.

@@ -55,7 +55,7 @@ func cors(next http.Handler) http.Handler {
 		h.Set("Access-Control-Allow-Credentials", "true")
 		h.Set("Access-Control-Allow-Methods", "POST, PATCH, GET, OPTIONS, PUT, DELETE")
 		h.Set("Access-Control-Allow-Headers", "Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token, Authorization, Micro-Namespace")
-		h.Set("Access-Control-Expose-Headers", requestID+", Micro-Reason, WWW-Authenticate")
+		h.Set("Access-Control-Expose-Headers", requestID+", Micro-Reason, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy")
 		if r.Method == http.MethodOptions {
 			return
 		}

@@ -31,7 +31,7 @@ const (
 	// pause is the least time between two questions while there is nothing.
 	pause = 20 * time.Millisecond
 	// counting is the least time that calls are counted for.
-	counting = 10 * time.Millisecond
+	counting = 50 * time.Millisecond
 )
 
 // want is how many tokens to ask for. The caller holds mu.

@@ -28,7 +28,7 @@ local granted = want
 if want > 0 then
 	granted = math.min(want, math.floor(tokens))
 	if all > rate then -- not enough for everybody
-		granted = math.min(granted, math.ceil(tokens * demand / all))
+		granted = math.min(granted, math.max(1, math.ceil(tokens * demand / all)))
 	end
 end
 tokens = math.min(burst, tokens - granted)

@@ -246,7 +246,7 @@ func (l *Limiter) lease(ctx context.Context, all []*bucket) {
 
 // command leases tokens, or gives some back. The caller holds b.mu.
 func (l *Limiter) command(ctx context.Context, p redis.Pipeliner, b *bucket, want int64) *redis.Cmd {
-	demand := b.demand
+	demand := max(b.demand, 1+float64(b.waiting))
 	if want < 0 {
 		demand = 0
 	}

@@ -169,7 +169,9 @@ func TestIdleEdgeGivesBack(t *testing.T) {
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	limit := Limit{Key{"a", "namespace", ""}, 200, 200}
-	l := edge(t, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}))
+	away := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	t.Cleanup(func() { away.Close() })
+	l := edge(t, away)
 	for deadline := time.Now().Add(10 * time.Second); !l.Away() && time.Now().Before(deadline); <-time.After(time.Millisecond) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -211,5 +213,18 @@ func BenchmarkTake(b *testing.B) {
 		if r := l.Take(b.Context(), limits...); r != nil {
 			b.Fatal(r)
 		}
+	}
+}
+
+// TestFirstCall shows that a first call at an edge is let in although another
+// one has asked for more than there is.
+func TestFirstCall(t *testing.T) {
+	t.Parallel()
+	r := redistest.New(t)
+	busy, quiet := edge(t, r), edge(t, r)
+	limit := Limit{Key{redistest.Namespace(t), "account_rate", "jane"}, 3, 3}
+	busy.Take(t.Context(), limit)
+	if refusal := quiet.Take(t.Context(), limit); refusal != nil {
+		t.Errorf("refused: %+v", refusal)
 	}
 }
