@@ -14,9 +14,11 @@ import (
 
 // Bounds of a pipeline.
 const (
-	// maxFlights is how many batches are on their way: while Redis works on one,
-	// the answers of the other are handed out.
-	maxFlights = 2
+	// How many batches are on their way at once. While Redis waits for its disk,
+	// the next batch of writes is sent; reads wait for nothing, and a larger batch
+	// is cheaper.
+	readFlights  = 1
+	writeFlights = 2
 	// maxWaiting and maxWaitingBytes are how many commands wait for a flight.
 	maxWaiting      = 8192
 	maxWaitingBytes = 256 << 20
@@ -31,7 +33,8 @@ const (
 // on their way, and then with all that have come meanwhile. Commands of a batch
 // are as independent of each other as those of different connections.
 type pipeline struct {
-	redis *redis.Client
+	redis      *redis.Client
+	maxFlights int
 	// replicas must have a batch before it is answered.
 	replicas int
 
@@ -60,7 +63,7 @@ func (p *pipeline) do(ctx context.Context, cmd *redis.Cmd, bytes int) error {
 	}
 	p.waiting = append(p.waiting, a)
 	p.bytes += bytes
-	fly := p.flights < maxFlights
+	fly := p.flights < p.maxFlights
 	if fly {
 		p.flights++
 	}
@@ -162,14 +165,14 @@ func (once) NoRetry() bool { return true }
 
 // pipelines are those of the nodes of a Redis.
 type pipelines struct {
-	replicas int
+	flights, replicas int
 
 	mu sync.Mutex
 	of map[*redis.Client]*pipeline
 }
 
-func newPipelines(replicas int) *pipelines {
-	return &pipelines{replicas: replicas, of: map[*redis.Client]*pipeline{}}
+func newPipelines(flights, replicas int) *pipelines {
+	return &pipelines{flights: flights, replicas: replicas, of: map[*redis.Client]*pipeline{}}
 }
 
 // to answers the pipeline to a node.
@@ -178,7 +181,7 @@ func (ps *pipelines) to(node *redis.Client) *pipeline {
 	defer ps.mu.Unlock()
 	p := ps.of[node]
 	if p == nil {
-		p = &pipeline{redis: node, replicas: ps.replicas}
+		p = &pipeline{redis: node, maxFlights: ps.flights, replicas: ps.replicas}
 		ps.of[node] = p
 	}
 	return p

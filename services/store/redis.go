@@ -56,7 +56,7 @@ type db struct {
 }
 
 func newDB(rdb redis.UniversalClient, replicas int) db {
-	return db{redis: rdb, reads: newPipelines(0), writes: newPipelines(replicas)}
+	return db{redis: rdb, reads: newPipelines(readFlights, 0), writes: newPipelines(writeFlights, replicas)}
 }
 
 // down is what a caller hears when Redis did not do what was asked.
