@@ -8,7 +8,7 @@ import (
 
 const (
 	// sendTimeout bounds one try to send a message.
-	sendTimeout = 3 * time.Second
+	sendTimeout = 5 * time.Second
 	// tryAgain is the wait before a message is sent again.
 	tryAgain = 20 * time.Millisecond
 )

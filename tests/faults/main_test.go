@@ -42,8 +42,8 @@ func run(m *testing.M) (int, error) {
 // Without MICRO_TEST_FAULTS a trial is short.
 const (
 	shortTrial = 5 * time.Second
-	calm       = time.Second // of the trial without faults
-	settleTime = 30 * time.Second
+	calm       = 2 * time.Second // of the trial without faults
+	settleTime = time.Minute
 )
 
 // trialTime is how long the faults last.

@@ -10,7 +10,7 @@ import (
 
 // ackWait is short, so that what a consumer was sent and lost comes again
 // before the trial ends.
-const ackWait = 2 * time.Second
+const ackWait = 5 * time.Second
 
 // Events publishes each message until it is acknowledged. It is received by
 // those who read the topic afterwards, and by the consumers, until ctx ends: one
