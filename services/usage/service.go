@@ -13,6 +13,7 @@ import (
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/tenants"
 	namespacespb "github.com/micro/platform/proto/namespaces"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 	usagepb "github.com/micro/platform/proto/usage"
 )
 
@@ -32,6 +33,10 @@ var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Option
 	if err != nil {
 		return err
 	}
+	scheduler, err := h.Conn("scheduler")
+	if err != nil {
+		return err
+	}
 	s, err := h.Server()
 	if err != nil {
 		return err
@@ -48,6 +53,7 @@ var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Option
 	svc.Follow(limits)
 	svc.Register(s)
 	h.Go("budgets", svc.keeper.run)
+	h.Go("containers", func(ctx context.Context) error { return svc.sampleLoop(ctx, schedulerpb.NewSchedulerClient(scheduler)) })
 	return h.Serve(s)
 })
 
