@@ -231,6 +231,7 @@ func TestBadRequest(t *testing.T) {
 		{"platform, no token", "POST", "/platform/v1/tokens/inspect", "{}", []string{"Authorization", ""}, 401, "an account is required"},
 		{"platform, half", "POST", "/platform/v1/signup", `{"email":`, nil, 400, "invalid JSON at byte 9"},
 		{"platform, wrong type", "POST", "/platform/v1/signup", `{"email":1}`, nil, 400, "email"},
+		{"platform, large for no account", "POST", "/platform/v1/signup", strings.Repeat("x", 20000), []string{"Authorization", ""}, 413, "body larger"},
 		{"platform, large", "POST", "/platform/v1/signup", strings.Repeat("x", 70000), nil, 413, "body larger"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

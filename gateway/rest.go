@@ -70,10 +70,18 @@ func (g *Gateway) platform() (http.Handler, error) {
 	return mux, nil
 }
 
+// strangersBody bounds the body of a request to the platform without a token, in
+// bytes: logging in and signing up take little, and a body is held before anybody
+// knows who sends it.
+const strangersBody = 16 << 10
+
 // checked reads a body as a whole, so that one that is too large or no JSON is
 // refused in our words.
 func (g *Gateway) checked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			r.Body = http.MaxBytesReader(w, r.Body, strangersBody)
+		}
 		body, err := g.read(r.Body)
 		if err == nil && len(bytes.TrimSpace(body)) > 0 {
 			_, err = parseObject(body)
