@@ -25,6 +25,8 @@ type cli struct {
 
 	// Flags of every command.
 	configFile, env, address, namespace string
+
+	code string // of a second factor, given or asked for once
 }
 
 // globalFlags are the flags of every command, with the environment behind them.

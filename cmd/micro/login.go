@@ -13,6 +13,8 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/config"
 	"github.com/micro/platform/internal/cli/remote"
+	"github.com/micro/platform/internal/identity"
+	authpb "github.com/micro/platform/proto/auth"
 )
 
 func loginCommand(c *cli) *cobra.Command {
@@ -44,6 +46,7 @@ namespace is found from the address.`,
 	f := cmd.Flags()
 	f.StringVar(&id, "username", "", "email address, or the id of an account")
 	f.StringVar(&email, "email", "", "same as --username")
+	f.StringVar(&c.code, "code", "", "code of your authenticator, or a recovery code, if you have a second factor")
 	p.flags(cmd)
 	return cmd
 }
@@ -55,13 +58,31 @@ func (c *cli) login(ctx context.Context, x *client, id, secret, namespace string
 	if first == "" && !strings.Contains(id, "@") {
 		first = x.login.Namespace
 	}
-	account, token, err := x.Login(ctx, id, secret, first)
+	account, token, err := c.loginIn(ctx, x, id, secret, first)
 	if err != nil && namespace == "" && first != "" && first != defaultNamespace && errors.Code(err) == codes.InvalidArgument {
-		account, token, err = x.Login(ctx, id, secret, defaultNamespace)
+		account, token, err = c.loginIn(ctx, x, id, secret, defaultNamespace)
 	}
 	if err != nil {
 		return err
 	}
+	return c.keep(x, account, token)
+}
+
+// loginIn logs in to one namespace, asking for the code of a second factor where
+// one is needed.
+func (c *cli) loginIn(ctx context.Context, x *client, id, secret, namespace string) (*authpb.Account, config.Token, error) {
+	account, token, err := x.Login(ctx, id, secret, c.code, namespace)
+	if err == nil || c.code != "" || errors.FromError(err).Reason != identity.CodeRequired || !c.Interactive() {
+		return account, token, err
+	}
+	if c.code, err = c.Ask(ctx, "Code of your authenticator: "); err != nil {
+		return nil, token, usage("no code was entered: use --code")
+	}
+	return x.Login(ctx, id, secret, c.code, namespace)
+}
+
+// keep remembers a login, and makes its namespace the current one.
+func (c *cli) keep(x *client, account *authpb.Account, token config.Token) error {
 	login := config.Login{Address: x.login.Address, Namespace: cmp.Or(account.GetIssuer(), defaultNamespace), Account: account.GetId()}
 	tokens, err := c.tokens()
 	if err != nil {

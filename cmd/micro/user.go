@@ -38,7 +38,8 @@ func userCommand(c *cli) *cobra.Command {
 			RunE: c.with(c.printToken),
 		},
 		namespace, userConfigCommand(c),
-		group("set", "Change the account", setPasswordCommand(c)),
+		factorCommand(c),
+		group("set", "Change the account, or the namespace", setPasswordCommand(c), switchCommand(c, "namespace NAME")),
 		group("reset", "Get back into an account", resetPasswordCommand(c)))
 	below := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

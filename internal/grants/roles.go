@@ -109,6 +109,9 @@ var owners = map[string]bool{
 
 // admins are reads that are for admins only.
 var admins = map[string]bool{
+	"audit audit.export":      true,
+	"audit audit.list":        true,
+	"audit audit.verify":      true,
 	"auth accounts.list":      true,
 	"auth rules.explain":      true,
 	"namespaces invites.list": true,

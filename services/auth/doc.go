@@ -6,6 +6,11 @@
 // components for a token of their own, edges to learn of rules and revocations
 // as they change. It calls nobody.
 //
-// Its tables are auth.accounts, auth.sessions, auth.revocations, auth.rules and
-// auth.keys. In Redis it counts failed logins, which may be lost.
+// People, who may have accounts in several namespaces, have one password and one
+// second factor for all of them. Component namespaces orders who is a member of
+// what, see docs/members.md.
+//
+// Its tables are accounts, people, recovery_codes, member_orders, policies,
+// sessions, api_tokens, password_resets, revocations, session_revocations,
+// gone_services, rules and keys. In Redis it counts failed logins, which may be lost.
 package auth

@@ -170,6 +170,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterPasswordsServer(r, passwords{Service: s})
 	authpb.RegisterSessionsServer(r, sessions{Service: s})
 	authpb.RegisterPeopleServer(r, people{Service: s})
+	authpb.RegisterFactorsServer(r, factors{Service: s})
 	authpb.RegisterKeysServer(r, keys{Service: s})
 	authpb.RegisterComponentsServer(r, components{Service: s})
 }

@@ -44,6 +44,8 @@ type platform struct {
 	passwords  authpb.PasswordsClient
 	sessions   authpb.SessionsClient
 	components authpb.ComponentsClient
+	people     authpb.PeopleClient
+	factors    authpb.FactorsClient
 	verifier   *identity.Verifier
 	inbox      *inbox.Inbox
 	redis      redis.UniversalClient
@@ -151,6 +153,7 @@ func (p *platform) startInbox(t testing.TB) string {
 func (p *platform) connect(conn *grpc.ClientConn) {
 	p.auth, p.accounts, p.rules = authpb.NewAuthClient(conn), authpb.NewAccountsClient(conn), authpb.NewRulesClient(conn)
 	p.passwords = authpb.NewPasswordsClient(conn)
+	p.people, p.factors = authpb.NewPeopleClient(conn), authpb.NewFactorsClient(conn)
 	p.tokens, p.sessions = authpb.NewTokensClient(conn), authpb.NewSessionsClient(conn)
 	p.keys, p.components = authpb.NewKeysClient(conn), authpb.NewComponentsClient(conn)
 }

@@ -129,6 +129,9 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	if err := s.prove(ctx, attempt{namespace, req.GetId(), rpc.OriginOf(ctx).Address}, a, req.GetSecret()); err != nil {
 		return nil, err
 	}
+	if err := s.secondFactor(ctx, a, req.GetCode()); err != nil {
+		return nil, err
+	}
 	life := s.opts.Session
 	if a.Type == identity.Service {
 		life += s.opts.ServiceToken

@@ -129,19 +129,34 @@ func stored(t *authpb.Token) config.Token {
 }
 
 // Login exchanges an id and a password for a token, and answers whose it is.
-func (s *Session) Login(ctx context.Context, id, password, namespace string) (*authpb.Account, config.Token, error) {
+// code is that of a second factor, for who has one.
+func (s *Session) Login(ctx context.Context, id, password, code, namespace string) (*authpb.Account, config.Token, error) {
 	ctx = anonymous(ctx)
 	auth := authpb.NewAuthClient(s.Conn)
-	rsp, err := auth.Token(ctx, &authpb.TokenRequest{Id: id, Secret: password, TokenExpiry: tokenLife,
+	rsp, err := auth.Token(ctx, &authpb.TokenRequest{Id: id, Secret: password, Code: code, TokenExpiry: tokenLife,
 		Options: &authpb.Options{Namespace: namespace}})
 	if err != nil {
 		return nil, config.Token{}, err
 	}
-	whose, err := auth.Inspect(ctx, &authpb.InspectRequest{Token: rsp.GetToken().GetAccessToken()})
+	return whose(ctx, auth, rsp.GetToken())
+}
+
+// Switch answers a token for another namespace of the person who is logged in,
+// and whose it is.
+func (s *Session) Switch(ctx context.Context, namespace string) (*authpb.Account, config.Token, error) {
+	rsp, err := authpb.NewPeopleClient(s.Conn).Switch(ctx, &authpb.SwitchRequest{Namespace: namespace, TokenExpiry: tokenLife})
 	if err != nil {
 		return nil, config.Token{}, err
 	}
-	return whose.GetAccount(), stored(rsp.GetToken()), nil
+	return whose(anonymous(ctx), authpb.NewAuthClient(s.Conn), rsp.GetToken())
+}
+
+func whose(ctx context.Context, auth authpb.AuthClient, t *authpb.Token) (*authpb.Account, config.Token, error) {
+	rsp, err := auth.Inspect(ctx, &authpb.InspectRequest{Token: t.GetAccessToken()})
+	if err != nil {
+		return nil, config.Token{}, err
+	}
+	return rsp.GetAccount(), stored(t), nil
 }
 
 // Logout ends the login that a token came from. A server that no longer knows it,
