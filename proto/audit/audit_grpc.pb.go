@@ -230,7 +230,8 @@ type ComponentsClient interface {
 	// Begin writes down what somebody is about to do. Without its answer nothing
 	// is done.
 	Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginResponse, error)
-	// End writes down how that ended, once however often it is sent.
+	// End hands over how that ended. It is written down soon after, once however
+	// often it is sent.
 	End(ctx context.Context, in *EndRequest, opts ...grpc.CallOption) (*EndResponse, error)
 }
 
@@ -271,7 +272,8 @@ type ComponentsServer interface {
 	// Begin writes down what somebody is about to do. Without its answer nothing
 	// is done.
 	Begin(context.Context, *BeginRequest) (*BeginResponse, error)
-	// End writes down how that ended, once however often it is sent.
+	// End hands over how that ended. It is written down soon after, once however
+	// often it is sent.
 	End(context.Context, *EndRequest) (*EndResponse, error)
 	mustEmbedUnimplementedComponentsServer()
 }

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	auditpb "github.com/micro/platform/proto/audit"
@@ -55,53 +55,145 @@ func (r row) hash(before []byte) []byte {
 	return sum[:]
 }
 
-// add appends a row, with an id and a time, and answers the id. The rows of a
-// namespace are added one after the other, by the lock on the end of its chain.
-func (d db) add(ctx context.Context, r row) (int64, error) {
+// place is where an entry is.
+type place struct {
+	namespace string
+	id        int64
+}
+
+// add appends rows, in one transaction, gives each its id and time, and answers
+// what became of each: nil, errEnded or errNotBegun. The rows of a namespace are
+// added one after the other, by the lock on the end of its chain.
+func (d db) add(ctx context.Context, rows []*row) ([]error, error) {
+	var results []error
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO audit.chains (namespace) VALUES ($1) ON CONFLICT DO NOTHING`, r.Namespace)
+		results = make([]error, len(rows))
+		ends, now, err := lockChains(ctx, tx, rows)
 		if err != nil {
 			return err
 		}
-		var before []byte
-		var known bool
-		err = tx.QueryRow(ctx, `
-			SELECT last + 1, hash, clock_timestamp(),
-				$2::bigint = 0 OR EXISTS (SELECT FROM audit.entries e WHERE e.namespace = $1 AND e.id = $2 AND e.begun = 0)
-			FROM audit.chains WHERE namespace = $1 FOR UPDATE`, r.Namespace, r.Begun).
-			Scan(&r.ID, &before, &r.At, &known)
+		calls, err := findCalls(ctx, tx, rows)
 		if err != nil {
 			return err
 		}
-		if !known {
-			return errNotBegun
+		var b pgx.Batch
+		for i, r := range rows {
+			if results[i] = calls.check(r); results[i] != nil {
+				continue
+			}
+			end := ends[r.Namespace]
+			r.ID, r.At = end.last+1, now
+			end.last, end.hash = r.ID, r.hash(end.hash)
+			r.insert(&b, end.hash)
 		}
-		hash := r.hash(before)
-		target, err := json.Marshal(r.Target)
-		if err != nil {
-			return err
+		for namespace, end := range ends {
+			b.Queue(`UPDATE audit.chains SET last = $2, hash = $3 WHERE namespace = $1`, namespace, end.last, end.hash)
 		}
-		if len(r.Target) == 0 {
-			target = []byte("{}")
-		}
-		_, err = tx.Exec(ctx, `
-			INSERT INTO audit.entries (namespace, id, begun, at, account, account_type, operator, session, address, request_id, action, target, outcome, hash)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-			r.Namespace, r.ID, r.Begun, r.At, r.Account, r.AccountType, r.Operator, r.Session, r.Address, r.RequestID, r.Action, target, r.Outcome, hash)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `UPDATE audit.chains SET last = $2, hash = $3 WHERE namespace = $1`, r.Namespace, r.ID, hash)
-		return err
+		return tx.SendBatch(ctx, &b).Close()
 	})
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.ConstraintName == "one_end" {
-		return 0, errEnded
-	}
 	if err != nil {
-		return 0, fmt.Errorf("add to the audit log: %w", err)
+		return nil, fmt.Errorf("add to the audit log: %w", err)
 	}
-	return r.ID, nil
+	return results, nil
+}
+
+// chainEnd is where a namespace's chain ends.
+type chainEnd struct {
+	last int64
+	hash []byte
+}
+
+// lockChains answers the ends of the chains of some rows, for this transaction
+// alone, and what time it is.
+func lockChains(ctx context.Context, tx pgx.Tx, rows []*row) (map[string]*chainEnd, time.Time, error) {
+	var names []string
+	for _, r := range rows {
+		if !slices.Contains(names, r.Namespace) {
+			names = append(names, r.Namespace)
+		}
+	}
+	slices.Sort(names) // the same order in every process, so that none waits in a circle
+	_, err := tx.Exec(ctx, `INSERT INTO audit.chains (namespace) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING`, names)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	locked, err := tx.Query(ctx, `
+		SELECT namespace, last, hash FROM audit.chains WHERE namespace = ANY($1) ORDER BY namespace FOR UPDATE`, names)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	ends := map[string]*chainEnd{}
+	var namespace string
+	var end chainEnd
+	if _, err = pgx.ForEachRow(locked, []any{&namespace, &end.last, &end.hash}, func() error {
+		ends[namespace] = &chainEnd{end.last, slices.Clone(end.hash)}
+		return nil
+	}); err != nil {
+		return nil, time.Time{}, err
+	}
+	var now time.Time
+	err = tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
+	return ends, now, err
+}
+
+// calls are the beginnings that some rows are the ends of, and whether they had
+// one already.
+type calls map[place]bool
+
+func findCalls(ctx context.Context, tx pgx.Tx, rows []*row) (calls, error) {
+	var names []string
+	var ids []int64
+	for _, r := range rows {
+		if r.Begun > 0 {
+			names, ids = append(names, r.Namespace), append(ids, r.Begun)
+		}
+	}
+	found := calls{}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	begun, err := tx.Query(ctx, `
+		SELECT b.namespace, b.id, EXISTS (SELECT FROM audit.entries e WHERE e.namespace = b.namespace AND e.begun = b.id AND e.begun > 0)
+		FROM audit.entries b JOIN unnest($1::text[], $2::bigint[]) AS x (namespace, id) ON b.namespace = x.namespace AND b.id = x.id
+		WHERE b.begun = 0`, names, ids)
+	if err != nil {
+		return nil, err
+	}
+	var at place
+	var ended bool
+	_, err = pgx.ForEachRow(begun, []any{&at.namespace, &at.id, &ended}, func() error {
+		found[at] = ended
+		return nil
+	})
+	return found, err
+}
+
+// check says whether a row may be added, and remembers it.
+func (c calls) check(r *row) error {
+	if r.Begun == 0 {
+		return nil
+	}
+	at := place{r.Namespace, r.Begun}
+	ended, known := c[at]
+	switch {
+	case !known:
+		return errNotBegun
+	case ended:
+		return errEnded
+	}
+	c[at] = true
+	return nil
+}
+
+func (r *row) insert(b *pgx.Batch, hash []byte) {
+	target := r.Target
+	if target == nil {
+		target = map[string]string{}
+	}
+	b.Queue(`
+		INSERT INTO audit.entries (namespace, id, begun, at, account, account_type, operator, session, address, request_id, action, target, outcome, hash)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		r.Namespace, r.ID, r.Begun, r.At, r.Account, r.AccountType, r.Operator, r.Session, r.Address, r.RequestID, r.Action, target, r.Outcome, hash)
 }
 
 // query selects entries of a namespace.

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"google.golang.org/grpc/codes"
-
-	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	auditpb "github.com/micro/platform/proto/audit"
@@ -24,7 +22,8 @@ var Component = app.New("audit", func(ctx context.Context, h *app.Host, _ struct
 	if err != nil {
 		return err
 	}
-	svc := New(pool)
+	svc := New(pool, h.Log)
+	h.Go("write", svc.Run)
 	auditpb.RegisterAuditServer(s, svc)
 	auditpb.RegisterComponentsServer(s, svc)
 	return h.Serve(s)
@@ -35,11 +34,17 @@ type Service struct {
 	auditpb.UnsafeAuditServer
 	auditpb.UnsafeComponentsServer
 
-	db db
+	db     db
+	writer *writer
 }
 
-// New makes a Service.
-func New(pool *pgxpool.Pool) *Service { return &Service{db: db{pool}} }
+// New makes a Service. Nothing is written before Run.
+func New(pool *pgxpool.Pool, log *slog.Logger) *Service {
+	return &Service{db: db{pool}, writer: newWriter(db{pool}, log)}
+}
+
+// Run writes what the others hand over, until ctx ends.
+func (s *Service) Run(ctx context.Context) error { return s.writer.run(ctx) }
 
 // Begin implements Components.
 func (s *Service) Begin(ctx context.Context, req *auditpb.BeginRequest) (*auditpb.BeginResponse, error) {
@@ -50,7 +55,7 @@ func (s *Service) Begin(ctx context.Context, req *auditpb.BeginRequest) (*auditp
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
-	id, err := s.db.add(ctx, row{
+	id, err := s.writer.add(ctx, row{
 		Namespace: e.GetNamespace(), Account: e.GetAccount(), AccountType: e.GetAccountType(), Operator: e.GetOperator(),
 		Session: e.GetSession(), Address: e.GetAddress(), RequestID: e.GetRequestId(), Action: e.GetAction(), Target: e.GetTarget(),
 	})
@@ -68,14 +73,12 @@ func (s *Service) End(ctx context.Context, req *auditpb.EndRequest) (*auditpb.En
 	if req.GetId() <= 0 || req.GetOutcome() == "" || len(req.GetOutcome()) > maxName {
 		return nil, invalid("id and outcome are required")
 	}
-	_, err := s.db.add(ctx, row{Namespace: req.GetNamespace(), Begun: req.GetId(), Outcome: req.GetOutcome()})
-	switch {
-	case errors.Is(err, errEnded): // it was sent before
-		return &auditpb.EndResponse{}, nil
-	case errors.Is(err, errNotBegun):
-		return nil, errors.New(codes.NotFound, "entry %d: there is none", req.GetId())
+	// Its caller's answer does not wait for the disk: what a crash cuts off here
+	// is an outcome, which is then unknown, and no call.
+	if _, err := s.writer.put(ctx, row{Namespace: req.GetNamespace(), Begun: req.GetId(), Outcome: req.GetOutcome()}); err != nil {
+		return nil, err
 	}
-	return &auditpb.EndResponse{}, err
+	return &auditpb.EndResponse{}, nil
 }
 
 // List implements Audit.
