@@ -80,7 +80,7 @@ func (r resets) begin(ctx context.Context, who subject, source string, known boo
 		return false, err
 	}
 	err = r.Take(ctx, []limits.Limit{
-		{Kind: "reset", Subject: "everybody", Times: 100, Within: time.Minute, Reason: "too many people are resetting passwords at once"},
+		mailEverybody(),
 		mailDay(who, source, known),
 	})
 	return err == nil, err
@@ -105,6 +105,10 @@ func asks(who subject, source string) []limits.Limit {
 // mailsADay is how many mails an address gets in a day because strangers ask,
 // and as many from each network where its account has logged in.
 const mailsADay = 5
+
+func mailEverybody() limits.Limit {
+	return limits.Limit{Kind: "reset", Subject: "everybody", Times: 100, Within: time.Minute, Reason: "too many people are resetting passwords at once"}
+}
 
 func mailMinute(who subject) limits.Limit {
 	return limits.Limit{Kind: "reset mail minute", Subject: who.text(), Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}

@@ -157,7 +157,7 @@ func (p *platform) forgetResets(t testing.TB, id string) {
 		t.Fatal(err)
 	}
 	who := subject{"micro", id}
-	for _, l := range append(asks(who, ""), mailMinute(who), mailDay(who, "", false)) {
+	for _, l := range append(asks(who, ""), mailMinute(who), mailDay(who, "", false), mailEverybody()) {
 		if err := r.Forget(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
