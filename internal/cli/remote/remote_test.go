@@ -19,6 +19,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/config"
+	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -70,6 +71,10 @@ func echo(_ any, stream grpc.ServerStream) error {
 		return errors.New(codes.NotFound, "no such thing").From("shop.Shop.Fail")
 	}
 	md, _ := metadata.FromIncomingContext(stream.Context())
+	if method == "/shop.Shop/Changed" && md.Get("authorization")[0] != "Bearer new" {
+		stream.SetTrailer(metadata.Pairs("micro-reason", identity.TokenRevoked))
+		return errors.New(codes.Unauthenticated, "the token was revoked")
+	}
 	rsp := fmt.Appendf(nil, `{"token":%q,"namespace":%q,"body":%s}`, md.Get("authorization"), md.Get("micro-namespace"), body)
 	if method == "/shop.Shop/Twice" {
 		if err := stream.SendMsg(&rsp); err != nil {
@@ -176,6 +181,10 @@ func TestCall(t *testing.T) {
 	})
 	if err != nil || n != 2 {
 		t.Errorf("Stream handed over %d messages, %v", n, err)
+	}
+	call.Endpoint = "Shop.Changed" // what its owner may do
+	if got, err := call.Unary(t.Context(), s.Conn); err != nil || !strings.Contains(string(got), "Bearer new") {
+		t.Errorf("with a token that was called back: %s, %v", got, err)
 	}
 	call.Endpoint = "Shop.Fail"
 	_, err = call.Unary(t.Context(), s.Conn)

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/config"
+	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -37,8 +39,9 @@ type Session struct {
 
 	mu      sync.Mutex
 	token   config.Token
-	fixed   bool // the token was given, it is used as it is
-	expired bool // there was a login, and the server no longer takes it
+	fixed   bool   // the token was given, it is used as it is
+	expired bool   // there was a login, and the server no longer takes it
+	refused string // an access token that was called back before its end
 }
 
 // Open starts a session of a login. With given, that token is used as it is.
@@ -100,7 +103,7 @@ func (s *Session) Token(ctx context.Context) (string, error) {
 }
 
 func (s *Session) fresh(t config.Token) bool {
-	return s.now().Add(renewBefore).Unix() < t.Expiry
+	return s.now().Add(renewBefore).Unix() < t.Expiry && t.AccessToken != s.refused
 }
 
 // renew exchanges the refresh token. One that the server refuses is no error:
@@ -193,28 +196,53 @@ func (s *Session) unary(ctx context.Context, method string, req, rsp any, cc *gr
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
-	ctx, err := s.sign(ctx)
+	token, err := s.bearer(ctx)
 	if err != nil {
 		return err
 	}
-	return invoke(ctx, method, req, rsp, cc, opts...)
+	var trailer metadata.MD
+	err = invoke(sign(ctx, token), method, req, rsp, cc, append(opts, grpc.Trailer(&trailer))...)
+	if errors.Code(err) != codes.Unauthenticated || !slices.Equal(trailer.Get("micro-reason"), []string{identity.TokenRevoked}) || !s.refuse(token) {
+		return err
+	}
+	// What its owner may do has changed, and the login may still be good.
+	if token, err = s.bearer(ctx); err != nil {
+		return err
+	}
+	return invoke(sign(ctx, token), method, req, rsp, cc, opts...)
+}
+
+// refuse keeps an access token from being used again. It answers whether there
+// may be another.
+func (s *Session) refuse(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fixed || token == "" {
+		return false
+	}
+	s.refused = token
+	return true
 }
 
 func (s *Session) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ctx, err := s.sign(ctx)
+	token, err := s.bearer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, desc, cc, method, opts...)
+	return open(sign(ctx, token), desc, cc, method, opts...)
 }
 
-func (s *Session) sign(ctx context.Context) (context.Context, error) {
+// bearer answers the token that a call is to bear, if any.
+func (s *Session) bearer(ctx context.Context) (string, error) {
 	if ctx.Value(anonymousKey{}) != nil {
-		return ctx, nil
+		return "", nil
 	}
-	token, err := s.Token(ctx)
-	if err != nil || token == "" {
-		return ctx, err
+	return s.Token(ctx)
+}
+
+func sign(ctx context.Context, token string) context.Context {
+	if token == "" {
+		return ctx
 	}
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), nil
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
