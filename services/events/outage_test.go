@@ -55,8 +55,9 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := redis.NewClient(&redis.Options{Addr: o.Addr, Dialer: dial, MaxRetries: -1})
-	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: redistest.Cluster(t).Options().Addrs, Dialer: dial})
+	const patience = time.Minute // with the disk of a busy machine
+	one := redis.NewClient(&redis.Options{Addr: o.Addr, Dialer: dial, MaxRetries: -1, ReadTimeout: patience})
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: redistest.Cluster(t).Options().Addrs, Dialer: dial, ReadTimeout: patience})
 	for name, client := range map[string]redis.UniversalClient{"one": one, "cluster": cluster} {
 		t.Cleanup(func() { client.Close() })
 		p, ns := start(t, client, options()), redistest.Namespace(t)

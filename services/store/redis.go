@@ -37,11 +37,24 @@ var (
 	openScript   = redis.NewScript(`
 		if redis.call('HEXISTS', KEYS[1], 'new') == 0 then return 0 end
 		-- Versions go on above those of a dropped table of this name: 64 for each
-		-- millisecond that has been.
+		-- millisecond that has been, and above what dropScript has left.
 		local t = redis.call('TIME')
-		redis.call('HSETNX', KEYS[1], 'version', string.format('%d', (t[1] * 1000 + math.floor(t[2] / 1000)) * 64))
+		local version = (t[1] * 1000 + math.floor(t[2] / 1000)) * 64
+		version = math.max(version, tonumber(redis.call('HGET', KEYS[1], 'dropped') or 0))
+		redis.call('HSETNX', KEYS[1], 'version', string.format('%d', version))
 		redis.call('HSETNX', KEYS[1], 'bytes', 0)
-		redis.call('HDEL', KEYS[1], 'new')
+		redis.call('HDEL', KEYS[1], 'new', 'dropped')
+		redis.call('PERSIST', KEYS[1])
+		return 1`)
+	// What is left of a table goes after a minute: nobody writes 64 records in
+	// each millisecond for long.
+	dropScript = redis.NewScript(`
+		local version = redis.call('HGET', KEYS[1], 'version')
+		redis.call('UNLINK', unpack(KEYS))
+		if version then
+			redis.call('HSET', KEYS[1], 'dropped', version)
+			redis.call('PEXPIRE', KEYS[1], 60000)
+		end
 		return 1`)
 	forgetScript = redis.NewScript(`
 		if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
@@ -241,7 +254,7 @@ func (d db) drop(ctx context.Context, u unit) error {
 	if err != nil {
 		return down("look up table", err)
 	}
-	if err := d.redis.Unlink(ctx, u.keys()...).Err(); err != nil {
+	if err := dropScript.Run(ctx, d.redis, u.keys()).Err(); err != nil {
 		return down("drop table", err)
 	}
 	if err := forgetScript.Run(ctx, d.redis, []string{dir}, u.table, token).Err(); err != nil {
