@@ -184,6 +184,11 @@ func refresh(ctx context.Context, tx pgx.Tx, a account, l lives) error {
 // was carried out before.
 func (d db) setPolicy(ctx context.Context, namespace string, secondFactor bool, version int64, l lives) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		const lock = `SELECT coalesce((SELECT second_factor FROM auth.policies WHERE namespace = $1 FOR UPDATE), false)`
+		var was bool
+		if err := tx.QueryRow(ctx, lock, namespace).Scan(&was); err != nil {
+			return fmt.Errorf("get policy: %w", err)
+		}
 		const put = `
 			INSERT INTO auth.policies AS old (namespace, second_factor, version) VALUES ($1, $2, $3)
 			ON CONFLICT (namespace) DO UPDATE SET second_factor = excluded.second_factor, version = excluded.version
@@ -192,8 +197,8 @@ func (d db) setPolicy(ctx context.Context, namespace string, secondFactor bool, 
 		if err != nil {
 			return fmt.Errorf("set policy: %w", err)
 		}
-		if tag.RowsAffected() == 0 {
-			return nil
+		if tag.RowsAffected() == 0 || was == secondFactor {
+			return nil // nobody's tokens say anything else now
 		}
 		const whose = accountColumns + `
 			WHERE a.namespace = $1 AND a.person IS NOT NULL AND p.factor_since IS NULL
