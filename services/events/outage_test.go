@@ -56,7 +56,8 @@ func TestLostAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	const patience = time.Minute // with the disk of a busy machine
-	one := redis.NewClient(&redis.Options{Addr: o.Addr, Dialer: dial, MaxRetries: -1, ReadTimeout: patience})
+	o.Dialer, o.MaxRetries, o.ReadTimeout = dial, -1, patience
+	one := redis.NewClient(o)
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: redistest.Cluster(t).Options().Addrs, Dialer: dial, ReadTimeout: patience})
 	for name, client := range map[string]redis.UniversalClient{"one": one, "cluster": cluster} {
 		t.Cleanup(func() { client.Close() })

@@ -210,7 +210,9 @@ func publish(t testing.TB, p process, namespace, topic string, payloads ...strin
 	for _, x := range payloads {
 		rsp, err := p.Publish(as(t.Context(), namespace), &eventspb.PublishRequest{Topic: topic, Payload: []byte(x), Metadata: map[string]string{"n": x}})
 		if err != nil {
-			t.Fatal(err)
+			var e *errors.Error
+			errors.As(err, &e)
+			t.Fatalf("%v: %v", err, e.Unwrap())
 		}
 		ids = append(ids, rsp.GetId())
 	}
