@@ -66,7 +66,7 @@ func TestRates(t *testing.T) {
 			e.Tenant(&namespacespb.Tenant{Namespace: namespace, Plan: "free", Limits: tt.limits})
 			let := 0
 			for end := time.Now().Add(settle); ; let++ {
-				err, trailer := e.trailer("/echo.Echo/Call", pairs...)
+				trailer, err := e.trailer("/echo.Echo/Call", pairs...)
 				if err == nil && time.Now().Before(end) {
 					continue
 				}
@@ -88,14 +88,14 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// trailer makes a call and answers its error with what stands beside it.
-func (e *edge) trailer(method string, pairs ...string) (error, metadata.MD) { //nolint:staticcheck // as it is read
+// trailer makes a call and answers what stands beside its end, and its error.
+func (e *edge) trailer(method string, pairs ...string) (metadata.MD, error) {
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(e.t.Context(), pairs...), settle)
 	defer cancel()
 	var out []byte
 	in, trailer := []byte("{}"), metadata.MD{}
 	err := e.conn.Invoke(ctx, method, &in, &out, proxytest.Codec(), grpc.Trailer(&trailer))
-	return err, trailer
+	return trailer, err
 }
 
 // TestThrottles shows what becomes of a service that is stopped or held back,
@@ -110,22 +110,22 @@ func TestThrottles(t *testing.T) {
 		return &namespacespb.Tenant{Namespace: namespace, Plan: "local", Throttles: []*namespacespb.Throttle{{Service: "echo", Action: action, Reason: "the budget of 10 EUR is spent"}}}
 	}
 	e.tell(throttle(namespacespb.Action_STOP), codes.ResourceExhausted, user...)
-	if err, _ := e.trailer("/echo.Echo/Call", user...); !strings.Contains(err.Error(), "the budget of 10 EUR is spent") {
+	if _, err := e.trailer("/echo.Echo/Call", user...); !strings.Contains(err.Error(), "the budget of 10 EUR is spent") {
 		t.Errorf("a member is told %v", err)
 	}
-	if err, _ := e.trailer("/echo.Echo/Call", stranger...); errors.Code(err) != codes.ResourceExhausted || strings.Contains(err.Error(), "budget") {
+	if _, err := e.trailer("/echo.Echo/Call", stranger...); errors.Code(err) != codes.ResourceExhausted || strings.Contains(err.Error(), "budget") {
 		t.Errorf("a stranger is told %v", err)
 	}
 	if _, err := e.call("/other.Echo/Call", "{}", user...); err != nil {
 		t.Errorf("another service: %v", err)
 	}
-	if err, _ := e.trailer("/auth.Auth/Inspect", user...); errors.Code(err) == codes.ResourceExhausted {
+	if _, err := e.trailer("/auth.Auth/Inspect", user...); errors.Code(err) == codes.ResourceExhausted {
 		t.Errorf("the platform: %v", err)
 	}
 	e.tell(throttle(namespacespb.Action_SLOW), codes.OK, user...)
 	refused := 0
 	for range 50 {
-		if err, _ := e.trailer("/echo.Echo/Call", user...); errors.Code(err) == codes.ResourceExhausted {
+		if _, err := e.trailer("/echo.Echo/Call", user...); errors.Code(err) == codes.ResourceExhausted {
 			refused++
 		}
 	}
