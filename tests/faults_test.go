@@ -3,6 +3,7 @@ package tests
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/platform/tests/platform"
 )
@@ -30,6 +31,10 @@ func TestDockerGoesAway(t *testing.T) {
 	expect(t, alice, "", "micro kill helloworld")
 }
 
+// recovery bounds how long a deploy takes that began again after a crash, with
+// caches that are cold, while other tests build.
+const recovery = 4 * time.Minute
+
 // TestServerIsKilled ends the server without warning while it deploys, and shows
 // that the deploy finishes after the next start, and that nothing was lost.
 func TestServerIsKilled(t *testing.T) {
@@ -38,7 +43,7 @@ func TestServerIsKilled(t *testing.T) {
 	alice := person(t, p, "alice")
 	expect(t, alice, "", "micro new helloworld && micro run --detach ./helloworld")
 	for _, state := range []string{"building", "starting", "running"} {
-		eventually(t, alice, `"running"`, `micro status -o json | grep -q '"`+state+`"' && echo '"running"' || micro status -o json`)
+		eventuallyWithin(t, recovery, alice, `"running"`, `micro status -o json | grep -q '"`+state+`"' && echo '"running"' || micro status -o json`)
 		p.Kill("server")
 		if err := p.Restart(t.Context()); err != nil {
 			t.Fatalf("after it was killed while %s: %v", state, err)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/platform/tests/platform"
 )
@@ -129,7 +130,12 @@ func refuse(t *testing.T, x *platform.Person, want, line string) {
 // eventually repeats a line until its answer has a text.
 func eventually(t *testing.T, x *platform.Person, want, line string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), settle)
+	eventuallyWithin(t, settle, x, want, line)
+}
+
+func eventuallyWithin(t *testing.T, within time.Duration, x *platform.Person, want, line string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	for {
 		out, err := sh(ctx, x, line)
@@ -137,7 +143,7 @@ func eventually(t *testing.T, x *platform.Person, want, line string) {
 			return
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("%s$ %s\n%s\n(%v, want %q within %s)", x.Name, line, out, err, want, settle)
+			t.Fatalf("%s$ %s\n%s\n(%v, want %q within %s)", x.Name, line, out, err, want, within)
 		}
 	}
 }
