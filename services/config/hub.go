@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pg"
 )
 
 const (
@@ -71,23 +72,11 @@ func (h *hub) listen(ctx context.Context) error {
 	}
 	h.tellAll()
 	for {
-		waiting, cancel := context.WithTimeout(ctx, h.idle)
-		n, err := own.WaitForNotification(waiting)
-		idle := err != nil && waiting.Err() != nil && ctx.Err() == nil
-		cancel()
-		switch {
-		case idle:
-			asking, cancel := context.WithTimeout(ctx, answerTimeout)
-			err := own.Ping(asking)
-			cancel()
-			if err != nil {
-				return fmt.Errorf("ping: %w", err)
-			}
-		case err != nil:
-			return fmt.Errorf("wait for changes: %w", err)
-		default:
-			h.tell(n.Payload)
+		namespace, err := pg.Next(ctx, own, h.idle, answerTimeout)
+		if err != nil {
+			return err
 		}
+		h.tell(namespace)
 	}
 }
 

@@ -6,10 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pg"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
@@ -111,35 +110,12 @@ func (t *tenants) follow(ctx context.Context) error {
 		return err
 	}
 	for {
-		namespace, err := next(ctx, conn)
+		namespace, err := pg.Next(ctx, conn, silence, silence)
 		if err != nil {
 			return err
 		}
 		if err := t.refresh(ctx, namespace); err != nil {
 			return err
-		}
-	}
-}
-
-// next waits for a notification, and makes sure now and then that there is
-// still somebody at the other end.
-func next(ctx context.Context, conn *pgx.Conn) (string, error) {
-	for {
-		wait, cancel := context.WithTimeout(ctx, silence)
-		n, err := conn.WaitForNotification(wait)
-		timeout := wait.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err == nil {
-			return n.Payload, nil
-		}
-		if !timeout {
-			return "", err
-		}
-		ping, cancel := context.WithTimeout(ctx, silence)
-		err = conn.Ping(ping)
-		cancel()
-		if err != nil {
-			return "", err
 		}
 	}
 }

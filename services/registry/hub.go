@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pg"
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
@@ -84,20 +85,11 @@ func (h *hub) listen(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		for {
-			waiting, cancel := context.WithTimeout(ctx, idlePing)
-			n, err := own.WaitForNotification(waiting)
-			idle := err != nil && waiting.Err() != nil && ctx.Err() == nil
-			cancel()
-			switch {
-			case idle:
-				if err := own.Ping(ctx); err != nil {
-					return fmt.Errorf("ping: %w", err)
-				}
-			case err != nil:
-				return fmt.Errorf("wait for changes: %w", err)
-			default:
-				h.note(n.Payload)
+			changed, err := pg.Next(ctx, own, idlePing, idlePing)
+			if err != nil {
+				return err
 			}
+			h.note(changed)
 		}
 	})
 	g.Go(func() error { return h.tellLoop(ctx) })
