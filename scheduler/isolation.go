@@ -24,6 +24,13 @@ func (s *Service) guard(log *slog.Logger) {
 	s.driver.Guard(s.firewall.Assert)
 }
 
+// replanned hears that a namespace, or any if that is "", is on another plan.
+func (s *Service) replanned(string) {
+	if s.firewall != nil {
+		s.firewall.Look()
+	}
+}
+
 // policy is what containers may reach now.
 func (s *Service) policy(ctx context.Context) (firewall.Policy, error) {
 	bridges, err := s.driver.Bridges(ctx)
@@ -31,8 +38,15 @@ func (s *Service) policy(ctx context.Context) (firewall.Policy, error) {
 		return firewall.Policy{}, err
 	}
 	p := firewall.Policy{
-		Cluster: s.cluster, Prefix: plan.BridgePrefix(s.cluster), Bridges: bridges,
-		Internet: s.opts.Internet, Resolvers: s.opts.Resolvers, Open: s.opts.Open, Closed: s.opts.Closed,
+		Cluster: s.cluster, Prefix: plan.BridgePrefix(s.cluster),
+		Resolvers: s.opts.Resolvers, Open: s.opts.Open, Closed: s.opts.Closed,
+	}
+	for bridge, namespace := range bridges {
+		t, err := s.tenants.Of(ctx, namespace)
+		if err != nil {
+			return p, err
+		}
+		p.Networks = append(p.Networks, firewall.Network{Bridge: bridge, Internet: s.opts.Internet && t.Limits.Egress != 0})
 	}
 	if len(p.Resolvers) == 0 {
 		if p.Resolvers, err = dockerhost.Resolvers(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/tenants"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/firewall"
 	"github.com/micro/platform/scheduler/plan"
@@ -29,7 +30,7 @@ type Options struct {
 	Tmp         int64         `env:"TMP"          default:"67108864"      help:"bytes of a container's /tmp, and of its home, both in memory"`
 	Firewall    string        `env:"FIREWALL"     default:"auto"          help:"rules that keep containers off this host and private networks: auto sets them where it can and warns where not, require refuses tenants' services without them, off leaves them to you"`
 	GVisor      string        `env:"GVISOR"       default:"auto"          help:"gVisor for tenants' services: auto uses it where it is Docker's default runtime, require refuses them without it"`
-	Internet    bool          `env:"INTERNET"     default:"true"          help:"whether containers reach the internet"`
+	Internet    bool          `env:"INTERNET"     default:"true"          help:"whether containers reach the internet, as far as the plan of their namespace has egress"`
 	Resolvers   []netip.Addr  `env:"RESOLVERS"    help:"name servers of containers, separated by commas; empty are this host's"`
 
 	Open   []netip.Prefix `env:"OPEN_NETWORKS"   help:"private networks that containers may reach, 10.1.0.0/16,..."`
@@ -84,6 +85,11 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 	svc := New(driver, h.Platform.ClusterID(), o)
 	if local && o.Firewall != off {
 		svc.guard(h.Log)
+	}
+	if svc.tenants, err = tenants.Open(h, svc.replanned); err != nil {
+		return err
+	}
+	if svc.firewall != nil {
 		h.Go("firewall", svc.firewall.Run)
 	}
 	s, err := h.Server()
@@ -105,6 +111,7 @@ type Service struct {
 	driver   *swarm.Driver
 	cluster  string
 	opts     Options
+	tenants  *tenants.Tenants
 	firewall *firewall.Firewall // nil where this process keeps none
 }
 

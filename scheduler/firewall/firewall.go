@@ -15,6 +15,7 @@ import (
 type Firewall struct {
 	policy func(context.Context) (Policy, error)
 	log    *slog.Logger
+	again  chan struct{} // holds one when the policy may be another
 
 	mu sync.Mutex
 	// What was set last, and what nft made of it.
@@ -33,7 +34,7 @@ type State struct {
 
 // New makes a Firewall that asks for the policy each time it looks.
 func New(policy func(context.Context) (Policy, error), log *slog.Logger) *Firewall {
-	return &Firewall{policy: policy, log: log}
+	return &Firewall{policy: policy, log: log, again: make(chan struct{}, 1)}
 }
 
 const (
@@ -50,10 +51,19 @@ func (f *Firewall) Run(ctx context.Context) error {
 		f.Assert(ctx) //nolint:errcheck // State has it
 		select {
 		case <-ctx.Done():
+		case <-f.again:
 		case <-time.After(every):
 		}
 	}
 	return nil
+}
+
+// Look makes Run look at once. It does not wait.
+func (f *Firewall) Look() {
+	select {
+	case f.again <- struct{}{}:
+	default:
+	}
 }
 
 // State answers what the last look found.
@@ -106,14 +116,14 @@ func (f *Firewall) assert(ctx context.Context, p Policy) (mended bool, err error
 	if err != nil {
 		return false, err
 	}
-	if len(p.Bridges) == 0 { // taking it away shows as well whether it could be set
-		script = removal(p.Cluster)
+	if len(p.Networks) == 0 { // taking it away shows as well whether it could be set
+		script = removal(table(p.Cluster))
 	}
 	if script == f.script && f.listing == "" {
 		return false, nil
 	}
 	if script == f.script {
-		is, err := nft(ctx, "", "list", "table", "inet", table(p.Cluster))
+		is, err := list(ctx, p.Cluster)
 		if err == nil && is == f.listing {
 			return false, nil
 		}
@@ -123,8 +133,8 @@ func (f *Firewall) assert(ctx context.Context, p Policy) (mended bool, err error
 		return false, err
 	}
 	listing := ""
-	if len(p.Bridges) > 0 {
-		if listing, err = nft(ctx, "", "list", "table", "inet", table(p.Cluster)); err != nil {
+	if len(p.Networks) > 0 {
+		if listing, err = list(ctx, p.Cluster); err != nil {
 			return false, err
 		}
 	}
@@ -132,16 +142,26 @@ func (f *Firewall) assert(ctx context.Context, p Policy) (mended bool, err error
 	return mended, nil
 }
 
-// Remove takes the rules of a cluster away: there is nothing left to guard.
+// list answers the rules of a cluster as nft has them, without what is counted.
+func list(ctx context.Context, cluster string) (string, error) {
+	rules, err := nft(ctx, "", "list", "table", "inet", table(cluster))
+	if err != nil {
+		return "", err
+	}
+	counting, err := nft(ctx, "", "list", "chain", "inet", egressTable(cluster), "forward")
+	return rules + counting, err
+}
+
+// Remove takes all of a cluster away: there is nothing left to guard or count.
 func Remove(ctx context.Context, cluster string) error {
-	_, err := nft(ctx, removal(cluster), "-f", "-")
+	_, err := nft(ctx, removal(table(cluster))+removal(egressTable(cluster)), "-f", "-")
 	return err
 }
 
 // removal is a script that removes a table. Adding it first makes it no error
 // that there is none.
-func removal(cluster string) string {
-	return fmt.Sprintf("add table inet %s\ndelete table inet %[1]s\n", table(cluster))
+func removal(table string) string {
+	return fmt.Sprintf("add table inet %s\ndelete table inet %[1]s\n", table)
 }
 
 // nft runs the program that sets nftables.

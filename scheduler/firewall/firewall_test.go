@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -21,10 +23,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func policy(cluster string) Policy {
 	return Policy{
-		Cluster: cluster, Prefix: "mu" + cluster[:4], Bridges: []string{"mu" + cluster[:4] + "two", "mu" + cluster[:4] + "one"},
+		Cluster: cluster, Prefix: "mu" + cluster[:4],
+		Networks:  []Network{{"mu" + cluster[:4] + "two", true}, {"mu" + cluster[:4] + "one", false}},
 		Edges:     []netip.AddrPort{netip.MustParseAddrPort("172.17.0.1:8081"), netip.MustParseAddrPort("[fd00::1]:8081")},
 		Resolvers: []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")},
-		Internet:  true,
 		Open:      []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
 		Closed:    []netip.Prefix{netip.MustParsePrefix("8.8.0.0/16")},
 	}
@@ -54,7 +56,7 @@ func TestNothingIsInjected(t *testing.T) {
 	for name, change := range map[string]func(*Policy){
 		"cluster": func(p *Policy) { p.Cluster = "x { }\nflush ruleset" },
 		"prefix":  func(p *Policy) { p.Prefix = `mu" accept` },
-		"bridge":  func(p *Policy) { p.Bridges = []string{"eth0\"; }"} },
+		"bridge":  func(p *Policy) { p.Networks = []Network{{Bridge: "eth0\"; }"}} },
 		"empty":   func(p *Policy) { p.Prefix = "" },
 	} {
 		p := policy("test")
@@ -113,6 +115,7 @@ func TestAssertMends(t *testing.T) {
 		"delete table inet " + table(p.Cluster),
 		"flush chain inet " + table(p.Cluster) + " to_host",
 		"add element inet " + table(p.Cluster) + " open { 169.254.0.0/16 }",
+		"flush chain inet " + egressTable(p.Cluster) + " forward",
 	} {
 		if _, err := nft(t.Context(), harm+"\n", "-f", "-"); err != nil {
 			t.Fatal(err)
@@ -123,10 +126,12 @@ func TestAssertMends(t *testing.T) {
 	if !strings.Contains(log.String(), "missing or changed") {
 		t.Errorf("the log says %q", log.String())
 	}
-	p.Bridges = append(p.Bridges, p.Prefix+"three")
-	assert(3)
-	p.Bridges = nil
-	assert(3)
+	p.Networks = append(p.Networks, Network{p.Prefix + "three", false})
+	assert(4)
+	p.Networks[2].Internet = true // its plan is another
+	assert(4)
+	p.Networks = nil
+	assert(4)
 	if listed(t, p.Cluster) {
 		t.Error("the table is still there, and no network is")
 	}
@@ -181,5 +186,39 @@ func TestUnknownPolicy(t *testing.T) {
 	f := New(func(context.Context) (Policy, error) { return Policy{}, away }, slog.New(slog.DiscardHandler))
 	if err := f.Assert(t.Context()); !errors.Is(err, away) || f.State() != (State{}) {
 		t.Errorf("%v, %+v", err, f.State())
+	}
+}
+
+// TestSent shows that what was sent outlives the rules, and that a host where
+// nothing ran has sent nothing.
+func TestSent(t *testing.T) {
+	t.Parallel()
+	p := policy(kernel(t))
+	if sent, err := Sent(t.Context(), p.Cluster); err != nil || len(sent) > 0 {
+		t.Errorf("before: %v, %v", sent, err)
+	}
+	f := New(func(context.Context) (Policy, error) { return p, nil }, slog.New(slog.DiscardHandler))
+	assert := func() {
+		t.Helper()
+		if err := f.Assert(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	assert()
+	bridge := p.Networks[0].Bridge
+	count := fmt.Sprintf("add element inet %s sent { %s counter packets 2 bytes 3000 }\n", egressTable(p.Cluster), bridge)
+	if _, err := nft(t.Context(), count, "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	for _, networks := range [][]Network{{{bridge, false}}, nil, {{bridge, true}}} {
+		p.Networks = networks
+		assert()
+		sent, err := Sent(t.Context(), p.Cluster)
+		if want := map[string]int64{bridge: 3000}; err != nil || !maps.Equal(sent, want) {
+			t.Errorf("with %v: %v, %v, want %v", networks, sent, err, want)
+		}
+	}
+	if n := f.State().Mended; n > 0 {
+		t.Errorf("counting is taken for a change, %d times", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -18,17 +19,23 @@ type Policy struct {
 	// Prefix is how the names of the namespaces' bridges start: rules hold for
 	// those that are still to come.
 	Prefix string
-	// Bridges are those there are: containers on the same one reach each other.
-	Bridges []string
+	// Networks are those there are.
+	Networks []Network
 	// Edges are where the proxy listens for containers.
 	Edges []netip.AddrPort
 	// Resolvers are the name servers, which may be asked for names only.
 	Resolvers []netip.Addr
-	// Internet says that containers may reach what is in no closed network.
-	Internet bool
 	// Open and Closed are networks that containers may and may not reach,
 	// whatever else is said. Open wins.
 	Open, Closed []netip.Prefix
+}
+
+// Network is a namespace's: its containers reach each other.
+type Network struct {
+	// Bridge is its interface.
+	Bridge string
+	// Internet says that its containers may reach what is in no closed network.
+	Internet bool
 }
 
 // private are the networks that are not the internet (RFC 6890): the host's
@@ -76,25 +83,39 @@ func (p Policy) ruleset() (string, error) {
 	if !clusterName.MatchString(p.Cluster) {
 		return "", fmt.Errorf("cluster %q is no name for a table", p.Cluster)
 	}
-	bridges, pairs := []string{}, []string{}
-	for _, b := range slices.Sorted(slices.Values(append(slices.Clone(p.Bridges), p.Prefix))) {
-		if !interfaceName.MatchString(b) {
-			return "", fmt.Errorf("%q is not the name of an interface", b)
+	if !interfaceName.MatchString(p.Prefix) {
+		return "", fmt.Errorf("%q is not how the name of an interface starts", p.Prefix)
+	}
+	var bridges, pairs, internet []string
+	for _, n := range slices.SortedFunc(slices.Values(p.Networks), func(a, b Network) int { return strings.Compare(a.Bridge, b.Bridge) }) {
+		if !interfaceName.MatchString(n.Bridge) {
+			return "", fmt.Errorf("%q is not the name of an interface", n.Bridge)
 		}
-		if b != p.Prefix {
-			bridges, pairs = append(bridges, fmt.Sprintf("%q", b)), append(pairs, fmt.Sprintf("%q . %[1]q", b))
+		name := strconv.Quote(n.Bridge)
+		bridges, pairs = append(bridges, name), append(pairs, name+" . "+name)
+		if n.Internet {
+			internet = append(internet, name)
 		}
+	}
+	closed := append(slices.Clone(private), p.Closed...)
+	uncounted := append(slices.Clone(closed), p.Open...)
+	for _, a := range p.Edges {
+		uncounted = append(uncounted, netip.PrefixFrom(a.Addr().Unmap(), a.Addr().Unmap().BitLen()))
+	}
+	for _, a := range p.Resolvers {
+		uncounted = append(uncounted, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
 	}
 	var out bytes.Buffer
 	err := rulesTemplate.Execute(&out, map[string]any{
-		"Table": table(p.Cluster), "Prefix": p.Prefix, "Internet": p.Internet,
-		"Bridges": slices.Compact(bridges), "Pairs": slices.Compact(pairs),
+		"Table": table(p.Cluster), "Prefix": p.Prefix,
+		"Bridges": slices.Compact(bridges), "Pairs": slices.Compact(pairs), "Internet": slices.Compact(internet),
 		"Edges": texts(p.Edges, func(a netip.AddrPort) string {
 			return fmt.Sprintf("%s . %d", a.Addr().Unmap(), a.Port())
 		}),
 		"Resolvers": texts(p.Resolvers, netip.Addr.String),
 		"Open":      texts(p.Open, netip.Prefix.String),
-		"Closed":    texts(append(slices.Clone(private), p.Closed...), netip.Prefix.String),
+		"Closed":    texts(closed, netip.Prefix.String),
+		"Uncounted": texts(uncounted, netip.Prefix.String),
 	})
 	return out.String(), err
 }

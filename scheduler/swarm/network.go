@@ -27,18 +27,18 @@ const configSuffix = "-config"
 // optionBridge is Docker's option for the name of a network's interface.
 const optionBridge = "com.docker.network.bridge.name"
 
-// Bridges answers the interfaces of the namespaces' networks.
-func (d *Driver) Bridges(ctx context.Context) ([]string, error) {
+// Bridges answers the namespaces that have networks, by their interfaces.
+func (d *Driver) Bridges(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	found, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: d.having(nil)})
 	if err != nil {
 		return nil, d.explain(fmt.Errorf("list networks: %w", err))
 	}
-	var out []string
+	out := map[string]string{}
 	for _, n := range found {
 		if b := n.Options[optionBridge]; b != "" {
-			out = append(out, b)
+			out[b] = n.Labels[plan.LabelNamespace]
 		}
 	}
 	return out, nil
@@ -73,17 +73,17 @@ func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
 	if names[name] {
 		return nil
 	}
-	if d.guard != nil { // before the first container is on it
-		if err := d.guard(ctx); err != nil {
-			d.log.Warn("a namespace's network is made without rules of the host's firewall", "error", err)
-		}
-	}
 	// Docker takes no labels here: they come from the configuration.
 	if _, err := d.engine.NetworkCreate(ctx, name, network.CreateOptions{
 		Driver: "bridge", Scope: "swarm", Attachable: true,
 		ConfigFrom: &network.ConfigReference{Network: name + configSuffix},
 	}); err != nil {
 		return fmt.Errorf("create network %s: %w", name, err)
+	}
+	if d.guard != nil { // before the first container is on it
+		if err := d.guard(ctx); err != nil {
+			d.log.Warn("a namespace's network is made without rules of the host's firewall", "error", err)
+		}
 	}
 	return nil
 }
