@@ -262,3 +262,34 @@ func TestRevocationUnderLoad(t *testing.T) {
 	}
 	t.Logf("%.0f calls a second", float64(total)/time.Since(began).Seconds())
 }
+
+// TestWatchCutUnderLoad shows that no good token is refused because the pushes
+// of auth, registry and namespaces break off and begin again.
+func TestWatchCutUnderLoad(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	user := bearer(e.User(t, "acme"))
+	e.until(codes.OK, "/echo.Echo/Call", user...)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				// Each token is new, so none is remembered as good.
+				token := e.Token(t, identity.Caller{ID: "jane", Namespace: "acme", Type: identity.User, Session: rand.Text()})
+				if _, err := e.call("/echo.Echo/Call", "{}", bearer(token)...); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		<-tick.C
+		e.Drop()
+	}
+	stop()
+	wg.Wait()
+}

@@ -192,9 +192,10 @@ func (e *Edge) watchAuth(ctx context.Context) error {
 		}
 		next.apply(c)
 		if c.GetReady() {
-			// A key may have gone while nobody listened.
-			e.forgetKeys()
 			e.admitted.replace(next)
+			if err := e.refreshKeys(ctx); err != nil {
+				return err
+			}
 			e.trust.found()
 			next = nil
 			e.open.endRevoked("", e.admitted.refuses)
@@ -206,4 +207,14 @@ func (e *Edge) watchAuth(ctx context.Context) error {
 func (e *Edge) forgetKeys() {
 	e.keys.Forget()
 	e.verifier.Store(identity.NewVerifier(e.keys, time.Now))
+}
+
+// refreshKeys is forgetKeys if a key has gone while nobody listened. Until that
+// is known the old ones hold: no good token waits for it, or is refused.
+func (e *Edge) refreshKeys(ctx context.Context) error {
+	gone, err := e.keys.Refresh(ctx)
+	if gone {
+		e.verifier.Store(identity.NewVerifier(e.keys, time.Now))
+	}
+	return err
 }

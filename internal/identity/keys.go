@@ -22,11 +22,12 @@ type KeySet struct {
 
 	fetching singleflight.Group
 
-	mu        sync.RWMutex
-	keys      map[string]*rsa.PublicKey
-	forgotten int       // how often: keys that were asked for before are not kept
-	tried     time.Time // when the last fetch ended; zero for none since keys were forgotten
-	err       error     // of that fetch
+	mu      sync.RWMutex
+	keys    map[string]*rsa.PublicKey
+	asked   int       // how often others were asked for: what was listed before is not kept
+	fetched int       // asked, when the keys that are known were listed
+	tried   time.Time // when the last fetch ended; zero for none since keys were forgotten
+	err     error     // of that fetch
 }
 
 const (
@@ -47,45 +48,42 @@ func NewKeySet(auth authpb.KeysClient, now func() time.Time) *KeySet {
 
 // Key implements Keys.
 func (s *KeySet) Key(ctx context.Context, id string) (*rsa.PublicKey, error) {
-	if key, ok := s.known(id); ok {
-		return key, nil
-	}
-	if due, err := s.due(); !due {
-		if err == nil {
-			err = ErrInvalid
+	for {
+		key, due, err := s.look(id)
+		if !due {
+			return key, err
 		}
-		return nil, err
+		// Keys that were forgotten while they came are due again.
+		if err := s.wait(ctx); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// look answers the key, or that a fetch is due, or why there is none. It is one
+// look: between two, another caller's fetch could make the key known and the
+// fetch not due, and a good token would be called bad.
+func (s *KeySet) look(id string) (key *rsa.PublicKey, due bool, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if key, ok := s.keys[id]; ok {
+		return key, false, nil
+	}
+	wait, err := refetch, ErrInvalid
+	if s.err != nil {
+		wait, err = retry, s.err
+	}
+	return nil, s.tried.IsZero() || s.now().Sub(s.tried) >= wait, err
+}
+
+// wait waits for a fetch.
+func (s *KeySet) wait(ctx context.Context) error {
 	select {
 	case fetched := <-s.fetching.DoChan("", s.fetch):
-		if fetched.Err != nil {
-			return nil, fetched.Err
-		}
+		return fetched.Err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	if key, ok := s.known(id); ok {
-		return key, nil
-	}
-	return nil, ErrInvalid
-}
-
-func (s *KeySet) known(id string) (*rsa.PublicKey, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	key, ok := s.keys[id]
-	return key, ok
-}
-
-// due says whether it is time for a fetch, and else how the last one ended.
-func (s *KeySet) due() (bool, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	wait := refetch
-	if s.err != nil {
-		wait = retry
-	}
-	return s.tried.IsZero() || s.now().Sub(s.tried) >= wait, s.err
 }
 
 // Forget makes the next look-up fetch again: a key was retired.
@@ -93,7 +91,33 @@ func (s *KeySet) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys, s.err, s.tried = nil, nil, time.Time{}
-	s.forgotten++
+	s.asked++
+}
+
+// Refresh fetches the keys while those that are known stay in force, and says
+// whether one of them is gone: somebody may have missed that it was retired.
+func (s *KeySet) Refresh(ctx context.Context) (gone bool, err error) {
+	s.mu.Lock()
+	s.asked++
+	before, asked := s.keys, s.asked
+	s.mu.Unlock()
+	for {
+		if err := s.wait(ctx); err != nil {
+			return false, err
+		}
+		s.mu.RLock()
+		after, fetched := s.keys, s.fetched
+		s.mu.RUnlock()
+		if fetched < asked {
+			continue // somebody else's fetch, of before
+		}
+		for id := range before {
+			if after[id] == nil {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
 }
 
 // fetch has a context of its own: with a caller's token in it, auth would look
@@ -103,15 +127,15 @@ func (s *KeySet) fetch() (any, error) {
 	defer cancel()
 	for {
 		s.mu.RLock()
-		forgotten := s.forgotten
+		asked := s.asked
 		s.mu.RUnlock()
 		keys, err := s.list(ctx)
 		s.mu.Lock()
-		stale := s.forgotten != forgotten // a key of this answer may be retired by now
+		stale := s.asked != asked // a key of this answer may be retired by now
 		if !stale {
 			s.tried, s.err = s.now(), err
 			if err == nil {
-				s.keys = keys
+				s.keys, s.fetched = keys, asked
 			}
 		}
 		s.mu.Unlock()
