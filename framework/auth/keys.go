@@ -51,6 +51,10 @@ func (s *keySet) get(ctx context.Context, id string, now func() time.Time) (*rsa
 	}
 	f, err := s.begin(now)
 	if err != nil {
+		// Another's question may have been answered since the first look.
+		if key := s.known(id, now); key != nil {
+			return key, nil
+		}
 		return nil, err
 	}
 	select {
