@@ -31,6 +31,18 @@ const (
 // reach, to log in, to see why, and to pay.
 var whileSuspended = map[string]bool{"auth": true, "namespaces": true, "usage": true, "billing": true}
 
+// open says whether a call of a namespace is taken although it is suspended, or
+// deleted. One that is erased shows that, and no more.
+func (p party) open(t *tenants.Tenant) bool {
+	switch {
+	case t.Gone():
+		return p.service == "namespaces"
+	case t.Deleted != nil:
+		return whileSuspended[p.service] || p.service == "audit"
+	}
+	return t.Suspension == nil || whileSuspended[p.service]
+}
+
 // within holds a call to what its namespace may take. Logging in and signing up
 // are of no namespace. Operators are not held to anything, so that they can help.
 func (e *Edge) within(ctx context.Context, c *Call, isCore bool) error {
@@ -69,9 +81,15 @@ func (c *Call) party() party {
 // notTaken says why a call of a namespace is not taken at all, if so. Strangers
 // are told that much.
 func notTaken(t *tenants.Tenant, p party, isCore bool) error {
-	if s := t.Suspension; s != nil && !(isCore && whileSuspended[p.service]) {
-		if !p.member {
+	if s := t.Suspension; (s != nil || t.Deleted != nil) && !(isCore && p.open(t)) {
+		switch {
+		case !p.member:
 			return errors.New(codes.PermissionDenied, "calls to namespace %q are not taken at the moment", p.namespace).From("go.micro.proxy")
+		case t.Gone():
+			return errors.New(codes.PermissionDenied, "namespace %q was deleted, and is erased", p.namespace).For(identity.Deleted).From("go.micro.proxy")
+		case t.Deleted != nil:
+			return errors.New(codes.PermissionDenied, "namespace %q was deleted, and will be erased at %s: until then an owner can take that back with \"micro namespace undelete\"; nothing of it is lost",
+				p.namespace, t.Deleted.Erase.UTC().Format(time.RFC3339)).For(identity.Deleted).From("go.micro.proxy")
 		}
 		return errors.New(codes.PermissionDenied, "namespace %q is suspended since %s by the operators of this server: %s; nothing of it is lost",
 			p.namespace, s.Since.UTC().Format(time.DateOnly), s.Reason).For(identity.Suspended).From("go.micro.proxy")

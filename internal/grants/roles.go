@@ -105,6 +105,8 @@ var enrolment = map[string]bool{
 var owners = map[string]bool{
 	"namespaces members.transfer":     true,
 	"namespaces namespaces.configure": true,
+	"namespaces namespaces.delete":    true,
+	"namespaces namespaces.undelete":  true,
 }
 
 // admins are reads that are for admins only.
@@ -124,9 +126,10 @@ var develops = map[string]bool{
 
 // bills is what those see who pay.
 var bills = map[string]bool{
-	"namespaces namespaces.get": true,
-	"namespaces plans.limits":   true,
-	"namespaces plans.list":     true,
-	"usage usage.export":        true,
-	"usage usage.read":          true,
+	"namespaces namespaces.get":         true,
+	"namespaces namespaces.getdeletion": true,
+	"namespaces plans.limits":           true,
+	"namespaces plans.list":             true,
+	"usage usage.export":                true,
+	"usage usage.read":                  true,
 }

@@ -17,4 +17,5 @@ const (
 	RuleDenied     = "rule_denied"     // a rule denies it, or none grants it
 	PlatformOnly   = "platform_only"   // the method is not for people
 	Suspended      = "suspended"       // the namespace is, by an operator
+	Deleted        = "deleted"         // the namespace is, by an owner
 )

@@ -9,15 +9,17 @@ import (
 )
 
 // Revocations says which good tokens are refused. It is filled from
-// auth.Components.Watch. There are three kinds: by account, whose epoch has
+// auth.Components.Watch. There are four kinds: by account, whose epoch has
 // moved on; by session, the login or API token that access tokens descend from;
 // and by namespace, of services that are gone, so that the first kind need not
-// be kept one by one for as long as a service's token lives.
+// be kept one by one for as long as a service's token lives; and by namespace, of
+// everybody, when it was erased.
 type Revocations struct {
 	mu       sync.RWMutex
 	accounts map[scoped]*authpb.Revocation
 	sessions map[scoped]*authpb.Revocation
 	services map[string]*authpb.Revocation // by namespace
+	erased   map[string]*authpb.Revocation // by namespace
 }
 
 type scoped struct{ namespace, id string }
@@ -28,6 +30,7 @@ func NewRevocations() *Revocations {
 		accounts: map[scoped]*authpb.Revocation{},
 		sessions: map[scoped]*authpb.Revocation{},
 		services: map[string]*authpb.Revocation{},
+		erased:   map[string]*authpb.Revocation{},
 	}
 }
 
@@ -36,6 +39,10 @@ func (r *Revocations) Add(x *authpb.Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case x.GetErased():
+		if x.GetEpoch() > r.erased[x.GetNamespace()].GetEpoch() {
+			r.erased[x.GetNamespace()] = x
+		}
 	case x.GetSession() != "":
 		key := scoped{x.GetNamespace(), x.GetSession()}
 		if old := r.sessions[key]; old == nil || x.GetExpires() > old.GetExpires() {
@@ -73,6 +80,9 @@ func (r *Revocations) Revoked(c Caller) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	if c.Epoch < r.erased[c.Namespace].GetEpoch() {
+		return true
+	}
 	moved := r.accounts[scoped{c.Namespace, c.ID}]
 	kept := c.Session != "" && c.Session == moved.GetKeptSession()
 	if c.Epoch < moved.GetEpoch() && !kept {
@@ -93,7 +103,7 @@ func (r *Revocations) Revoked(c Caller) bool {
 func (r *Revocations) All() []*authpb.Revocation {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	out := make([]*authpb.Revocation, 0, len(r.accounts)+len(r.sessions)+len(r.services))
+	out := make([]*authpb.Revocation, 0, len(r.accounts)+len(r.sessions)+len(r.services)+len(r.erased))
 	for _, x := range r.accounts {
 		out = append(out, x)
 	}
@@ -103,6 +113,9 @@ func (r *Revocations) All() []*authpb.Revocation {
 	for _, x := range r.services {
 		out = append(out, x)
 	}
+	for _, x := range r.erased {
+		out = append(out, x)
+	}
 	return out
 }
 
@@ -110,7 +123,7 @@ func (r *Revocations) All() []*authpb.Revocation {
 func (r *Revocations) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.accounts) + len(r.sessions) + len(r.services)
+	return len(r.accounts) + len(r.sessions) + len(r.services) + len(r.erased)
 }
 
 // Prune forgets revocations of tokens that have all expired.
@@ -120,6 +133,7 @@ func (r *Revocations) Prune(now time.Time) {
 	prune(r.accounts, now)
 	prune(r.sessions, now)
 	prune(r.services, now)
+	prune(r.erased, now)
 }
 
 func prune[K comparable](m map[K]*authpb.Revocation, now time.Time) {

@@ -24,8 +24,37 @@ type Tenant struct {
 	Limits *plans.Limits
 	// Suspension is nil unless the namespace is suspended.
 	Suspension *Suspension
+	// Deleted is nil unless somebody has deleted the namespace.
+	Deleted *Deleted
+	// Since is when the namespace was made, if another one had the name before:
+	// what is older is not of this one.
+	Since time.Time
 
 	throttles []Throttle
+}
+
+// Deleted says that a namespace is stopped until it is erased, or is erased.
+type Deleted struct {
+	// Erase is when that begins. Until then it can be undeleted.
+	Erase time.Time
+	begun bool
+}
+
+// Gone says that the namespace is being erased, or has been: nothing more is
+// kept of it.
+func (t *Tenant) Gone() bool { return t.Deleted != nil && t.Deleted.begun }
+
+// Stopped says why nothing of a namespace runs, for its members; "" if it may.
+func (t *Tenant) Stopped() string {
+	switch {
+	case t.Gone():
+		return "the namespace is erased"
+	case t.Deleted != nil:
+		return "the namespace is deleted, and will be erased at " + t.Deleted.Erase.UTC().Format(time.RFC3339)
+	case t.Suspension != nil:
+		return "the namespace is suspended: " + t.Suspension.Reason
+	}
+	return ""
 }
 
 // Suspension says that a namespace is stopped.
@@ -247,12 +276,18 @@ func (s *state) put(m *namespacespb.Tenant) {
 		limits = &own
 	}
 	x := &Tenant{Plan: m.GetPlan(), Limits: limits}
-	if limits == s.standard.Limits && m.GetSuspension() == nil && len(m.GetThrottles()) == 0 {
+	if limits == s.standard.Limits && m.GetSuspension() == nil && len(m.GetThrottles()) == 0 && m.GetDeleted() == nil && m.GetSince() == 0 {
 		delete(s.known, m.GetNamespace())
 		return
 	}
 	if r := m.GetSuspension(); r != nil {
 		x.Suspension = &Suspension{Reason: r.GetReason(), Since: time.Unix(r.GetSince(), 0)}
+	}
+	if r := m.GetDeleted(); r != nil {
+		x.Deleted = &Deleted{Erase: time.Unix(r.GetErase(), 0), begun: r.GetState() != namespacespb.State_DELETING}
+	}
+	if at := m.GetSince(); at != 0 {
+		x.Since = time.Unix(at, 0)
 	}
 	for _, r := range m.GetThrottles() {
 		x.throttles = append(x.throttles, Throttle{Service: r.GetService(), Action: Action(r.GetAction()), Reason: r.GetReason(), Since: time.Unix(r.GetSince(), 0)})

@@ -716,6 +716,120 @@ func (*EndResponse) Descriptor() ([]byte, []int) {
 	return file_audit_audit_proto_rawDescGZIP(), []int{10}
 }
 
+type EraseRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Who deleted the namespace, for the entry that is left.
+	Account  string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Operator bool   `protobuf:"varint,3,opt,name=operator,proto3" json:"operator,omitempty"`
+	// When that was, in unix seconds: of each deletion one entry is left.
+	Deleted       int64 `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_audit_audit_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_audit_audit_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_audit_audit_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *EraseRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *EraseRequest) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
+}
+
+func (x *EraseRequest) GetDeleted() int64 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_audit_audit_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_audit_audit_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_audit_audit_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_audit_audit_proto protoreflect.FileDescriptor
 
 const file_audit_audit_proto_rawDesc = "" +
@@ -771,15 +885,23 @@ const file_audit_audit_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x03R\x02id\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\tR\aoutcome\"\r\n" +
-	"\vEndResponse2\x9f\x01\n" +
+	"\vEndResponse\"|\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1a\n" +
+	"\boperator\x18\x03 \x01(\bR\boperator\x12\x18\n" +
+	"\adeleted\x18\x04 \x01(\x03R\adeleted\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\x9f\x01\n" +
 	"\x05Audit\x12/\n" +
 	"\x04List\x12\x12.audit.ListRequest\x1a\x13.audit.ListResponse\x12.\n" +
 	"\x06Export\x12\x14.audit.ExportRequest\x1a\f.audit.Entry0\x01\x125\n" +
-	"\x06Verify\x12\x14.audit.VerifyRequest\x1a\x15.audit.VerifyResponse2n\n" +
+	"\x06Verify\x12\x14.audit.VerifyRequest\x1a\x15.audit.VerifyResponse2\xa2\x01\n" +
 	"\n" +
 	"Components\x122\n" +
 	"\x05Begin\x12\x13.audit.BeginRequest\x1a\x14.audit.BeginResponse\x12,\n" +
-	"\x03End\x12\x11.audit.EndRequest\x1a\x12.audit.EndResponseB/Z-github.com/micro/platform/proto/audit;auditpbb\x06proto3"
+	"\x03End\x12\x11.audit.EndRequest\x1a\x12.audit.EndResponse\x122\n" +
+	"\x05Erase\x12\x13.audit.EraseRequest\x1a\x14.audit.EraseResponseB/Z-github.com/micro/platform/proto/audit;auditpbb\x06proto3"
 
 var (
 	file_audit_audit_proto_rawDescOnce sync.Once
@@ -793,7 +915,7 @@ func file_audit_audit_proto_rawDescGZIP() []byte {
 	return file_audit_audit_proto_rawDescData
 }
 
-var file_audit_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_audit_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_audit_audit_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: audit.Entry
 	(*Filter)(nil),         // 1: audit.Filter
@@ -806,10 +928,12 @@ var file_audit_audit_proto_goTypes = []any{
 	(*BeginResponse)(nil),  // 8: audit.BeginResponse
 	(*EndRequest)(nil),     // 9: audit.EndRequest
 	(*EndResponse)(nil),    // 10: audit.EndResponse
-	nil,                    // 11: audit.Entry.TargetEntry
+	(*EraseRequest)(nil),   // 11: audit.EraseRequest
+	(*EraseResponse)(nil),  // 12: audit.EraseResponse
+	nil,                    // 13: audit.Entry.TargetEntry
 }
 var file_audit_audit_proto_depIdxs = []int32{
-	11, // 0: audit.Entry.target:type_name -> audit.Entry.TargetEntry
+	13, // 0: audit.Entry.target:type_name -> audit.Entry.TargetEntry
 	1,  // 1: audit.ListRequest.filter:type_name -> audit.Filter
 	0,  // 2: audit.ListResponse.entries:type_name -> audit.Entry
 	1,  // 3: audit.ExportRequest.filter:type_name -> audit.Filter
@@ -819,13 +943,15 @@ var file_audit_audit_proto_depIdxs = []int32{
 	5,  // 7: audit.Audit.Verify:input_type -> audit.VerifyRequest
 	7,  // 8: audit.Components.Begin:input_type -> audit.BeginRequest
 	9,  // 9: audit.Components.End:input_type -> audit.EndRequest
-	3,  // 10: audit.Audit.List:output_type -> audit.ListResponse
-	0,  // 11: audit.Audit.Export:output_type -> audit.Entry
-	6,  // 12: audit.Audit.Verify:output_type -> audit.VerifyResponse
-	8,  // 13: audit.Components.Begin:output_type -> audit.BeginResponse
-	10, // 14: audit.Components.End:output_type -> audit.EndResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
+	11, // 10: audit.Components.Erase:input_type -> audit.EraseRequest
+	3,  // 11: audit.Audit.List:output_type -> audit.ListResponse
+	0,  // 12: audit.Audit.Export:output_type -> audit.Entry
+	6,  // 13: audit.Audit.Verify:output_type -> audit.VerifyResponse
+	8,  // 14: audit.Components.Begin:output_type -> audit.BeginResponse
+	10, // 15: audit.Components.End:output_type -> audit.EndResponse
+	12, // 16: audit.Components.Erase:output_type -> audit.EraseResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -842,7 +968,7 @@ func file_audit_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_audit_audit_proto_rawDesc), len(file_audit_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

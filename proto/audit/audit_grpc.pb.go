@@ -219,6 +219,7 @@ var Audit_ServiceDesc = grpc.ServiceDesc{
 const (
 	Components_Begin_FullMethodName = "/audit.Components/Begin"
 	Components_End_FullMethodName   = "/audit.Components/End"
+	Components_Erase_FullMethodName = "/audit.Components/Erase"
 )
 
 // ComponentsClient is the client API for Components service.
@@ -233,6 +234,10 @@ type ComponentsClient interface {
 	// End hands over how that ended. It is written down soon after, once however
 	// often it is sent.
 	End(ctx context.Context, in *EndRequest, opts ...grpc.CallOption) (*EndResponse, error)
+	// Erase removes the log of a namespace, but for one entry that says that it was
+	// erased, a bounded part at each call: call it until it is done. Again is no
+	// error.
+	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
 }
 
 type componentsClient struct {
@@ -263,6 +268,16 @@ func (c *componentsClient) End(ctx context.Context, in *EndRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseResponse)
+	err := c.cc.Invoke(ctx, Components_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ComponentsServer is the server API for Components service.
 // All implementations must embed UnimplementedComponentsServer
 // for forward compatibility.
@@ -275,6 +290,10 @@ type ComponentsServer interface {
 	// End hands over how that ended. It is written down soon after, once however
 	// often it is sent.
 	End(context.Context, *EndRequest) (*EndResponse, error)
+	// Erase removes the log of a namespace, but for one entry that says that it was
+	// erased, a bounded part at each call: call it until it is done. Again is no
+	// error.
+	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
 	mustEmbedUnimplementedComponentsServer()
 }
 
@@ -290,6 +309,9 @@ func (UnimplementedComponentsServer) Begin(context.Context, *BeginRequest) (*Beg
 }
 func (UnimplementedComponentsServer) End(context.Context, *EndRequest) (*EndResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method End not implemented")
+}
+func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
 }
 func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
 func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
@@ -348,6 +370,24 @@ func _Components_End_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Erase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Erase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Components_ServiceDesc is the grpc.ServiceDesc for Components service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -362,6 +402,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "End",
 			Handler:    _Components_End_Handler,
+		},
+		{
+			MethodName: "Erase",
+			Handler:    _Components_Erase_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -4196,7 +4196,10 @@ type Revocation struct {
 	Service bool `protobuf:"varint,7,opt,name=service,proto3" json:"service,omitempty"`
 	// With account: the login by which its secret was changed. Tokens whose claim
 	// "sid" it is are not refused.
-	KeptSession   string `protobuf:"bytes,8,opt,name=kept_session,json=keptSession,proto3" json:"kept_session,omitempty"`
+	KeptSession string `protobuf:"bytes,8,opt,name=kept_session,json=keptSession,proto3" json:"kept_session,omitempty"`
+	// Without account and session: tokens of whatever type are refused whose claim
+	// "epoch" is less than epoch. The namespace that they are of was erased.
+	Erased        bool `protobuf:"varint,9,opt,name=erased,proto3" json:"erased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4285,6 +4288,101 @@ func (x *Revocation) GetKeptSession() string {
 		return x.KeptSession
 	}
 	return ""
+}
+
+func (x *Revocation) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
+}
+
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_auth_auth_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_auth_auth_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
 }
 
 var File_auth_auth_proto protoreflect.FileDescriptor
@@ -4543,7 +4641,7 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\aRuleSet\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12 \n" +
 	"\x05rules\x18\x02 \x03(\v2\n" +
-	".auth.RuleR\x05rules\"\xe3\x01\n" +
+	".auth.RuleR\x05rules\"\xfb\x01\n" +
 	"\n" +
 	"Revocation\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
@@ -4553,7 +4651,12 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\tR\asession\x12\x16\n" +
 	"\x06living\x18\x06 \x03(\x03R\x06living\x12\x18\n" +
 	"\aservice\x18\a \x01(\bR\aservice\x12!\n" +
-	"\fkept_session\x18\b \x01(\tR\vkeptSession*.\n" +
+	"\fkept_session\x18\b \x01(\tR\vkeptSession\x12\x16\n" +
+	"\x06erased\x18\t \x01(\bR\x06erased\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done*.\n" +
 	"\x06Access\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aGRANTED\x10\x01\x12\n" +
@@ -4595,7 +4698,7 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x04Keys\x125\n" +
 	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse\x129\n" +
 	"\x06Rotate\x12\x16.auth.RotateKeyRequest\x1a\x17.auth.RotateKeyResponse\x129\n" +
-	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xb3\x03\n" +
+	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xe5\x03\n" +
 	"\n" +
 	"Components\x129\n" +
 	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12B\n" +
@@ -4604,7 +4707,8 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\tSetPolicy\x12\x16.auth.SetPolicyRequest\x1a\x17.auth.SetPolicyResponse\x12B\n" +
 	"\vProvePerson\x12\x18.auth.ProvePersonRequest\x1a\x19.auth.ProvePersonResponse\x129\n" +
 	"\bExchange\x12\x15.auth.ExchangeRequest\x1a\x16.auth.ExchangeResponse\x12+\n" +
-	"\x05Watch\x12\x12.auth.WatchRequest\x1a\f.auth.Change0\x01B-Z+github.com/micro/platform/proto/auth;authpbb\x06proto3"
+	"\x05Watch\x12\x12.auth.WatchRequest\x1a\f.auth.Change0\x01\x120\n" +
+	"\x05Erase\x12\x12.auth.EraseRequest\x1a\x13.auth.EraseResponseB-Z+github.com/micro/platform/proto/auth;authpbb\x06proto3"
 
 var (
 	file_auth_auth_proto_rawDescOnce sync.Once
@@ -4619,7 +4723,7 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
 var file_auth_auth_proto_goTypes = []any{
 	(Access)(0),                   // 0: auth.Access
 	(*Options)(nil),               // 1: auth.Options
@@ -4700,12 +4804,14 @@ var file_auth_auth_proto_goTypes = []any{
 	(*Change)(nil),                // 76: auth.Change
 	(*RuleSet)(nil),               // 77: auth.RuleSet
 	(*Revocation)(nil),            // 78: auth.Revocation
-	nil,                           // 79: auth.Account.MetadataEntry
-	nil,                           // 80: auth.GenerateRequest.MetadataEntry
+	(*EraseRequest)(nil),          // 79: auth.EraseRequest
+	(*EraseResponse)(nil),         // 80: auth.EraseResponse
+	nil,                           // 81: auth.Account.MetadataEntry
+	nil,                           // 82: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	79, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	80, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	81, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	82, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
 	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
 	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
 	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
@@ -4773,42 +4879,44 @@ var file_auth_auth_proto_depIdxs = []int32{
 	62, // 66: auth.Components.ProvePerson:input_type -> auth.ProvePersonRequest
 	29, // 67: auth.Components.Exchange:input_type -> auth.ExchangeRequest
 	75, // 68: auth.Components.Watch:input_type -> auth.WatchRequest
-	6,  // 69: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 70: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 71: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 72: auth.Auth.Logout:output_type -> auth.LogoutResponse
-	15, // 73: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
-	17, // 74: auth.Tokens.List:output_type -> auth.ListTokensResponse
-	19, // 75: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
-	21, // 76: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
-	23, // 77: auth.Passwords.Reset:output_type -> auth.ResetResponse
-	26, // 78: auth.Sessions.List:output_type -> auth.ListSessionsResponse
-	28, // 79: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
-	10, // 80: auth.People.Switch:output_type -> auth.TokenResponse
-	66, // 81: auth.Factors.Get:output_type -> auth.GetFactorsResponse
-	68, // 82: auth.Factors.Enrol:output_type -> auth.EnrolResponse
-	70, // 83: auth.Factors.Confirm:output_type -> auth.ConfirmResponse
-	72, // 84: auth.Factors.Recover:output_type -> auth.RecoverResponse
-	74, // 85: auth.Factors.Remove:output_type -> auth.RemoveFactorResponse
-	32, // 86: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	44, // 87: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	45, // 88: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	46, // 89: auth.Rules.Create:output_type -> auth.CreateResponse
-	47, // 90: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	39, // 91: auth.Rules.List:output_type -> auth.ListResponse
-	41, // 92: auth.Rules.Explain:output_type -> auth.ExplainResponse
-	49, // 93: auth.Keys.List:output_type -> auth.ListKeysResponse
-	52, // 94: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
-	54, // 95: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
-	10, // 96: auth.Components.Token:output_type -> auth.TokenResponse
-	57, // 97: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	59, // 98: auth.Components.SetMember:output_type -> auth.SetMemberResponse
-	61, // 99: auth.Components.SetPolicy:output_type -> auth.SetPolicyResponse
-	63, // 100: auth.Components.ProvePerson:output_type -> auth.ProvePersonResponse
-	30, // 101: auth.Components.Exchange:output_type -> auth.ExchangeResponse
-	76, // 102: auth.Components.Watch:output_type -> auth.Change
-	69, // [69:103] is the sub-list for method output_type
-	35, // [35:69] is the sub-list for method input_type
+	79, // 69: auth.Components.Erase:input_type -> auth.EraseRequest
+	6,  // 70: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,  // 71: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10, // 72: auth.Auth.Token:output_type -> auth.TokenResponse
+	12, // 73: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15, // 74: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17, // 75: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19, // 76: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	21, // 77: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
+	23, // 78: auth.Passwords.Reset:output_type -> auth.ResetResponse
+	26, // 79: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	28, // 80: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	10, // 81: auth.People.Switch:output_type -> auth.TokenResponse
+	66, // 82: auth.Factors.Get:output_type -> auth.GetFactorsResponse
+	68, // 83: auth.Factors.Enrol:output_type -> auth.EnrolResponse
+	70, // 84: auth.Factors.Confirm:output_type -> auth.ConfirmResponse
+	72, // 85: auth.Factors.Recover:output_type -> auth.RecoverResponse
+	74, // 86: auth.Factors.Remove:output_type -> auth.RemoveFactorResponse
+	32, // 87: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	44, // 88: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	45, // 89: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	46, // 90: auth.Rules.Create:output_type -> auth.CreateResponse
+	47, // 91: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	39, // 92: auth.Rules.List:output_type -> auth.ListResponse
+	41, // 93: auth.Rules.Explain:output_type -> auth.ExplainResponse
+	49, // 94: auth.Keys.List:output_type -> auth.ListKeysResponse
+	52, // 95: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
+	54, // 96: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
+	10, // 97: auth.Components.Token:output_type -> auth.TokenResponse
+	57, // 98: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	59, // 99: auth.Components.SetMember:output_type -> auth.SetMemberResponse
+	61, // 100: auth.Components.SetPolicy:output_type -> auth.SetPolicyResponse
+	63, // 101: auth.Components.ProvePerson:output_type -> auth.ProvePersonResponse
+	30, // 102: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	76, // 103: auth.Components.Watch:output_type -> auth.Change
+	80, // 104: auth.Components.Erase:output_type -> auth.EraseResponse
+	70, // [70:105] is the sub-list for method output_type
+	35, // [35:70] is the sub-list for method input_type
 	35, // [35:35] is the sub-list for extension type_name
 	35, // [35:35] is the sub-list for extension extendee
 	0,  // [0:35] is the sub-list for field type_name
@@ -4825,7 +4933,7 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   80,
+			NumMessages:   82,
 			NumExtensions: 0,
 			NumServices:   10,
 		},

@@ -1769,6 +1769,7 @@ const (
 	Components_ProvePerson_FullMethodName = "/auth.Components/ProvePerson"
 	Components_Exchange_FullMethodName    = "/auth.Components/Exchange"
 	Components_Watch_FullMethodName       = "/auth.Components/Watch"
+	Components_Erase_FullMethodName       = "/auth.Components/Erase"
 )
 
 // ComponentsClient is the client API for Components service.
@@ -1801,6 +1802,11 @@ type ComponentsClient interface {
 	// Watch streams what an edge must know to admit calls: first a snapshot,
 	// closed by a change with ready set, then each change as it is committed.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Change], error)
+	// Erase removes the accounts of a namespace with their logins and tokens, its
+	// rules, and the people who have no other account; tokens that are still about
+	// are refused, a bounded part at each call: call it until it is done. Again is
+	// no error.
+	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
 }
 
 type componentsClient struct {
@@ -1890,6 +1896,16 @@ func (c *componentsClient) Watch(ctx context.Context, in *WatchRequest, opts ...
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Components_WatchClient = grpc.ServerStreamingClient[Change]
 
+func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseResponse)
+	err := c.cc.Invoke(ctx, Components_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ComponentsServer is the server API for Components service.
 // All implementations must embed UnimplementedComponentsServer
 // for forward compatibility.
@@ -1920,6 +1936,11 @@ type ComponentsServer interface {
 	// Watch streams what an edge must know to admit calls: first a snapshot,
 	// closed by a change with ready set, then each change as it is committed.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error
+	// Erase removes the accounts of a namespace with their logins and tokens, its
+	// rules, and the people who have no other account; tokens that are still about
+	// are refused, a bounded part at each call: call it until it is done. Again is
+	// no error.
+	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
 	mustEmbedUnimplementedComponentsServer()
 }
 
@@ -1950,6 +1971,9 @@ func (UnimplementedComponentsServer) Exchange(context.Context, *ExchangeRequest)
 }
 func (UnimplementedComponentsServer) Watch(*WatchRequest, grpc.ServerStreamingServer[Change]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
 }
 func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
 func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
@@ -2091,6 +2115,24 @@ func _Components_Watch_Handler(srv interface{}, stream grpc.ServerStream) error 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Components_WatchServer = grpc.ServerStreamingServer[Change]
 
+func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Erase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Erase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Components_ServiceDesc is the grpc.ServiceDesc for Components service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2121,6 +2163,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Exchange",
 			Handler:    _Components_Exchange_Handler,
+		},
+		{
+			MethodName: "Erase",
+			Handler:    _Components_Erase_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

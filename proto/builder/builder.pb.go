@@ -804,6 +804,94 @@ func (x *Host) GetProblem() string {
 	return ""
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_builder_builder_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_builder_builder_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_builder_builder_proto protoreflect.FileDescriptor
 
 const file_builder_builder_proto_rawDesc = "" +
@@ -858,14 +946,21 @@ const file_builder_builder_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aruntime\x18\x02 \x01(\tR\aruntime\x12\x16\n" +
 	"\x06gvisor\x18\x03 \x01(\bR\x06gvisor\x12\x18\n" +
-	"\aproblem\x18\x04 \x01(\tR\aproblem2\xd4\x02\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\xd4\x02\n" +
 	"\aBuilder\x126\n" +
 	"\x05Build\x12\x15.builder.BuildRequest\x1a\x16.builder.BuildResponse\x120\n" +
 	"\x05Watch\x12\x15.builder.WatchRequest\x1a\x0e.builder.State0\x01\x121\n" +
 	"\x04Logs\x12\x14.builder.LogsRequest\x1a\x11.builder.LogChunk0\x01\x129\n" +
 	"\x06Cancel\x12\x16.builder.CancelRequest\x1a\x17.builder.CancelResponse\x129\n" +
 	"\x06Forget\x12\x16.builder.ForgetRequest\x1a\x17.builder.ForgetResponse\x126\n" +
-	"\x05Hosts\x12\x15.builder.HostsRequest\x1a\x16.builder.HostsResponseB3Z1github.com/micro/platform/proto/builder;builderpbb\x06proto3"
+	"\x05Hosts\x12\x15.builder.HostsRequest\x1a\x16.builder.HostsResponse2D\n" +
+	"\n" +
+	"Components\x126\n" +
+	"\x05Erase\x12\x15.builder.EraseRequest\x1a\x16.builder.EraseResponseB3Z1github.com/micro/platform/proto/builder;builderpbb\x06proto3"
 
 var (
 	file_builder_builder_proto_rawDescOnce sync.Once
@@ -880,7 +975,7 @@ func file_builder_builder_proto_rawDescGZIP() []byte {
 }
 
 var file_builder_builder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_builder_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_builder_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_builder_builder_proto_goTypes = []any{
 	(State_Phase)(0),       // 0: builder.State.Phase
 	(*ID)(nil),             // 1: builder.ID
@@ -897,6 +992,8 @@ var file_builder_builder_proto_goTypes = []any{
 	(*HostsRequest)(nil),   // 12: builder.HostsRequest
 	(*HostsResponse)(nil),  // 13: builder.HostsResponse
 	(*Host)(nil),           // 14: builder.Host
+	(*EraseRequest)(nil),   // 15: builder.EraseRequest
+	(*EraseResponse)(nil),  // 16: builder.EraseResponse
 }
 var file_builder_builder_proto_depIdxs = []int32{
 	1,  // 0: builder.BuildRequest.id:type_name -> builder.ID
@@ -912,14 +1009,16 @@ var file_builder_builder_proto_depIdxs = []int32{
 	8,  // 10: builder.Builder.Cancel:input_type -> builder.CancelRequest
 	10, // 11: builder.Builder.Forget:input_type -> builder.ForgetRequest
 	12, // 12: builder.Builder.Hosts:input_type -> builder.HostsRequest
-	3,  // 13: builder.Builder.Build:output_type -> builder.BuildResponse
-	5,  // 14: builder.Builder.Watch:output_type -> builder.State
-	7,  // 15: builder.Builder.Logs:output_type -> builder.LogChunk
-	9,  // 16: builder.Builder.Cancel:output_type -> builder.CancelResponse
-	11, // 17: builder.Builder.Forget:output_type -> builder.ForgetResponse
-	13, // 18: builder.Builder.Hosts:output_type -> builder.HostsResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
+	15, // 13: builder.Components.Erase:input_type -> builder.EraseRequest
+	3,  // 14: builder.Builder.Build:output_type -> builder.BuildResponse
+	5,  // 15: builder.Builder.Watch:output_type -> builder.State
+	7,  // 16: builder.Builder.Logs:output_type -> builder.LogChunk
+	9,  // 17: builder.Builder.Cancel:output_type -> builder.CancelResponse
+	11, // 18: builder.Builder.Forget:output_type -> builder.ForgetResponse
+	13, // 19: builder.Builder.Hosts:output_type -> builder.HostsResponse
+	16, // 20: builder.Components.Erase:output_type -> builder.EraseResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -936,9 +1035,9 @@ func file_builder_builder_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_builder_builder_proto_rawDesc), len(file_builder_builder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_builder_builder_proto_goTypes,
 		DependencyIndexes: file_builder_builder_proto_depIdxs,

@@ -1203,6 +1203,94 @@ func (x *RekeyResponse) GetMore() bool {
 	return false
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_config_config_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_config_config_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_config_config_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_config_config_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_config_config_proto protoreflect.FileDescriptor
 
 const file_config_config_proto_rawDesc = "" +
@@ -1281,7 +1369,11 @@ const file_config_config_proto_rawDesc = "" +
 	"\fRekeyRequest\"=\n" +
 	"\rRekeyResponse\x12\x18\n" +
 	"\asecrets\x18\x01 \x01(\x03R\asecrets\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more2\xbd\x03\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\xbd\x03\n" +
 	"\x06Config\x12.\n" +
 	"\x03Get\x12\x12.config.GetRequest\x1a\x13.config.GetResponse\x12.\n" +
 	"\x03Set\x12\x12.config.SetRequest\x1a\x13.config.SetResponse\x127\n" +
@@ -1290,7 +1382,10 @@ const file_config_config_proto_rawDesc = "" +
 	"\x05Watch\x12\x14.config.WatchRequest\x1a\x15.config.WatchResponse0\x01\x12:\n" +
 	"\aHistory\x12\x16.config.HistoryRequest\x1a\x17.config.HistoryResponse\x12=\n" +
 	"\bRollback\x12\x17.config.RollbackRequest\x1a\x18.config.RollbackResponse\x124\n" +
-	"\x05Rekey\x12\x14.config.RekeyRequest\x1a\x15.config.RekeyResponseB1Z/github.com/micro/platform/proto/config;configpbb\x06proto3"
+	"\x05Rekey\x12\x14.config.RekeyRequest\x1a\x15.config.RekeyResponse2B\n" +
+	"\n" +
+	"Components\x124\n" +
+	"\x05Erase\x12\x14.config.EraseRequest\x1a\x15.config.EraseResponseB1Z/github.com/micro/platform/proto/config;configpbb\x06proto3"
 
 var (
 	file_config_config_proto_rawDescOnce sync.Once
@@ -1304,7 +1399,7 @@ func file_config_config_proto_rawDescGZIP() []byte {
 	return file_config_config_proto_rawDescData
 }
 
-var file_config_config_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_config_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_config_config_proto_goTypes = []any{
 	(*Options)(nil),          // 0: config.Options
 	(*Value)(nil),            // 1: config.Value
@@ -1327,6 +1422,8 @@ var file_config_config_proto_goTypes = []any{
 	(*RollbackResponse)(nil), // 18: config.RollbackResponse
 	(*RekeyRequest)(nil),     // 19: config.RekeyRequest
 	(*RekeyResponse)(nil),    // 20: config.RekeyResponse
+	(*EraseRequest)(nil),     // 21: config.EraseRequest
+	(*EraseResponse)(nil),    // 22: config.EraseResponse
 }
 var file_config_config_proto_depIdxs = []int32{
 	0,  // 0: config.GetRequest.options:type_name -> config.Options
@@ -1346,16 +1443,18 @@ var file_config_config_proto_depIdxs = []int32{
 	14, // 14: config.Config.History:input_type -> config.HistoryRequest
 	17, // 15: config.Config.Rollback:input_type -> config.RollbackRequest
 	19, // 16: config.Config.Rekey:input_type -> config.RekeyRequest
-	3,  // 17: config.Config.Get:output_type -> config.GetResponse
-	10, // 18: config.Config.Set:output_type -> config.SetResponse
-	11, // 19: config.Config.Delete:output_type -> config.DeleteResponse
-	7,  // 20: config.Config.Read:output_type -> config.ReadResponse
-	13, // 21: config.Config.Watch:output_type -> config.WatchResponse
-	15, // 22: config.Config.History:output_type -> config.HistoryResponse
-	18, // 23: config.Config.Rollback:output_type -> config.RollbackResponse
-	20, // 24: config.Config.Rekey:output_type -> config.RekeyResponse
-	17, // [17:25] is the sub-list for method output_type
-	9,  // [9:17] is the sub-list for method input_type
+	21, // 17: config.Components.Erase:input_type -> config.EraseRequest
+	3,  // 18: config.Config.Get:output_type -> config.GetResponse
+	10, // 19: config.Config.Set:output_type -> config.SetResponse
+	11, // 20: config.Config.Delete:output_type -> config.DeleteResponse
+	7,  // 21: config.Config.Read:output_type -> config.ReadResponse
+	13, // 22: config.Config.Watch:output_type -> config.WatchResponse
+	15, // 23: config.Config.History:output_type -> config.HistoryResponse
+	18, // 24: config.Config.Rollback:output_type -> config.RollbackResponse
+	20, // 25: config.Config.Rekey:output_type -> config.RekeyResponse
+	22, // 26: config.Components.Erase:output_type -> config.EraseResponse
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1372,9 +1471,9 @@ func file_config_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_config_config_proto_rawDesc), len(file_config_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_config_config_proto_goTypes,
 		DependencyIndexes: file_config_config_proto_depIdxs,

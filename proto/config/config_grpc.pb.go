@@ -437,3 +437,113 @@ var Config_ServiceDesc = grpc.ServiceDesc{
 	},
 	Metadata: "config/config.proto",
 }
+
+const (
+	Components_Erase_FullMethodName = "/config.Components/Erase"
+)
+
+// ComponentsClient is the client API for Components service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Components is for the platform's components only.
+type ComponentsClient interface {
+	// Erase removes the document of a namespace with its secrets and all versions,
+	// a bounded part at each call: call it until it is done. Again is no error.
+	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
+}
+
+type componentsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewComponentsClient(cc grpc.ClientConnInterface) ComponentsClient {
+	return &componentsClient{cc}
+}
+
+func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseResponse)
+	err := c.cc.Invoke(ctx, Components_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ComponentsServer is the server API for Components service.
+// All implementations must embed UnimplementedComponentsServer
+// for forward compatibility.
+//
+// Components is for the platform's components only.
+type ComponentsServer interface {
+	// Erase removes the document of a namespace with its secrets and all versions,
+	// a bounded part at each call: call it until it is done. Again is no error.
+	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
+	mustEmbedUnimplementedComponentsServer()
+}
+
+// UnimplementedComponentsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedComponentsServer struct{}
+
+func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
+func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
+
+// UnsafeComponentsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ComponentsServer will
+// result in compilation errors.
+type UnsafeComponentsServer interface {
+	mustEmbedUnimplementedComponentsServer()
+}
+
+func RegisterComponentsServer(s grpc.ServiceRegistrar, srv ComponentsServer) {
+	// If the following call panics, it indicates UnimplementedComponentsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Components_ServiceDesc, srv)
+}
+
+func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Erase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Erase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Components_ServiceDesc is the grpc.ServiceDesc for Components service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Components_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "config.Components",
+	HandlerType: (*ComponentsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Erase",
+			Handler:    _Components_Erase_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "config/config.proto",
+}

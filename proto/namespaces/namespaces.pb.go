@@ -23,6 +23,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// State is what part of its life a namespace is in.
+type State int32
+
+const (
+	State_ACTIVE State = 0
+	// Stopped. It can be undeleted.
+	State_DELETING State = 1
+	// It is being taken apart.
+	State_ERASING State = 2
+	// Nothing of it is left but its name, which nobody can have for a while.
+	State_ERASED State = 3
+)
+
+// Enum value maps for State.
+var (
+	State_name = map[int32]string{
+		0: "ACTIVE",
+		1: "DELETING",
+		2: "ERASING",
+		3: "ERASED",
+	}
+	State_value = map[string]int32{
+		"ACTIVE":   0,
+		"DELETING": 1,
+		"ERASING":  2,
+		"ERASED":   3,
+	}
+)
+
+func (x State) Enum() *State {
+	p := new(State)
+	*p = x
+	return p
+}
+
+func (x State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (State) Descriptor() protoreflect.EnumDescriptor {
+	return file_namespaces_namespaces_proto_enumTypes[0].Descriptor()
+}
+
+func (State) Type() protoreflect.EnumType {
+	return &file_namespaces_namespaces_proto_enumTypes[0]
+}
+
+func (x State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use State.Descriptor instead.
+func (State) EnumDescriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{0}
+}
+
 // Action is what a throttle does.
 type Action int32
 
@@ -59,11 +115,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_namespaces_namespaces_proto_enumTypes[0].Descriptor()
+	return file_namespaces_namespaces_proto_enumTypes[1].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_namespaces_namespaces_proto_enumTypes[0]
+	return &file_namespaces_namespaces_proto_enumTypes[1]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -72,7 +128,7 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{0}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{1}
 }
 
 type BeginRequest struct {
@@ -877,6 +933,583 @@ func (*ConfigureResponse) Descriptor() ([]byte, []int) {
 	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{15}
 }
 
+type DeleteNamespaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Never empty, so that nobody deletes another than they think.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The name once more.
+	Confirm string `protobuf:"bytes,2,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	// At most 500 bytes. Members of the namespace see it.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteNamespaceRequest) Reset() {
+	*x = DeleteNamespaceRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteNamespaceRequest) ProtoMessage() {}
+
+func (x *DeleteNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*DeleteNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DeleteNamespaceRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeleteNamespaceRequest) GetConfirm() string {
+	if x != nil {
+		return x.Confirm
+	}
+	return ""
+}
+
+func (x *DeleteNamespaceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type DeleteNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Deletion      *Deletion              `protobuf:"bytes,1,opt,name=deletion,proto3" json:"deletion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteNamespaceResponse) Reset() {
+	*x = DeleteNamespaceResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteNamespaceResponse) ProtoMessage() {}
+
+func (x *DeleteNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*DeleteNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DeleteNamespaceResponse) GetDeletion() *Deletion {
+	if x != nil {
+		return x.Deletion
+	}
+	return nil
+}
+
+type UndeleteNamespaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace     string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteNamespaceRequest) Reset() {
+	*x = UndeleteNamespaceRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteNamespaceRequest) ProtoMessage() {}
+
+func (x *UndeleteNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UndeleteNamespaceRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type UndeleteNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteNamespaceResponse) Reset() {
+	*x = UndeleteNamespaceResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteNamespaceResponse) ProtoMessage() {}
+
+func (x *UndeleteNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*UndeleteNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{19}
+}
+
+type GetDeletionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace     string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeletionRequest) Reset() {
+	*x = GetDeletionRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeletionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeletionRequest) ProtoMessage() {}
+
+func (x *GetDeletionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeletionRequest.ProtoReflect.Descriptor instead.
+func (*GetDeletionRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetDeletionRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type GetDeletionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its state is ACTIVE if nobody has deleted the namespace.
+	Deletion      *Deletion `protobuf:"bytes,1,opt,name=deletion,proto3" json:"deletion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeletionResponse) Reset() {
+	*x = GetDeletionResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeletionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeletionResponse) ProtoMessage() {}
+
+func (x *GetDeletionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeletionResponse.ProtoReflect.Descriptor instead.
+func (*GetDeletionResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetDeletionResponse) GetDeletion() *Deletion {
+	if x != nil {
+		return x.Deletion
+	}
+	return nil
+}
+
+type ListDeletionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only names after this one.
+	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// 100 unless it is set, at most 1000.
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeletionsRequest) Reset() {
+	*x = ListDeletionsRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeletionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeletionsRequest) ProtoMessage() {}
+
+func (x *ListDeletionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeletionsRequest.ProtoReflect.Descriptor instead.
+func (*ListDeletionsRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListDeletionsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListDeletionsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListDeletionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Deletions     []*Deletion            `protobuf:"bytes,1,rep,name=deletions,proto3" json:"deletions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeletionsResponse) Reset() {
+	*x = ListDeletionsResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeletionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeletionsResponse) ProtoMessage() {}
+
+func (x *ListDeletionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeletionsResponse.ProtoReflect.Descriptor instead.
+func (*ListDeletionsResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListDeletionsResponse) GetDeletions() []*Deletion {
+	if x != nil {
+		return x.Deletions
+	}
+	return nil
+}
+
+// Deletion says how far the deletion of a namespace has come.
+type Deletion struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	State     State                  `protobuf:"varint,2,opt,name=state,proto3,enum=namespaces.State" json:"state,omitempty"`
+	Reason    string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The account that deleted it, and whether it is an operator's.
+	Account  string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
+	Operator bool   `protobuf:"varint,5,opt,name=operator,proto3" json:"operator,omitempty"`
+	// Unix seconds, each 0 until then: when it was deleted, when it is erased, and
+	// when that was done.
+	Deleted int64 `protobuf:"varint,6,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Erase   int64 `protobuf:"varint,7,opt,name=erase,proto3" json:"erase,omitempty"`
+	Erased  int64 `protobuf:"varint,8,opt,name=erased,proto3" json:"erased,omitempty"`
+	// Unix seconds. When the name may be taken again; 0 is never.
+	Free int64 `protobuf:"varint,9,opt,name=free,proto3" json:"free,omitempty"`
+	// In the order in which they erase, once it has begun.
+	Components    []*Erasure `protobuf:"bytes,10,rep,name=components,proto3" json:"components,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deletion) Reset() {
+	*x = Deletion{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deletion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deletion) ProtoMessage() {}
+
+func (x *Deletion) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
+func (*Deletion) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Deletion) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Deletion) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_ACTIVE
+}
+
+func (x *Deletion) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Deletion) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Deletion) GetOperator() bool {
+	if x != nil {
+		return x.Operator
+	}
+	return false
+}
+
+func (x *Deletion) GetDeleted() int64 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+func (x *Deletion) GetErase() int64 {
+	if x != nil {
+		return x.Erase
+	}
+	return 0
+}
+
+func (x *Deletion) GetErased() int64 {
+	if x != nil {
+		return x.Erased
+	}
+	return 0
+}
+
+func (x *Deletion) GetFree() int64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
+func (x *Deletion) GetComponents() []*Erasure {
+	if x != nil {
+		return x.Components
+	}
+	return nil
+}
+
+// Erasure is how far a component has come.
+type Erasure struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Component string                 `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
+	// Unix seconds; 0 until then.
+	Started int64 `protobuf:"varint,2,opt,name=started,proto3" json:"started,omitempty"`
+	Done    int64 `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	Calls   int64 `protobuf:"varint,4,opt,name=calls,proto3" json:"calls,omitempty"`
+	// What went wrong last. Only operators see it.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Erasure) Reset() {
+	*x = Erasure{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Erasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Erasure) ProtoMessage() {}
+
+func (x *Erasure) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
+func (*Erasure) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Erasure) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *Erasure) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Erasure) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Erasure) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *Erasure) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type Member struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -889,7 +1522,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1534,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[16]
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1547,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{16}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Member) GetAccount() string {
@@ -948,7 +1581,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1593,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[17]
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1606,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{17}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListMembersRequest) GetNamespace() string {
@@ -992,7 +1625,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1637,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[18]
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1650,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{18}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -1038,7 +1671,7 @@ type SetRoleRequest struct {
 
 func (x *SetRoleRequest) Reset() {
 	*x = SetRoleRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	mi := &file_namespaces_namespaces_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1683,7 @@ func (x *SetRoleRequest) String() string {
 func (*SetRoleRequest) ProtoMessage() {}
 
 func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[19]
+	mi := &file_namespaces_namespaces_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1696,7 @@ func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{19}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetRoleRequest) GetNamespace() string {
@@ -1095,7 +1728,7 @@ type SetRoleResponse struct {
 
 func (x *SetRoleResponse) Reset() {
 	*x = SetRoleResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	mi := &file_namespaces_namespaces_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1740,7 @@ func (x *SetRoleResponse) String() string {
 func (*SetRoleResponse) ProtoMessage() {}
 
 func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[20]
+	mi := &file_namespaces_namespaces_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1753,7 @@ func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
 func (*SetRoleResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{20}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{30}
 }
 
 type RemoveMemberRequest struct {
@@ -1133,7 +1766,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	mi := &file_namespaces_namespaces_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1778,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[21]
+	mi := &file_namespaces_namespaces_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1791,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{21}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveMemberRequest) GetNamespace() string {
@@ -1183,7 +1816,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	mi := &file_namespaces_namespaces_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1828,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[22]
+	mi := &file_namespaces_namespaces_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1841,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{22}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{32}
 }
 
 type LeaveRequest struct {
@@ -1222,7 +1855,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	mi := &file_namespaces_namespaces_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1867,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[23]
+	mi := &file_namespaces_namespaces_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1880,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{23}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LeaveRequest) GetNamespace() string {
@@ -1265,7 +1898,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	mi := &file_namespaces_namespaces_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1910,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	mi := &file_namespaces_namespaces_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1923,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{34}
 }
 
 type TransferRequest struct {
@@ -1306,7 +1939,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	mi := &file_namespaces_namespaces_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1951,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	mi := &file_namespaces_namespaces_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1964,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TransferRequest) GetNamespace() string {
@@ -1363,7 +1996,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	mi := &file_namespaces_namespaces_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +2008,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	mi := &file_namespaces_namespaces_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +2021,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{36}
 }
 
 type Invite struct {
@@ -1408,7 +2041,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	mi := &file_namespaces_namespaces_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +2053,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	mi := &file_namespaces_namespaces_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +2066,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Invite) GetId() string {
@@ -1489,7 +2122,7 @@ type CreateInviteRequest struct {
 
 func (x *CreateInviteRequest) Reset() {
 	*x = CreateInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	mi := &file_namespaces_namespaces_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +2134,7 @@ func (x *CreateInviteRequest) String() string {
 func (*CreateInviteRequest) ProtoMessage() {}
 
 func (x *CreateInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	mi := &file_namespaces_namespaces_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +2147,7 @@ func (x *CreateInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInviteRequest.ProtoReflect.Descriptor instead.
 func (*CreateInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateInviteRequest) GetNamespace() string {
@@ -1547,7 +2180,7 @@ type CreateInviteResponse struct {
 
 func (x *CreateInviteResponse) Reset() {
 	*x = CreateInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[29]
+	mi := &file_namespaces_namespaces_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +2192,7 @@ func (x *CreateInviteResponse) String() string {
 func (*CreateInviteResponse) ProtoMessage() {}
 
 func (x *CreateInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[29]
+	mi := &file_namespaces_namespaces_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +2205,7 @@ func (x *CreateInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInviteResponse.ProtoReflect.Descriptor instead.
 func (*CreateInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{29}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CreateInviteResponse) GetInvite() *Invite {
@@ -1591,7 +2224,7 @@ type ListInvitesRequest struct {
 
 func (x *ListInvitesRequest) Reset() {
 	*x = ListInvitesRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[30]
+	mi := &file_namespaces_namespaces_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +2236,7 @@ func (x *ListInvitesRequest) String() string {
 func (*ListInvitesRequest) ProtoMessage() {}
 
 func (x *ListInvitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[30]
+	mi := &file_namespaces_namespaces_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +2249,7 @@ func (x *ListInvitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInvitesRequest.ProtoReflect.Descriptor instead.
 func (*ListInvitesRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{30}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListInvitesRequest) GetNamespace() string {
@@ -1635,7 +2268,7 @@ type ListInvitesResponse struct {
 
 func (x *ListInvitesResponse) Reset() {
 	*x = ListInvitesResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[31]
+	mi := &file_namespaces_namespaces_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +2280,7 @@ func (x *ListInvitesResponse) String() string {
 func (*ListInvitesResponse) ProtoMessage() {}
 
 func (x *ListInvitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[31]
+	mi := &file_namespaces_namespaces_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +2293,7 @@ func (x *ListInvitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInvitesResponse.ProtoReflect.Descriptor instead.
 func (*ListInvitesResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{31}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListInvitesResponse) GetInvites() []*Invite {
@@ -1680,7 +2313,7 @@ type ResendInviteRequest struct {
 
 func (x *ResendInviteRequest) Reset() {
 	*x = ResendInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[32]
+	mi := &file_namespaces_namespaces_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +2325,7 @@ func (x *ResendInviteRequest) String() string {
 func (*ResendInviteRequest) ProtoMessage() {}
 
 func (x *ResendInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[32]
+	mi := &file_namespaces_namespaces_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +2338,7 @@ func (x *ResendInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResendInviteRequest.ProtoReflect.Descriptor instead.
 func (*ResendInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{32}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ResendInviteRequest) GetNamespace() string {
@@ -1731,7 +2364,7 @@ type ResendInviteResponse struct {
 
 func (x *ResendInviteResponse) Reset() {
 	*x = ResendInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[33]
+	mi := &file_namespaces_namespaces_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +2376,7 @@ func (x *ResendInviteResponse) String() string {
 func (*ResendInviteResponse) ProtoMessage() {}
 
 func (x *ResendInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[33]
+	mi := &file_namespaces_namespaces_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +2389,7 @@ func (x *ResendInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResendInviteResponse.ProtoReflect.Descriptor instead.
 func (*ResendInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{33}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ResendInviteResponse) GetInvite() *Invite {
@@ -1776,7 +2409,7 @@ type RevokeInviteRequest struct {
 
 func (x *RevokeInviteRequest) Reset() {
 	*x = RevokeInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[34]
+	mi := &file_namespaces_namespaces_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +2421,7 @@ func (x *RevokeInviteRequest) String() string {
 func (*RevokeInviteRequest) ProtoMessage() {}
 
 func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[34]
+	mi := &file_namespaces_namespaces_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +2434,7 @@ func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
 func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{34}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RevokeInviteRequest) GetNamespace() string {
@@ -1826,7 +2459,7 @@ type RevokeInviteResponse struct {
 
 func (x *RevokeInviteResponse) Reset() {
 	*x = RevokeInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[35]
+	mi := &file_namespaces_namespaces_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +2471,7 @@ func (x *RevokeInviteResponse) String() string {
 func (*RevokeInviteResponse) ProtoMessage() {}
 
 func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[35]
+	mi := &file_namespaces_namespaces_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +2484,7 @@ func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
 func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{35}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{45}
 }
 
 type AcceptInviteRequest struct {
@@ -1866,7 +2499,7 @@ type AcceptInviteRequest struct {
 
 func (x *AcceptInviteRequest) Reset() {
 	*x = AcceptInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[36]
+	mi := &file_namespaces_namespaces_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2511,7 @@ func (x *AcceptInviteRequest) String() string {
 func (*AcceptInviteRequest) ProtoMessage() {}
 
 func (x *AcceptInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[36]
+	mi := &file_namespaces_namespaces_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2524,7 @@ func (x *AcceptInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptInviteRequest.ProtoReflect.Descriptor instead.
 func (*AcceptInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{36}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AcceptInviteRequest) GetCode() string {
@@ -1920,7 +2553,7 @@ type AcceptInviteResponse struct {
 
 func (x *AcceptInviteResponse) Reset() {
 	*x = AcceptInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[37]
+	mi := &file_namespaces_namespaces_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2565,7 @@ func (x *AcceptInviteResponse) String() string {
 func (*AcceptInviteResponse) ProtoMessage() {}
 
 func (x *AcceptInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[37]
+	mi := &file_namespaces_namespaces_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2578,7 @@ func (x *AcceptInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptInviteResponse.ProtoReflect.Descriptor instead.
 func (*AcceptInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{37}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AcceptInviteResponse) GetNamespace() string {
@@ -1977,7 +2610,7 @@ type ListPlansRequest struct {
 
 func (x *ListPlansRequest) Reset() {
 	*x = ListPlansRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[38]
+	mi := &file_namespaces_namespaces_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2622,7 @@ func (x *ListPlansRequest) String() string {
 func (*ListPlansRequest) ProtoMessage() {}
 
 func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[38]
+	mi := &file_namespaces_namespaces_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2635,7 @@ func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
 func (*ListPlansRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{38}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{48}
 }
 
 type ListPlansResponse struct {
@@ -2015,7 +2648,7 @@ type ListPlansResponse struct {
 
 func (x *ListPlansResponse) Reset() {
 	*x = ListPlansResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[39]
+	mi := &file_namespaces_namespaces_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2660,7 @@ func (x *ListPlansResponse) String() string {
 func (*ListPlansResponse) ProtoMessage() {}
 
 func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[39]
+	mi := &file_namespaces_namespaces_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2673,7 @@ func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
 func (*ListPlansResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{39}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListPlansResponse) GetPlans() []*Plan {
@@ -2067,7 +2700,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[40]
+	mi := &file_namespaces_namespaces_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2712,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[40]
+	mi := &file_namespaces_namespaces_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2725,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{40}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Plan) GetId() string {
@@ -2144,7 +2777,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[41]
+	mi := &file_namespaces_namespaces_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2789,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[41]
+	mi := &file_namespaces_namespaces_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2802,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{41}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Price) GetCurrency() string {
@@ -2203,7 +2836,7 @@ type LimitsRequest struct {
 
 func (x *LimitsRequest) Reset() {
 	*x = LimitsRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[42]
+	mi := &file_namespaces_namespaces_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2848,7 @@ func (x *LimitsRequest) String() string {
 func (*LimitsRequest) ProtoMessage() {}
 
 func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[42]
+	mi := &file_namespaces_namespaces_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2861,7 @@ func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsRequest.ProtoReflect.Descriptor instead.
 func (*LimitsRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{42}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LimitsRequest) GetNamespace() string {
@@ -2251,7 +2884,7 @@ type LimitsResponse struct {
 
 func (x *LimitsResponse) Reset() {
 	*x = LimitsResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[43]
+	mi := &file_namespaces_namespaces_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2896,7 @@ func (x *LimitsResponse) String() string {
 func (*LimitsResponse) ProtoMessage() {}
 
 func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[43]
+	mi := &file_namespaces_namespaces_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2909,7 @@ func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsResponse.ProtoReflect.Descriptor instead.
 func (*LimitsResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{43}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *LimitsResponse) GetNamespace() string {
@@ -2329,7 +2962,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[44]
+	mi := &file_namespaces_namespaces_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2974,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[44]
+	mi := &file_namespaces_namespaces_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2987,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{44}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Limit) GetName() string {
@@ -2400,7 +3033,7 @@ type SetPlanRequest struct {
 
 func (x *SetPlanRequest) Reset() {
 	*x = SetPlanRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[45]
+	mi := &file_namespaces_namespaces_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +3045,7 @@ func (x *SetPlanRequest) String() string {
 func (*SetPlanRequest) ProtoMessage() {}
 
 func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[45]
+	mi := &file_namespaces_namespaces_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +3058,7 @@ func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPlanRequest.ProtoReflect.Descriptor instead.
 func (*SetPlanRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{45}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetPlanRequest) GetNamespace() string {
@@ -2467,7 +3100,7 @@ type SuspendRequest struct {
 
 func (x *SuspendRequest) Reset() {
 	*x = SuspendRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[46]
+	mi := &file_namespaces_namespaces_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +3112,7 @@ func (x *SuspendRequest) String() string {
 func (*SuspendRequest) ProtoMessage() {}
 
 func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[46]
+	mi := &file_namespaces_namespaces_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +3125,7 @@ func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
 func (*SuspendRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{46}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SuspendRequest) GetNamespace() string {
@@ -2517,7 +3150,7 @@ type SuspendResponse struct {
 
 func (x *SuspendResponse) Reset() {
 	*x = SuspendResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[47]
+	mi := &file_namespaces_namespaces_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +3162,7 @@ func (x *SuspendResponse) String() string {
 func (*SuspendResponse) ProtoMessage() {}
 
 func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[47]
+	mi := &file_namespaces_namespaces_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +3175,7 @@ func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
 func (*SuspendResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{47}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{57}
 }
 
 type ResumeRequest struct {
@@ -2554,7 +3187,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[48]
+	mi := &file_namespaces_namespaces_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +3199,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[48]
+	mi := &file_namespaces_namespaces_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +3212,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{48}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ResumeRequest) GetNamespace() string {
@@ -2597,7 +3230,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[49]
+	mi := &file_namespaces_namespaces_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +3242,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[49]
+	mi := &file_namespaces_namespaces_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +3255,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{49}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{59}
 }
 
 // Suspension says that a namespace is stopped, and why.
@@ -2637,7 +3270,7 @@ type Suspension struct {
 
 func (x *Suspension) Reset() {
 	*x = Suspension{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[50]
+	mi := &file_namespaces_namespaces_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +3282,7 @@ func (x *Suspension) String() string {
 func (*Suspension) ProtoMessage() {}
 
 func (x *Suspension) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[50]
+	mi := &file_namespaces_namespaces_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +3295,7 @@ func (x *Suspension) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
 func (*Suspension) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{50}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Suspension) GetReason() string {
@@ -2695,7 +3328,7 @@ type Throttle struct {
 
 func (x *Throttle) Reset() {
 	*x = Throttle{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[51]
+	mi := &file_namespaces_namespaces_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +3340,7 @@ func (x *Throttle) String() string {
 func (*Throttle) ProtoMessage() {}
 
 func (x *Throttle) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[51]
+	mi := &file_namespaces_namespaces_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +3353,7 @@ func (x *Throttle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Throttle.ProtoReflect.Descriptor instead.
 func (*Throttle) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{51}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Throttle) GetService() string {
@@ -2759,7 +3392,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[52]
+	mi := &file_namespaces_namespaces_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +3404,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[52]
+	mi := &file_namespaces_namespaces_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +3417,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{52}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{62}
 }
 
 // Change is one thing to know. One of the fields is set.
@@ -2802,7 +3435,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[53]
+	mi := &file_namespaces_namespaces_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +3447,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[53]
+	mi := &file_namespaces_namespaces_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +3460,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{53}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Change) GetPlan() *Plan {
@@ -2858,16 +3491,21 @@ type Tenant struct {
 	// Never empty.
 	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
 	// Limits that are the namespace's own, by name; the rest are the plan's.
-	Limits        map[string]int64 `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Suspension    *Suspension      `protobuf:"bytes,4,opt,name=suspension,proto3" json:"suspension,omitempty"`
-	Throttles     []*Throttle      `protobuf:"bytes,5,rep,name=throttles,proto3" json:"throttles,omitempty"`
+	Limits     map[string]int64 `protobuf:"bytes,3,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Suspension *Suspension      `protobuf:"bytes,4,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	Throttles  []*Throttle      `protobuf:"bytes,5,rep,name=throttles,proto3" json:"throttles,omitempty"`
+	// Set while it is deleted, and as long as its name is not free after that.
+	Deleted *Deleted `protobuf:"bytes,6,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Unix seconds. Set where there was another namespace of this name before:
+	// what is older is not of this one.
+	Since         int64 `protobuf:"varint,7,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tenant) Reset() {
 	*x = Tenant{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[54]
+	mi := &file_namespaces_namespaces_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3517,7 @@ func (x *Tenant) String() string {
 func (*Tenant) ProtoMessage() {}
 
 func (x *Tenant) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[54]
+	mi := &file_namespaces_namespaces_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3530,7 @@ func (x *Tenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
 func (*Tenant) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{54}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Tenant) GetNamespace() string {
@@ -2930,6 +3568,74 @@ func (x *Tenant) GetThrottles() []*Throttle {
 	return nil
 }
 
+func (x *Tenant) GetDeleted() *Deleted {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+func (x *Tenant) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// Deleted says that a namespace is stopped because somebody deleted it.
+type Deleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State State                  `protobuf:"varint,1,opt,name=state,proto3,enum=namespaces.State" json:"state,omitempty"`
+	// Unix seconds.
+	Erase         int64 `protobuf:"varint,2,opt,name=erase,proto3" json:"erase,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deleted) Reset() {
+	*x = Deleted{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deleted) ProtoMessage() {}
+
+func (x *Deleted) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deleted.ProtoReflect.Descriptor instead.
+func (*Deleted) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *Deleted) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_ACTIVE
+}
+
+func (x *Deleted) GetErase() int64 {
+	if x != nil {
+		return x.Erase
+	}
+	return 0
+}
+
 type GetTenantRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -2939,7 +3645,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[55]
+	mi := &file_namespaces_namespaces_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3657,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[55]
+	mi := &file_namespaces_namespaces_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3670,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{55}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetTenantRequest) GetNamespace() string {
@@ -2988,7 +3694,7 @@ type SetThrottleRequest struct {
 
 func (x *SetThrottleRequest) Reset() {
 	*x = SetThrottleRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[56]
+	mi := &file_namespaces_namespaces_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3706,7 @@ func (x *SetThrottleRequest) String() string {
 func (*SetThrottleRequest) ProtoMessage() {}
 
 func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[56]
+	mi := &file_namespaces_namespaces_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3719,7 @@ func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThrottleRequest.ProtoReflect.Descriptor instead.
 func (*SetThrottleRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{56}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetThrottleRequest) GetNamespace() string {
@@ -3052,7 +3758,7 @@ type SetThrottleResponse struct {
 
 func (x *SetThrottleResponse) Reset() {
 	*x = SetThrottleResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[57]
+	mi := &file_namespaces_namespaces_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3770,7 @@ func (x *SetThrottleResponse) String() string {
 func (*SetThrottleResponse) ProtoMessage() {}
 
 func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[57]
+	mi := &file_namespaces_namespaces_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3783,7 @@ func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThrottleResponse.ProtoReflect.Descriptor instead.
 func (*SetThrottleResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{57}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{68}
 }
 
 var File_namespaces_namespaces_proto protoreflect.FileDescriptor
@@ -3130,7 +3836,45 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x10ConfigureRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x122\n" +
 	"\x15require_second_factor\x18\x02 \x01(\bR\x13requireSecondFactor\"\x13\n" +
-	"\x11ConfigureResponse\"L\n" +
+	"\x11ConfigureResponse\"h\n" +
+	"\x16DeleteNamespaceRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aconfirm\x18\x02 \x01(\tR\aconfirm\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"K\n" +
+	"\x17DeleteNamespaceResponse\x120\n" +
+	"\bdeletion\x18\x01 \x01(\v2\x14.namespaces.DeletionR\bdeletion\"8\n" +
+	"\x18UndeleteNamespaceRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x1b\n" +
+	"\x19UndeleteNamespaceResponse\"2\n" +
+	"\x12GetDeletionRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"G\n" +
+	"\x13GetDeletionResponse\x120\n" +
+	"\bdeletion\x18\x01 \x01(\v2\x14.namespaces.DeletionR\bdeletion\"B\n" +
+	"\x14ListDeletionsRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"K\n" +
+	"\x15ListDeletionsResponse\x122\n" +
+	"\tdeletions\x18\x01 \x03(\v2\x14.namespaces.DeletionR\tdeletions\"\xb0\x02\n" +
+	"\bDeletion\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12'\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x11.namespaces.StateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\x12\x1a\n" +
+	"\boperator\x18\x05 \x01(\bR\boperator\x12\x18\n" +
+	"\adeleted\x18\x06 \x01(\x03R\adeleted\x12\x14\n" +
+	"\x05erase\x18\a \x01(\x03R\x05erase\x12\x16\n" +
+	"\x06erased\x18\b \x01(\x03R\x06erased\x12\x12\n" +
+	"\x04free\x18\t \x01(\x03R\x04free\x123\n" +
+	"\n" +
+	"components\x18\n" +
+	" \x03(\v2\x13.namespaces.ErasureR\n" +
+	"components\"\x81\x01\n" +
+	"\aErasure\x12\x1c\n" +
+	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x18\n" +
+	"\astarted\x18\x02 \x01(\x03R\astarted\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05calls\x18\x04 \x01(\x03R\x05calls\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"L\n" +
 	"\x06Member\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x14\n" +
@@ -3253,7 +3997,7 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x06Change\x12$\n" +
 	"\x04plan\x18\x01 \x01(\v2\x10.namespaces.PlanR\x04plan\x12*\n" +
 	"\x06tenant\x18\x02 \x01(\v2\x12.namespaces.TenantR\x06tenant\x12\x14\n" +
-	"\x05ready\x18\x03 \x01(\bR\x05ready\"\x99\x02\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\"\xde\x02\n" +
 	"\x06Tenant\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04plan\x18\x02 \x01(\tR\x04plan\x126\n" +
@@ -3261,10 +4005,15 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\n" +
 	"suspension\x18\x04 \x01(\v2\x16.namespaces.SuspensionR\n" +
 	"suspension\x122\n" +
-	"\tthrottles\x18\x05 \x03(\v2\x14.namespaces.ThrottleR\tthrottles\x1a9\n" +
+	"\tthrottles\x18\x05 \x03(\v2\x14.namespaces.ThrottleR\tthrottles\x12-\n" +
+	"\adeleted\x18\x06 \x01(\v2\x13.namespaces.DeletedR\adeleted\x12\x14\n" +
+	"\x05since\x18\a \x01(\x03R\x05since\x1a9\n" +
 	"\vLimitsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"0\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"H\n" +
+	"\aDeleted\x12'\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x11.namespaces.StateR\x05state\x12\x14\n" +
+	"\x05erase\x18\x02 \x01(\x03R\x05erase\"0\n" +
 	"\x10GetTenantRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"\x90\x01\n" +
 	"\x12SetThrottleRequest\x12\x1c\n" +
@@ -3272,7 +4021,14 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12*\n" +
 	"\x06action\x18\x03 \x01(\x0e2\x12.namespaces.ActionR\x06action\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x15\n" +
-	"\x13SetThrottleResponse*&\n" +
+	"\x13SetThrottleResponse*:\n" +
+	"\x05State\x12\n" +
+	"\n" +
+	"\x06ACTIVE\x10\x00\x12\f\n" +
+	"\bDELETING\x10\x01\x12\v\n" +
+	"\aERASING\x10\x02\x12\n" +
+	"\n" +
+	"\x06ERASED\x10\x03*&\n" +
 	"\x06Action\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04SLOW\x10\x01\x12\b\n" +
@@ -3280,13 +4036,17 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x06Signup\x12<\n" +
 	"\x05Begin\x12\x18.namespaces.BeginRequest\x1a\x19.namespaces.BeginResponse\x12?\n" +
 	"\x06Verify\x12\x19.namespaces.VerifyRequest\x1a\x1a.namespaces.VerifyResponse\x12E\n" +
-	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2\xb0\x02\n" +
+	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2\x82\x05\n" +
 	"\n" +
 	"Namespaces\x126\n" +
 	"\x03Get\x12\x16.namespaces.GetRequest\x1a\x17.namespaces.GetResponse\x12M\n" +
 	"\x04List\x12!.namespaces.ListNamespacesRequest\x1a\".namespaces.ListNamespacesResponse\x12Q\n" +
 	"\x06Create\x12\".namespaces.CreateNamespaceRequest\x1a#.namespaces.CreateNamespaceResponse\x12H\n" +
-	"\tConfigure\x12\x1c.namespaces.ConfigureRequest\x1a\x1d.namespaces.ConfigureResponse2\xe8\x02\n" +
+	"\tConfigure\x12\x1c.namespaces.ConfigureRequest\x1a\x1d.namespaces.ConfigureResponse\x12Q\n" +
+	"\x06Delete\x12\".namespaces.DeleteNamespaceRequest\x1a#.namespaces.DeleteNamespaceResponse\x12W\n" +
+	"\bUndelete\x12$.namespaces.UndeleteNamespaceRequest\x1a%.namespaces.UndeleteNamespaceResponse\x12N\n" +
+	"\vGetDeletion\x12\x1e.namespaces.GetDeletionRequest\x1a\x1f.namespaces.GetDeletionResponse\x12T\n" +
+	"\rListDeletions\x12 .namespaces.ListDeletionsRequest\x1a!.namespaces.ListDeletionsResponse2\xe8\x02\n" +
 	"\aMembers\x12G\n" +
 	"\x04List\x12\x1e.namespaces.ListMembersRequest\x1a\x1f.namespaces.ListMembersResponse\x12B\n" +
 	"\aSetRole\x12\x1a.namespaces.SetRoleRequest\x1a\x1b.namespaces.SetRoleResponse\x12K\n" +
@@ -3323,151 +4083,178 @@ func file_namespaces_namespaces_proto_rawDescGZIP() []byte {
 	return file_namespaces_namespaces_proto_rawDescData
 }
 
-var file_namespaces_namespaces_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_namespaces_namespaces_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_namespaces_namespaces_proto_goTypes = []any{
-	(Action)(0),                     // 0: namespaces.Action
-	(*BeginRequest)(nil),            // 1: namespaces.BeginRequest
-	(*BeginResponse)(nil),           // 2: namespaces.BeginResponse
-	(*VerifyRequest)(nil),           // 3: namespaces.VerifyRequest
-	(*VerifyResponse)(nil),          // 4: namespaces.VerifyResponse
-	(*CompleteRequest)(nil),         // 5: namespaces.CompleteRequest
-	(*CompleteResponse)(nil),        // 6: namespaces.CompleteResponse
-	(*GetRequest)(nil),              // 7: namespaces.GetRequest
-	(*GetResponse)(nil),             // 8: namespaces.GetResponse
-	(*Namespace)(nil),               // 9: namespaces.Namespace
-	(*ListNamespacesRequest)(nil),   // 10: namespaces.ListNamespacesRequest
-	(*ListNamespacesResponse)(nil),  // 11: namespaces.ListNamespacesResponse
-	(*Membership)(nil),              // 12: namespaces.Membership
-	(*CreateNamespaceRequest)(nil),  // 13: namespaces.CreateNamespaceRequest
-	(*CreateNamespaceResponse)(nil), // 14: namespaces.CreateNamespaceResponse
-	(*ConfigureRequest)(nil),        // 15: namespaces.ConfigureRequest
-	(*ConfigureResponse)(nil),       // 16: namespaces.ConfigureResponse
-	(*Member)(nil),                  // 17: namespaces.Member
-	(*ListMembersRequest)(nil),      // 18: namespaces.ListMembersRequest
-	(*ListMembersResponse)(nil),     // 19: namespaces.ListMembersResponse
-	(*SetRoleRequest)(nil),          // 20: namespaces.SetRoleRequest
-	(*SetRoleResponse)(nil),         // 21: namespaces.SetRoleResponse
-	(*RemoveMemberRequest)(nil),     // 22: namespaces.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),    // 23: namespaces.RemoveMemberResponse
-	(*LeaveRequest)(nil),            // 24: namespaces.LeaveRequest
-	(*LeaveResponse)(nil),           // 25: namespaces.LeaveResponse
-	(*TransferRequest)(nil),         // 26: namespaces.TransferRequest
-	(*TransferResponse)(nil),        // 27: namespaces.TransferResponse
-	(*Invite)(nil),                  // 28: namespaces.Invite
-	(*CreateInviteRequest)(nil),     // 29: namespaces.CreateInviteRequest
-	(*CreateInviteResponse)(nil),    // 30: namespaces.CreateInviteResponse
-	(*ListInvitesRequest)(nil),      // 31: namespaces.ListInvitesRequest
-	(*ListInvitesResponse)(nil),     // 32: namespaces.ListInvitesResponse
-	(*ResendInviteRequest)(nil),     // 33: namespaces.ResendInviteRequest
-	(*ResendInviteResponse)(nil),    // 34: namespaces.ResendInviteResponse
-	(*RevokeInviteRequest)(nil),     // 35: namespaces.RevokeInviteRequest
-	(*RevokeInviteResponse)(nil),    // 36: namespaces.RevokeInviteResponse
-	(*AcceptInviteRequest)(nil),     // 37: namespaces.AcceptInviteRequest
-	(*AcceptInviteResponse)(nil),    // 38: namespaces.AcceptInviteResponse
-	(*ListPlansRequest)(nil),        // 39: namespaces.ListPlansRequest
-	(*ListPlansResponse)(nil),       // 40: namespaces.ListPlansResponse
-	(*Plan)(nil),                    // 41: namespaces.Plan
-	(*Price)(nil),                   // 42: namespaces.Price
-	(*LimitsRequest)(nil),           // 43: namespaces.LimitsRequest
-	(*LimitsResponse)(nil),          // 44: namespaces.LimitsResponse
-	(*Limit)(nil),                   // 45: namespaces.Limit
-	(*SetPlanRequest)(nil),          // 46: namespaces.SetPlanRequest
-	(*SuspendRequest)(nil),          // 47: namespaces.SuspendRequest
-	(*SuspendResponse)(nil),         // 48: namespaces.SuspendResponse
-	(*ResumeRequest)(nil),           // 49: namespaces.ResumeRequest
-	(*ResumeResponse)(nil),          // 50: namespaces.ResumeResponse
-	(*Suspension)(nil),              // 51: namespaces.Suspension
-	(*Throttle)(nil),                // 52: namespaces.Throttle
-	(*WatchRequest)(nil),            // 53: namespaces.WatchRequest
-	(*Change)(nil),                  // 54: namespaces.Change
-	(*Tenant)(nil),                  // 55: namespaces.Tenant
-	(*GetTenantRequest)(nil),        // 56: namespaces.GetTenantRequest
-	(*SetThrottleRequest)(nil),      // 57: namespaces.SetThrottleRequest
-	(*SetThrottleResponse)(nil),     // 58: namespaces.SetThrottleResponse
-	nil,                             // 59: namespaces.Plan.LimitsEntry
-	nil,                             // 60: namespaces.Price.UnitsEntry
-	nil,                             // 61: namespaces.SetPlanRequest.LimitsEntry
-	nil,                             // 62: namespaces.Tenant.LimitsEntry
+	(State)(0),                        // 0: namespaces.State
+	(Action)(0),                       // 1: namespaces.Action
+	(*BeginRequest)(nil),              // 2: namespaces.BeginRequest
+	(*BeginResponse)(nil),             // 3: namespaces.BeginResponse
+	(*VerifyRequest)(nil),             // 4: namespaces.VerifyRequest
+	(*VerifyResponse)(nil),            // 5: namespaces.VerifyResponse
+	(*CompleteRequest)(nil),           // 6: namespaces.CompleteRequest
+	(*CompleteResponse)(nil),          // 7: namespaces.CompleteResponse
+	(*GetRequest)(nil),                // 8: namespaces.GetRequest
+	(*GetResponse)(nil),               // 9: namespaces.GetResponse
+	(*Namespace)(nil),                 // 10: namespaces.Namespace
+	(*ListNamespacesRequest)(nil),     // 11: namespaces.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),    // 12: namespaces.ListNamespacesResponse
+	(*Membership)(nil),                // 13: namespaces.Membership
+	(*CreateNamespaceRequest)(nil),    // 14: namespaces.CreateNamespaceRequest
+	(*CreateNamespaceResponse)(nil),   // 15: namespaces.CreateNamespaceResponse
+	(*ConfigureRequest)(nil),          // 16: namespaces.ConfigureRequest
+	(*ConfigureResponse)(nil),         // 17: namespaces.ConfigureResponse
+	(*DeleteNamespaceRequest)(nil),    // 18: namespaces.DeleteNamespaceRequest
+	(*DeleteNamespaceResponse)(nil),   // 19: namespaces.DeleteNamespaceResponse
+	(*UndeleteNamespaceRequest)(nil),  // 20: namespaces.UndeleteNamespaceRequest
+	(*UndeleteNamespaceResponse)(nil), // 21: namespaces.UndeleteNamespaceResponse
+	(*GetDeletionRequest)(nil),        // 22: namespaces.GetDeletionRequest
+	(*GetDeletionResponse)(nil),       // 23: namespaces.GetDeletionResponse
+	(*ListDeletionsRequest)(nil),      // 24: namespaces.ListDeletionsRequest
+	(*ListDeletionsResponse)(nil),     // 25: namespaces.ListDeletionsResponse
+	(*Deletion)(nil),                  // 26: namespaces.Deletion
+	(*Erasure)(nil),                   // 27: namespaces.Erasure
+	(*Member)(nil),                    // 28: namespaces.Member
+	(*ListMembersRequest)(nil),        // 29: namespaces.ListMembersRequest
+	(*ListMembersResponse)(nil),       // 30: namespaces.ListMembersResponse
+	(*SetRoleRequest)(nil),            // 31: namespaces.SetRoleRequest
+	(*SetRoleResponse)(nil),           // 32: namespaces.SetRoleResponse
+	(*RemoveMemberRequest)(nil),       // 33: namespaces.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),      // 34: namespaces.RemoveMemberResponse
+	(*LeaveRequest)(nil),              // 35: namespaces.LeaveRequest
+	(*LeaveResponse)(nil),             // 36: namespaces.LeaveResponse
+	(*TransferRequest)(nil),           // 37: namespaces.TransferRequest
+	(*TransferResponse)(nil),          // 38: namespaces.TransferResponse
+	(*Invite)(nil),                    // 39: namespaces.Invite
+	(*CreateInviteRequest)(nil),       // 40: namespaces.CreateInviteRequest
+	(*CreateInviteResponse)(nil),      // 41: namespaces.CreateInviteResponse
+	(*ListInvitesRequest)(nil),        // 42: namespaces.ListInvitesRequest
+	(*ListInvitesResponse)(nil),       // 43: namespaces.ListInvitesResponse
+	(*ResendInviteRequest)(nil),       // 44: namespaces.ResendInviteRequest
+	(*ResendInviteResponse)(nil),      // 45: namespaces.ResendInviteResponse
+	(*RevokeInviteRequest)(nil),       // 46: namespaces.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),      // 47: namespaces.RevokeInviteResponse
+	(*AcceptInviteRequest)(nil),       // 48: namespaces.AcceptInviteRequest
+	(*AcceptInviteResponse)(nil),      // 49: namespaces.AcceptInviteResponse
+	(*ListPlansRequest)(nil),          // 50: namespaces.ListPlansRequest
+	(*ListPlansResponse)(nil),         // 51: namespaces.ListPlansResponse
+	(*Plan)(nil),                      // 52: namespaces.Plan
+	(*Price)(nil),                     // 53: namespaces.Price
+	(*LimitsRequest)(nil),             // 54: namespaces.LimitsRequest
+	(*LimitsResponse)(nil),            // 55: namespaces.LimitsResponse
+	(*Limit)(nil),                     // 56: namespaces.Limit
+	(*SetPlanRequest)(nil),            // 57: namespaces.SetPlanRequest
+	(*SuspendRequest)(nil),            // 58: namespaces.SuspendRequest
+	(*SuspendResponse)(nil),           // 59: namespaces.SuspendResponse
+	(*ResumeRequest)(nil),             // 60: namespaces.ResumeRequest
+	(*ResumeResponse)(nil),            // 61: namespaces.ResumeResponse
+	(*Suspension)(nil),                // 62: namespaces.Suspension
+	(*Throttle)(nil),                  // 63: namespaces.Throttle
+	(*WatchRequest)(nil),              // 64: namespaces.WatchRequest
+	(*Change)(nil),                    // 65: namespaces.Change
+	(*Tenant)(nil),                    // 66: namespaces.Tenant
+	(*Deleted)(nil),                   // 67: namespaces.Deleted
+	(*GetTenantRequest)(nil),          // 68: namespaces.GetTenantRequest
+	(*SetThrottleRequest)(nil),        // 69: namespaces.SetThrottleRequest
+	(*SetThrottleResponse)(nil),       // 70: namespaces.SetThrottleResponse
+	nil,                               // 71: namespaces.Plan.LimitsEntry
+	nil,                               // 72: namespaces.Price.UnitsEntry
+	nil,                               // 73: namespaces.SetPlanRequest.LimitsEntry
+	nil,                               // 74: namespaces.Tenant.LimitsEntry
 }
 var file_namespaces_namespaces_proto_depIdxs = []int32{
-	9,  // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
-	12, // 1: namespaces.ListNamespacesResponse.memberships:type_name -> namespaces.Membership
-	9,  // 2: namespaces.CreateNamespaceResponse.namespace:type_name -> namespaces.Namespace
-	17, // 3: namespaces.ListMembersResponse.members:type_name -> namespaces.Member
-	28, // 4: namespaces.CreateInviteResponse.invite:type_name -> namespaces.Invite
-	28, // 5: namespaces.ListInvitesResponse.invites:type_name -> namespaces.Invite
-	28, // 6: namespaces.ResendInviteResponse.invite:type_name -> namespaces.Invite
-	41, // 7: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
-	59, // 8: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
-	42, // 9: namespaces.Plan.price:type_name -> namespaces.Price
-	60, // 10: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
-	45, // 11: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
-	51, // 12: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
-	52, // 13: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
-	61, // 14: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
-	0,  // 15: namespaces.Throttle.action:type_name -> namespaces.Action
-	41, // 16: namespaces.Change.plan:type_name -> namespaces.Plan
-	55, // 17: namespaces.Change.tenant:type_name -> namespaces.Tenant
-	62, // 18: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
-	51, // 19: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
-	52, // 20: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
-	0,  // 21: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
-	1,  // 22: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
-	3,  // 23: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
-	5,  // 24: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
-	7,  // 25: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
-	10, // 26: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
-	13, // 27: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
-	15, // 28: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
-	18, // 29: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
-	20, // 30: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
-	22, // 31: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
-	24, // 32: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
-	26, // 33: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
-	29, // 34: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
-	31, // 35: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
-	33, // 36: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
-	35, // 37: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
-	37, // 38: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
-	39, // 39: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
-	43, // 40: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
-	46, // 41: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
-	47, // 42: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
-	49, // 43: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
-	53, // 44: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
-	56, // 45: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
-	57, // 46: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
-	2,  // 47: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
-	4,  // 48: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
-	6,  // 49: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
-	8,  // 50: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
-	11, // 51: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
-	14, // 52: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
-	16, // 53: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
-	19, // 54: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
-	21, // 55: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
-	23, // 56: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
-	25, // 57: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
-	27, // 58: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
-	30, // 59: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
-	32, // 60: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
-	34, // 61: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
-	36, // 62: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
-	38, // 63: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
-	40, // 64: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
-	44, // 65: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
-	44, // 66: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
-	48, // 67: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
-	50, // 68: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
-	54, // 69: namespaces.Components.Watch:output_type -> namespaces.Change
-	55, // 70: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
-	58, // 71: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
-	47, // [47:72] is the sub-list for method output_type
-	22, // [22:47] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	10, // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
+	13, // 1: namespaces.ListNamespacesResponse.memberships:type_name -> namespaces.Membership
+	10, // 2: namespaces.CreateNamespaceResponse.namespace:type_name -> namespaces.Namespace
+	26, // 3: namespaces.DeleteNamespaceResponse.deletion:type_name -> namespaces.Deletion
+	26, // 4: namespaces.GetDeletionResponse.deletion:type_name -> namespaces.Deletion
+	26, // 5: namespaces.ListDeletionsResponse.deletions:type_name -> namespaces.Deletion
+	0,  // 6: namespaces.Deletion.state:type_name -> namespaces.State
+	27, // 7: namespaces.Deletion.components:type_name -> namespaces.Erasure
+	28, // 8: namespaces.ListMembersResponse.members:type_name -> namespaces.Member
+	39, // 9: namespaces.CreateInviteResponse.invite:type_name -> namespaces.Invite
+	39, // 10: namespaces.ListInvitesResponse.invites:type_name -> namespaces.Invite
+	39, // 11: namespaces.ResendInviteResponse.invite:type_name -> namespaces.Invite
+	52, // 12: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
+	71, // 13: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
+	53, // 14: namespaces.Plan.price:type_name -> namespaces.Price
+	72, // 15: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
+	56, // 16: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
+	62, // 17: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
+	63, // 18: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
+	73, // 19: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
+	1,  // 20: namespaces.Throttle.action:type_name -> namespaces.Action
+	52, // 21: namespaces.Change.plan:type_name -> namespaces.Plan
+	66, // 22: namespaces.Change.tenant:type_name -> namespaces.Tenant
+	74, // 23: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
+	62, // 24: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
+	63, // 25: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
+	67, // 26: namespaces.Tenant.deleted:type_name -> namespaces.Deleted
+	0,  // 27: namespaces.Deleted.state:type_name -> namespaces.State
+	1,  // 28: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
+	2,  // 29: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
+	4,  // 30: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
+	6,  // 31: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
+	8,  // 32: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
+	11, // 33: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
+	14, // 34: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
+	16, // 35: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
+	18, // 36: namespaces.Namespaces.Delete:input_type -> namespaces.DeleteNamespaceRequest
+	20, // 37: namespaces.Namespaces.Undelete:input_type -> namespaces.UndeleteNamespaceRequest
+	22, // 38: namespaces.Namespaces.GetDeletion:input_type -> namespaces.GetDeletionRequest
+	24, // 39: namespaces.Namespaces.ListDeletions:input_type -> namespaces.ListDeletionsRequest
+	29, // 40: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
+	31, // 41: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
+	33, // 42: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
+	35, // 43: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
+	37, // 44: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
+	40, // 45: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
+	42, // 46: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
+	44, // 47: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
+	46, // 48: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
+	48, // 49: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
+	50, // 50: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
+	54, // 51: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
+	57, // 52: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
+	58, // 53: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
+	60, // 54: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
+	64, // 55: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
+	68, // 56: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
+	69, // 57: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
+	3,  // 58: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
+	5,  // 59: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
+	7,  // 60: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
+	9,  // 61: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
+	12, // 62: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
+	15, // 63: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
+	17, // 64: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
+	19, // 65: namespaces.Namespaces.Delete:output_type -> namespaces.DeleteNamespaceResponse
+	21, // 66: namespaces.Namespaces.Undelete:output_type -> namespaces.UndeleteNamespaceResponse
+	23, // 67: namespaces.Namespaces.GetDeletion:output_type -> namespaces.GetDeletionResponse
+	25, // 68: namespaces.Namespaces.ListDeletions:output_type -> namespaces.ListDeletionsResponse
+	30, // 69: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
+	32, // 70: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
+	34, // 71: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
+	36, // 72: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
+	38, // 73: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
+	41, // 74: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
+	43, // 75: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
+	45, // 76: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
+	47, // 77: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
+	49, // 78: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
+	51, // 79: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
+	55, // 80: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
+	55, // 81: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
+	59, // 82: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
+	61, // 83: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
+	65, // 84: namespaces.Components.Watch:output_type -> namespaces.Change
+	66, // 85: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
+	70, // 86: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
+	58, // [58:87] is the sub-list for method output_type
+	29, // [29:58] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_namespaces_namespaces_proto_init() }
@@ -3480,8 +4267,8 @@ func file_namespaces_namespaces_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_namespaces_namespaces_proto_rawDesc), len(file_namespaces_namespaces_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   62,
+			NumEnums:      2,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

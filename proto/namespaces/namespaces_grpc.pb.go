@@ -223,10 +223,14 @@ var Signup_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Namespaces_Get_FullMethodName       = "/namespaces.Namespaces/Get"
-	Namespaces_List_FullMethodName      = "/namespaces.Namespaces/List"
-	Namespaces_Create_FullMethodName    = "/namespaces.Namespaces/Create"
-	Namespaces_Configure_FullMethodName = "/namespaces.Namespaces/Configure"
+	Namespaces_Get_FullMethodName           = "/namespaces.Namespaces/Get"
+	Namespaces_List_FullMethodName          = "/namespaces.Namespaces/List"
+	Namespaces_Create_FullMethodName        = "/namespaces.Namespaces/Create"
+	Namespaces_Configure_FullMethodName     = "/namespaces.Namespaces/Configure"
+	Namespaces_Delete_FullMethodName        = "/namespaces.Namespaces/Delete"
+	Namespaces_Undelete_FullMethodName      = "/namespaces.Namespaces/Undelete"
+	Namespaces_GetDeletion_FullMethodName   = "/namespaces.Namespaces/GetDeletion"
+	Namespaces_ListDeletions_FullMethodName = "/namespaces.Namespaces/ListDeletions"
 )
 
 // NamespacesClient is the client API for Namespaces service.
@@ -245,6 +249,18 @@ type NamespacesClient interface {
 	Create(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error)
 	// Configure changes what holds for all members. Callers are owners.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
+	// Delete stops a namespace at once, and has all of it erased when the time to
+	// undo that is over. Callers are owners who have logged in, and operators.
+	Delete(ctx context.Context, in *DeleteNamespaceRequest, opts ...grpc.CallOption) (*DeleteNamespaceResponse, error)
+	// Undelete takes back Delete, as long as nothing was erased. Nothing is lost.
+	// Callers as for Delete.
+	Undelete(ctx context.Context, in *UndeleteNamespaceRequest, opts ...grpc.CallOption) (*UndeleteNamespaceResponse, error)
+	// GetDeletion answers how far the deletion of a namespace has come. Callers are
+	// its members; only operators may name another. What is gone is NotFound.
+	GetDeletion(ctx context.Context, in *GetDeletionRequest, opts ...grpc.CallOption) (*GetDeletionResponse, error)
+	// ListDeletions answers the namespaces that are deleted, by name: those that
+	// will be erased, are being, or have been. For operators.
+	ListDeletions(ctx context.Context, in *ListDeletionsRequest, opts ...grpc.CallOption) (*ListDeletionsResponse, error)
 }
 
 type namespacesClient struct {
@@ -295,6 +311,46 @@ func (c *namespacesClient) Configure(ctx context.Context, in *ConfigureRequest, 
 	return out, nil
 }
 
+func (c *namespacesClient) Delete(ctx context.Context, in *DeleteNamespaceRequest, opts ...grpc.CallOption) (*DeleteNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteNamespaceResponse)
+	err := c.cc.Invoke(ctx, Namespaces_Delete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *namespacesClient) Undelete(ctx context.Context, in *UndeleteNamespaceRequest, opts ...grpc.CallOption) (*UndeleteNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndeleteNamespaceResponse)
+	err := c.cc.Invoke(ctx, Namespaces_Undelete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *namespacesClient) GetDeletion(ctx context.Context, in *GetDeletionRequest, opts ...grpc.CallOption) (*GetDeletionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDeletionResponse)
+	err := c.cc.Invoke(ctx, Namespaces_GetDeletion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *namespacesClient) ListDeletions(ctx context.Context, in *ListDeletionsRequest, opts ...grpc.CallOption) (*ListDeletionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeletionsResponse)
+	err := c.cc.Invoke(ctx, Namespaces_ListDeletions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NamespacesServer is the server API for Namespaces service.
 // All implementations must embed UnimplementedNamespacesServer
 // for forward compatibility.
@@ -311,6 +367,18 @@ type NamespacesServer interface {
 	Create(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error)
 	// Configure changes what holds for all members. Callers are owners.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
+	// Delete stops a namespace at once, and has all of it erased when the time to
+	// undo that is over. Callers are owners who have logged in, and operators.
+	Delete(context.Context, *DeleteNamespaceRequest) (*DeleteNamespaceResponse, error)
+	// Undelete takes back Delete, as long as nothing was erased. Nothing is lost.
+	// Callers as for Delete.
+	Undelete(context.Context, *UndeleteNamespaceRequest) (*UndeleteNamespaceResponse, error)
+	// GetDeletion answers how far the deletion of a namespace has come. Callers are
+	// its members; only operators may name another. What is gone is NotFound.
+	GetDeletion(context.Context, *GetDeletionRequest) (*GetDeletionResponse, error)
+	// ListDeletions answers the namespaces that are deleted, by name: those that
+	// will be erased, are being, or have been. For operators.
+	ListDeletions(context.Context, *ListDeletionsRequest) (*ListDeletionsResponse, error)
 	mustEmbedUnimplementedNamespacesServer()
 }
 
@@ -332,6 +400,18 @@ func (UnimplementedNamespacesServer) Create(context.Context, *CreateNamespaceReq
 }
 func (UnimplementedNamespacesServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
+}
+func (UnimplementedNamespacesServer) Delete(context.Context, *DeleteNamespaceRequest) (*DeleteNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
+}
+func (UnimplementedNamespacesServer) Undelete(context.Context, *UndeleteNamespaceRequest) (*UndeleteNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Undelete not implemented")
+}
+func (UnimplementedNamespacesServer) GetDeletion(context.Context, *GetDeletionRequest) (*GetDeletionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDeletion not implemented")
+}
+func (UnimplementedNamespacesServer) ListDeletions(context.Context, *ListDeletionsRequest) (*ListDeletionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeletions not implemented")
 }
 func (UnimplementedNamespacesServer) mustEmbedUnimplementedNamespacesServer() {}
 func (UnimplementedNamespacesServer) testEmbeddedByValue()                    {}
@@ -426,6 +506,78 @@ func _Namespaces_Configure_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Namespaces_Delete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).Delete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_Delete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).Delete(ctx, req.(*DeleteNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Namespaces_Undelete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).Undelete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_Undelete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).Undelete(ctx, req.(*UndeleteNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Namespaces_GetDeletion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeletionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).GetDeletion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_GetDeletion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).GetDeletion(ctx, req.(*GetDeletionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Namespaces_ListDeletions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeletionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).ListDeletions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_ListDeletions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).ListDeletions(ctx, req.(*ListDeletionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Namespaces_ServiceDesc is the grpc.ServiceDesc for Namespaces service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -448,6 +600,22 @@ var Namespaces_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _Namespaces_Configure_Handler,
+		},
+		{
+			MethodName: "Delete",
+			Handler:    _Namespaces_Delete_Handler,
+		},
+		{
+			MethodName: "Undelete",
+			Handler:    _Namespaces_Undelete_Handler,
+		},
+		{
+			MethodName: "GetDeletion",
+			Handler:    _Namespaces_GetDeletion_Handler,
+		},
+		{
+			MethodName: "ListDeletions",
+			Handler:    _Namespaces_ListDeletions_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

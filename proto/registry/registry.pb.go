@@ -856,6 +856,94 @@ func (*EmptyResponse) Descriptor() ([]byte, []int) {
 	return file_registry_registry_proto_rawDescGZIP(), []int{13}
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_registry_registry_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_registry_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_registry_registry_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_registry_registry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_registry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_registry_registry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_registry_registry_proto protoreflect.FileDescriptor
 
 const file_registry_registry_proto_rawDesc = "" +
@@ -919,7 +1007,11 @@ const file_registry_registry_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\x0e2\x13.registry.EventTypeR\x04type\x12\x1c\n" +
 	"\ttimestamp\x18\x03 \x01(\x03R\ttimestamp\x12+\n" +
 	"\aservice\x18\x04 \x01(\v2\x11.registry.ServiceR\aservice\"\x0f\n" +
-	"\rEmptyResponse*/\n" +
+	"\rEmptyResponse\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done*/\n" +
 	"\tEventType\x12\n" +
 	"\n" +
 	"\x06Create\x10\x00\x12\n" +
@@ -937,7 +1029,10 @@ const file_registry_registry_proto_rawDesc = "" +
 	"\x05Watch\x12\x16.registry.WatchRequest\x1a\x10.registry.Result0\x012y\n" +
 	"\x05Nodes\x126\n" +
 	"\x04List\x12\x16.registry.NodesRequest\x1a\x16.registry.ListResponse\x128\n" +
-	"\x05Evict\x12\x16.registry.NodesRequest\x1a\x17.registry.EmptyResponseB5Z3github.com/micro/platform/proto/registry;registrypbb\x06proto3"
+	"\x05Evict\x12\x16.registry.NodesRequest\x1a\x17.registry.EmptyResponse2F\n" +
+	"\n" +
+	"Components\x128\n" +
+	"\x05Erase\x12\x16.registry.EraseRequest\x1a\x17.registry.EraseResponseB5Z3github.com/micro/platform/proto/registry;registrypbb\x06proto3"
 
 var (
 	file_registry_registry_proto_rawDescOnce sync.Once
@@ -952,7 +1047,7 @@ func file_registry_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_registry_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_registry_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_registry_registry_proto_goTypes = []any{
 	(EventType)(0),        // 0: registry.EventType
 	(*NodesRequest)(nil),  // 1: registry.NodesRequest
@@ -969,19 +1064,21 @@ var file_registry_registry_proto_goTypes = []any{
 	(*Result)(nil),        // 12: registry.Result
 	(*Event)(nil),         // 13: registry.Event
 	(*EmptyResponse)(nil), // 14: registry.EmptyResponse
-	nil,                   // 15: registry.Service.MetadataEntry
-	nil,                   // 16: registry.Node.MetadataEntry
-	nil,                   // 17: registry.Endpoint.MetadataEntry
+	(*EraseRequest)(nil),  // 15: registry.EraseRequest
+	(*EraseResponse)(nil), // 16: registry.EraseResponse
+	nil,                   // 17: registry.Service.MetadataEntry
+	nil,                   // 18: registry.Node.MetadataEntry
+	nil,                   // 19: registry.Endpoint.MetadataEntry
 }
 var file_registry_registry_proto_depIdxs = []int32{
-	15, // 0: registry.Service.metadata:type_name -> registry.Service.MetadataEntry
+	17, // 0: registry.Service.metadata:type_name -> registry.Service.MetadataEntry
 	4,  // 1: registry.Service.endpoints:type_name -> registry.Endpoint
 	3,  // 2: registry.Service.nodes:type_name -> registry.Node
 	6,  // 3: registry.Service.options:type_name -> registry.Options
-	16, // 4: registry.Node.metadata:type_name -> registry.Node.MetadataEntry
+	18, // 4: registry.Node.metadata:type_name -> registry.Node.MetadataEntry
 	5,  // 5: registry.Endpoint.request:type_name -> registry.Value
 	5,  // 6: registry.Endpoint.response:type_name -> registry.Value
-	17, // 7: registry.Endpoint.metadata:type_name -> registry.Endpoint.MetadataEntry
+	19, // 7: registry.Endpoint.metadata:type_name -> registry.Endpoint.MetadataEntry
 	5,  // 8: registry.Value.values:type_name -> registry.Value
 	6,  // 9: registry.GetRequest.options:type_name -> registry.Options
 	2,  // 10: registry.GetResponse.services:type_name -> registry.Service
@@ -998,15 +1095,17 @@ var file_registry_registry_proto_depIdxs = []int32{
 	11, // 21: registry.Registry.Watch:input_type -> registry.WatchRequest
 	1,  // 22: registry.Nodes.List:input_type -> registry.NodesRequest
 	1,  // 23: registry.Nodes.Evict:input_type -> registry.NodesRequest
-	8,  // 24: registry.Registry.GetService:output_type -> registry.GetResponse
-	14, // 25: registry.Registry.Register:output_type -> registry.EmptyResponse
-	14, // 26: registry.Registry.Deregister:output_type -> registry.EmptyResponse
-	10, // 27: registry.Registry.ListServices:output_type -> registry.ListResponse
-	12, // 28: registry.Registry.Watch:output_type -> registry.Result
-	10, // 29: registry.Nodes.List:output_type -> registry.ListResponse
-	14, // 30: registry.Nodes.Evict:output_type -> registry.EmptyResponse
-	24, // [24:31] is the sub-list for method output_type
-	17, // [17:24] is the sub-list for method input_type
+	15, // 24: registry.Components.Erase:input_type -> registry.EraseRequest
+	8,  // 25: registry.Registry.GetService:output_type -> registry.GetResponse
+	14, // 26: registry.Registry.Register:output_type -> registry.EmptyResponse
+	14, // 27: registry.Registry.Deregister:output_type -> registry.EmptyResponse
+	10, // 28: registry.Registry.ListServices:output_type -> registry.ListResponse
+	12, // 29: registry.Registry.Watch:output_type -> registry.Result
+	10, // 30: registry.Nodes.List:output_type -> registry.ListResponse
+	14, // 31: registry.Nodes.Evict:output_type -> registry.EmptyResponse
+	16, // 32: registry.Components.Erase:output_type -> registry.EraseResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -1023,9 +1122,9 @@ func file_registry_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_registry_proto_rawDesc), len(file_registry_registry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_registry_registry_proto_goTypes,
 		DependencyIndexes: file_registry_registry_proto_depIdxs,

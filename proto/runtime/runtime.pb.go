@@ -1704,6 +1704,94 @@ func (x *WatchResponse) GetSince() int64 {
 	return 0
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_runtime_runtime_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_runtime_runtime_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_runtime_runtime_proto protoreflect.FileDescriptor
 
 const file_runtime_runtime_proto_rawDesc = "" +
@@ -1838,7 +1926,11 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x14\n" +
-	"\x05since\x18\x04 \x01(\x03R\x05since2\xdd\x02\n" +
+	"\x05since\x18\x04 \x01(\x03R\x05since\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\xdd\x02\n" +
 	"\aRuntime\x129\n" +
 	"\x06Create\x12\x16.runtime.CreateRequest\x1a\x17.runtime.CreateResponse\x123\n" +
 	"\x04Read\x12\x14.runtime.ReadRequest\x1a\x15.runtime.ReadResponse\x129\n" +
@@ -1849,7 +1941,10 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\x06Source\x12;\n" +
 	"\x06Upload\x12\x16.runtime.UploadRequest\x1a\x17.runtime.UploadResponse(\x012?\n" +
 	"\x05Build\x126\n" +
-	"\x04Read\x12\x10.runtime.Service\x1a\x1a.runtime.BuildReadResponse0\x01B3Z1github.com/micro/platform/proto/runtime;runtimepbb\x06proto3"
+	"\x04Read\x12\x10.runtime.Service\x1a\x1a.runtime.BuildReadResponse0\x012D\n" +
+	"\n" +
+	"Components\x126\n" +
+	"\x05Erase\x12\x15.runtime.EraseRequest\x1a\x16.runtime.EraseResponseB3Z1github.com/micro/platform/proto/runtime;runtimepbb\x06proto3"
 
 var (
 	file_runtime_runtime_proto_rawDescOnce sync.Once
@@ -1863,7 +1958,7 @@ func file_runtime_runtime_proto_rawDescGZIP() []byte {
 	return file_runtime_runtime_proto_rawDescData
 }
 
-var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_runtime_runtime_proto_goTypes = []any{
 	(*Resource)(nil),          // 0: runtime.Resource
 	(*Service)(nil),           // 1: runtime.Service
@@ -1894,29 +1989,31 @@ var file_runtime_runtime_proto_goTypes = []any{
 	(*DeleteResponse)(nil),    // 26: runtime.DeleteResponse
 	(*WatchRequest)(nil),      // 27: runtime.WatchRequest
 	(*WatchResponse)(nil),     // 28: runtime.WatchResponse
-	nil,                       // 29: runtime.Service.MetadataEntry
-	nil,                       // 30: runtime.NetworkPolicy.AllowedlabelsEntry
-	nil,                       // 31: runtime.CreateOptions.SecretsEntry
-	nil,                       // 32: runtime.CreateOptions.VolumesEntry
-	nil,                       // 33: runtime.UpdateOptions.SecretsEntry
-	nil,                       // 34: runtime.LogRecord.MetadataEntry
+	(*EraseRequest)(nil),      // 29: runtime.EraseRequest
+	(*EraseResponse)(nil),     // 30: runtime.EraseResponse
+	nil,                       // 31: runtime.Service.MetadataEntry
+	nil,                       // 32: runtime.NetworkPolicy.AllowedlabelsEntry
+	nil,                       // 33: runtime.CreateOptions.SecretsEntry
+	nil,                       // 34: runtime.CreateOptions.VolumesEntry
+	nil,                       // 35: runtime.UpdateOptions.SecretsEntry
+	nil,                       // 36: runtime.LogRecord.MetadataEntry
 }
 var file_runtime_runtime_proto_depIdxs = []int32{
 	2,  // 0: runtime.Resource.namespace:type_name -> runtime.Namespace
 	3,  // 1: runtime.Resource.networkpolicy:type_name -> runtime.NetworkPolicy
 	1,  // 2: runtime.Resource.service:type_name -> runtime.Service
 	4,  // 3: runtime.Resource.resourcequota:type_name -> runtime.ResourceQuota
-	29, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
-	30, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
+	31, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
+	32, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
 	5,  // 6: runtime.ResourceQuota.requests:type_name -> runtime.Resources
 	5,  // 7: runtime.ResourceQuota.limits:type_name -> runtime.Resources
-	31, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
-	32, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
+	33, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
+	34, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
 	0,  // 10: runtime.CreateRequest.resource:type_name -> runtime.Resource
 	6,  // 11: runtime.CreateRequest.options:type_name -> runtime.CreateOptions
 	8,  // 12: runtime.ReadRequest.options:type_name -> runtime.ReadOptions
 	1,  // 13: runtime.ReadResponse.services:type_name -> runtime.Service
-	33, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
+	35, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
 	0,  // 15: runtime.UpdateRequest.resource:type_name -> runtime.Resource
 	11, // 16: runtime.UpdateRequest.options:type_name -> runtime.UpdateOptions
 	0,  // 17: runtime.DeleteRequest.resource:type_name -> runtime.Resource
@@ -1924,7 +2021,7 @@ var file_runtime_runtime_proto_depIdxs = []int32{
 	15, // 19: runtime.ListRequest.options:type_name -> runtime.ListOptions
 	1,  // 20: runtime.ListResponse.services:type_name -> runtime.Service
 	18, // 21: runtime.LogsRequest.options:type_name -> runtime.LogsOptions
-	34, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
+	36, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
 	1,  // 23: runtime.UploadRequest.service:type_name -> runtime.Service
 	18, // 24: runtime.WatchRequest.options:type_name -> runtime.LogsOptions
 	7,  // 25: runtime.Runtime.Create:input_type -> runtime.CreateRequest
@@ -1935,16 +2032,18 @@ var file_runtime_runtime_proto_depIdxs = []int32{
 	27, // 30: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
 	21, // 31: runtime.Source.Upload:input_type -> runtime.UploadRequest
 	1,  // 32: runtime.Build.Read:input_type -> runtime.Service
-	24, // 33: runtime.Runtime.Create:output_type -> runtime.CreateResponse
-	10, // 34: runtime.Runtime.Read:output_type -> runtime.ReadResponse
-	25, // 35: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
-	26, // 36: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
-	20, // 37: runtime.Runtime.Logs:output_type -> runtime.LogRecord
-	28, // 38: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
-	22, // 39: runtime.Source.Upload:output_type -> runtime.UploadResponse
-	23, // 40: runtime.Build.Read:output_type -> runtime.BuildReadResponse
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
+	29, // 33: runtime.Components.Erase:input_type -> runtime.EraseRequest
+	24, // 34: runtime.Runtime.Create:output_type -> runtime.CreateResponse
+	10, // 35: runtime.Runtime.Read:output_type -> runtime.ReadResponse
+	25, // 36: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
+	26, // 37: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
+	20, // 38: runtime.Runtime.Logs:output_type -> runtime.LogRecord
+	28, // 39: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
+	22, // 40: runtime.Source.Upload:output_type -> runtime.UploadResponse
+	23, // 41: runtime.Build.Read:output_type -> runtime.BuildReadResponse
+	30, // 42: runtime.Components.Erase:output_type -> runtime.EraseResponse
+	34, // [34:43] is the sub-list for method output_type
+	25, // [25:34] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -1961,9 +2060,9 @@ func file_runtime_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runtime_runtime_proto_rawDesc), len(file_runtime_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_runtime_runtime_proto_goTypes,
 		DependencyIndexes: file_runtime_runtime_proto_depIdxs,

@@ -981,6 +981,94 @@ func (x *Host) GetMended() int64 {
 	return 0
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_scheduler_scheduler_proto protoreflect.FileDescriptor
 
 const file_scheduler_scheduler_proto_rawDesc = "" +
@@ -1051,14 +1139,21 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x0fgvisor_runtimes\x18\x05 \x03(\tR\x0egvisorRuntimes\x12\x1a\n" +
 	"\bfirewall\x18\x06 \x01(\bR\bfirewall\x12\x18\n" +
 	"\aproblem\x18\a \x01(\tR\aproblem\x12\x16\n" +
-	"\x06mended\x18\b \x01(\x03R\x06mended2\xe8\x02\n" +
+	"\x06mended\x18\b \x01(\x03R\x06mended\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\xe8\x02\n" +
 	"\tScheduler\x12:\n" +
 	"\x05Apply\x12\x17.scheduler.ApplyRequest\x1a\x18.scheduler.ApplyResponse\x12=\n" +
 	"\x06Remove\x12\x18.scheduler.RemoveRequest\x1a\x19.scheduler.RemoveResponse\x127\n" +
 	"\x04List\x12\x16.scheduler.ListRequest\x1a\x17.scheduler.ListResponse\x125\n" +
 	"\x05Watch\x12\x17.scheduler.WatchRequest\x1a\x11.scheduler.Status0\x01\x124\n" +
 	"\x04Logs\x12\x16.scheduler.LogsRequest\x1a\x12.scheduler.LogLine0\x01\x12:\n" +
-	"\x05Hosts\x12\x17.scheduler.HostsRequest\x1a\x18.scheduler.HostsResponseB7Z5github.com/micro/platform/proto/scheduler;schedulerpbb\x06proto3"
+	"\x05Hosts\x12\x17.scheduler.HostsRequest\x1a\x18.scheduler.HostsResponse2H\n" +
+	"\n" +
+	"Components\x12:\n" +
+	"\x05Erase\x12\x17.scheduler.EraseRequest\x1a\x18.scheduler.EraseResponseB7Z5github.com/micro/platform/proto/scheduler;schedulerpbb\x06proto3"
 
 var (
 	file_scheduler_scheduler_proto_rawDescOnce sync.Once
@@ -1073,7 +1168,7 @@ func file_scheduler_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_scheduler_scheduler_proto_goTypes = []any{
 	(Status_State)(0),      // 0: scheduler.Status.State
 	(*ID)(nil),             // 1: scheduler.ID
@@ -1092,6 +1187,8 @@ var file_scheduler_scheduler_proto_goTypes = []any{
 	(*HostsRequest)(nil),   // 14: scheduler.HostsRequest
 	(*HostsResponse)(nil),  // 15: scheduler.HostsResponse
 	(*Host)(nil),           // 16: scheduler.Host
+	(*EraseRequest)(nil),   // 17: scheduler.EraseRequest
+	(*EraseResponse)(nil),  // 18: scheduler.EraseResponse
 }
 var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 0: scheduler.Deployment.id:type_name -> scheduler.ID
@@ -1109,14 +1206,16 @@ var file_scheduler_scheduler_proto_depIdxs = []int32{
 	11, // 12: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
 	12, // 13: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
 	14, // 14: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
-	6,  // 15: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
-	8,  // 16: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
-	10, // 17: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
-	3,  // 18: scheduler.Scheduler.Watch:output_type -> scheduler.Status
-	13, // 19: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
-	15, // 20: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
+	17, // 15: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
+	6,  // 16: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
+	8,  // 17: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
+	10, // 18: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
+	3,  // 19: scheduler.Scheduler.Watch:output_type -> scheduler.Status
+	13, // 20: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
+	15, // 21: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
+	18, // 22: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -1133,9 +1232,9 @@ func file_scheduler_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_scheduler_proto_rawDesc), len(file_scheduler_scheduler_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_scheduler_scheduler_proto_goTypes,
 		DependencyIndexes: file_scheduler_scheduler_proto_depIdxs,

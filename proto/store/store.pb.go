@@ -2155,6 +2155,94 @@ func (x *Limit) GetAllowed() int64 {
 	return 0
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_store_store_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_store_store_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_store_store_proto protoreflect.FileDescriptor
 
 const file_store_store_proto_rawDesc = "" +
@@ -2292,7 +2380,11 @@ const file_store_store_proto_rawDesc = "" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x18\n" +
-	"\aallowed\x18\x03 \x01(\x03R\aallowed2\xf5\x03\n" +
+	"\aallowed\x18\x03 \x01(\x03R\aallowed\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\xf5\x03\n" +
 	"\x05Store\x12/\n" +
 	"\x04Read\x12\x12.store.ReadRequest\x1a\x13.store.ReadResponse\x122\n" +
 	"\x05Write\x12\x13.store.WriteRequest\x1a\x14.store.WriteResponse\x125\n" +
@@ -2307,7 +2399,10 @@ const file_store_store_proto_rawDesc = "" +
 	"\x04Read\x12\x16.store.BlobReadRequest\x1a\x17.store.BlobReadResponse0\x01\x12<\n" +
 	"\x05Write\x12\x17.store.BlobWriteRequest\x1a\x18.store.BlobWriteResponse(\x01\x12=\n" +
 	"\x06Delete\x12\x18.store.BlobDeleteRequest\x1a\x19.store.BlobDeleteResponse\x127\n" +
-	"\x04List\x12\x16.store.BlobListRequest\x1a\x17.store.BlobListResponseB/Z-github.com/micro/platform/proto/store;storepbb\x06proto3"
+	"\x04List\x12\x16.store.BlobListRequest\x1a\x17.store.BlobListResponse2@\n" +
+	"\n" +
+	"Components\x122\n" +
+	"\x05Erase\x12\x13.store.EraseRequest\x1a\x14.store.EraseResponseB/Z-github.com/micro/platform/proto/store;storepbb\x06proto3"
 
 var (
 	file_store_store_proto_rawDescOnce sync.Once
@@ -2321,7 +2416,7 @@ func file_store_store_proto_rawDescGZIP() []byte {
 	return file_store_store_proto_rawDescData
 }
 
-var file_store_store_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_store_store_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_store_store_proto_goTypes = []any{
 	(*Record)(nil),             // 0: store.Record
 	(*Field)(nil),              // 1: store.Field
@@ -2362,10 +2457,12 @@ var file_store_store_proto_goTypes = []any{
 	(*UsageRequest)(nil),       // 36: store.UsageRequest
 	(*UsageResponse)(nil),      // 37: store.UsageResponse
 	(*Limit)(nil),              // 38: store.Limit
-	nil,                        // 39: store.Record.MetadataEntry
+	(*EraseRequest)(nil),       // 39: store.EraseRequest
+	(*EraseResponse)(nil),      // 40: store.EraseResponse
+	nil,                        // 41: store.Record.MetadataEntry
 }
 var file_store_store_proto_depIdxs = []int32{
-	39, // 0: store.Record.metadata:type_name -> store.Record.MetadataEntry
+	41, // 0: store.Record.metadata:type_name -> store.Record.MetadataEntry
 	2,  // 1: store.ReadRequest.options:type_name -> store.ReadOptions
 	0,  // 2: store.ReadResponse.records:type_name -> store.Record
 	0,  // 3: store.WriteRequest.record:type_name -> store.Record
@@ -2396,21 +2493,23 @@ var file_store_store_proto_depIdxs = []int32{
 	18, // 28: store.BlobStore.Write:input_type -> store.BlobWriteRequest
 	19, // 29: store.BlobStore.Delete:input_type -> store.BlobDeleteRequest
 	21, // 30: store.BlobStore.List:input_type -> store.BlobListRequest
-	4,  // 31: store.Store.Read:output_type -> store.ReadResponse
-	23, // 32: store.Store.Write:output_type -> store.WriteResponse
-	24, // 33: store.Store.Delete:output_type -> store.DeleteResponse
-	11, // 34: store.Store.List:output_type -> store.ListResponse
-	12, // 35: store.Store.Databases:output_type -> store.DatabasesResponse
-	14, // 36: store.Store.Tables:output_type -> store.TablesResponse
-	32, // 37: store.Store.Batch:output_type -> store.BatchResponse
-	35, // 38: store.Store.DropTable:output_type -> store.DropTableResponse
-	37, // 39: store.Store.Usage:output_type -> store.UsageResponse
-	17, // 40: store.BlobStore.Read:output_type -> store.BlobReadResponse
-	26, // 41: store.BlobStore.Write:output_type -> store.BlobWriteResponse
-	27, // 42: store.BlobStore.Delete:output_type -> store.BlobDeleteResponse
-	22, // 43: store.BlobStore.List:output_type -> store.BlobListResponse
-	31, // [31:44] is the sub-list for method output_type
-	18, // [18:31] is the sub-list for method input_type
+	39, // 31: store.Components.Erase:input_type -> store.EraseRequest
+	4,  // 32: store.Store.Read:output_type -> store.ReadResponse
+	23, // 33: store.Store.Write:output_type -> store.WriteResponse
+	24, // 34: store.Store.Delete:output_type -> store.DeleteResponse
+	11, // 35: store.Store.List:output_type -> store.ListResponse
+	12, // 36: store.Store.Databases:output_type -> store.DatabasesResponse
+	14, // 37: store.Store.Tables:output_type -> store.TablesResponse
+	32, // 38: store.Store.Batch:output_type -> store.BatchResponse
+	35, // 39: store.Store.DropTable:output_type -> store.DropTableResponse
+	37, // 40: store.Store.Usage:output_type -> store.UsageResponse
+	17, // 41: store.BlobStore.Read:output_type -> store.BlobReadResponse
+	26, // 42: store.BlobStore.Write:output_type -> store.BlobWriteResponse
+	27, // 43: store.BlobStore.Delete:output_type -> store.BlobDeleteResponse
+	22, // 44: store.BlobStore.List:output_type -> store.BlobListResponse
+	40, // 45: store.Components.Erase:output_type -> store.EraseResponse
+	32, // [32:46] is the sub-list for method output_type
+	18, // [18:32] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -2427,9 +2526,9 @@ func file_store_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_store_store_proto_rawDesc), len(file_store_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_store_store_proto_goTypes,
 		DependencyIndexes: file_store_store_proto_depIdxs,

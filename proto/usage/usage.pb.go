@@ -918,6 +918,94 @@ func (x *DeleteBudgetRequest) GetService() string {
 	return ""
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_usage_usage_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EraseRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          bool                   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_usage_usage_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_usage_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_usage_usage_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EraseResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_usage_usage_proto protoreflect.FileDescriptor
 
 const file_usage_usage_proto_rawDesc = "" +
@@ -986,7 +1074,11 @@ const file_usage_usage_proto_rawDesc = "" +
 	"\x06action\x18\x04 \x01(\x0e2\x13.usage.BudgetActionR\x06action\"M\n" +
 	"\x13DeleteBudgetRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
-	"\aservice\x18\x02 \x01(\tR\aservice*2\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\",\n" +
+	"\fEraseRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
+	"\rEraseResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done*2\n" +
 	"\fBudgetAction\x12\n" +
 	"\n" +
 	"\x06NOTIFY\x10\x00\x12\f\n" +
@@ -999,10 +1091,11 @@ const file_usage_usage_proto_rawDesc = "" +
 	"\aBudgets\x12:\n" +
 	"\x03Get\x12\x18.usage.GetBudgetsRequest\x1a\x19.usage.GetBudgetsResponse\x129\n" +
 	"\x03Set\x12\x17.usage.SetBudgetRequest\x1a\x19.usage.GetBudgetsResponse\x12?\n" +
-	"\x06Delete\x12\x1a.usage.DeleteBudgetRequest\x1a\x19.usage.GetBudgetsResponse2C\n" +
+	"\x06Delete\x12\x1a.usage.DeleteBudgetRequest\x1a\x19.usage.GetBudgetsResponse2w\n" +
 	"\n" +
 	"Components\x125\n" +
-	"\x06Append\x12\x14.usage.AppendRequest\x1a\x15.usage.AppendResponseB/Z-github.com/micro/platform/proto/usage;usagepbb\x06proto3"
+	"\x06Append\x12\x14.usage.AppendRequest\x1a\x15.usage.AppendResponse\x122\n" +
+	"\x05Erase\x12\x13.usage.EraseRequest\x1a\x14.usage.EraseResponseB/Z-github.com/micro/platform/proto/usage;usagepbb\x06proto3"
 
 var (
 	file_usage_usage_proto_rawDescOnce sync.Once
@@ -1017,7 +1110,7 @@ func file_usage_usage_proto_rawDescGZIP() []byte {
 }
 
 var file_usage_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_usage_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_usage_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_usage_usage_proto_goTypes = []any{
 	(BudgetAction)(0),           // 0: usage.BudgetAction
 	(*ReadRequest)(nil),         // 1: usage.ReadRequest
@@ -1031,6 +1124,8 @@ var file_usage_usage_proto_goTypes = []any{
 	(*GetBudgetsResponse)(nil),  // 9: usage.GetBudgetsResponse
 	(*SetBudgetRequest)(nil),    // 10: usage.SetBudgetRequest
 	(*DeleteBudgetRequest)(nil), // 11: usage.DeleteBudgetRequest
+	(*EraseRequest)(nil),        // 12: usage.EraseRequest
+	(*EraseResponse)(nil),       // 13: usage.EraseResponse
 }
 var file_usage_usage_proto_depIdxs = []int32{
 	3,  // 0: usage.ReadResponse.rows:type_name -> usage.Row
@@ -1044,14 +1139,16 @@ var file_usage_usage_proto_depIdxs = []int32{
 	10, // 8: usage.Budgets.Set:input_type -> usage.SetBudgetRequest
 	11, // 9: usage.Budgets.Delete:input_type -> usage.DeleteBudgetRequest
 	5,  // 10: usage.Components.Append:input_type -> usage.AppendRequest
-	2,  // 11: usage.Usage.Read:output_type -> usage.ReadResponse
-	3,  // 12: usage.Usage.Export:output_type -> usage.Row
-	9,  // 13: usage.Budgets.Get:output_type -> usage.GetBudgetsResponse
-	9,  // 14: usage.Budgets.Set:output_type -> usage.GetBudgetsResponse
-	9,  // 15: usage.Budgets.Delete:output_type -> usage.GetBudgetsResponse
-	6,  // 16: usage.Components.Append:output_type -> usage.AppendResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
+	12, // 11: usage.Components.Erase:input_type -> usage.EraseRequest
+	2,  // 12: usage.Usage.Read:output_type -> usage.ReadResponse
+	3,  // 13: usage.Usage.Export:output_type -> usage.Row
+	9,  // 14: usage.Budgets.Get:output_type -> usage.GetBudgetsResponse
+	9,  // 15: usage.Budgets.Set:output_type -> usage.GetBudgetsResponse
+	9,  // 16: usage.Budgets.Delete:output_type -> usage.GetBudgetsResponse
+	6,  // 17: usage.Components.Append:output_type -> usage.AppendResponse
+	13, // 18: usage.Components.Erase:output_type -> usage.EraseResponse
+	12, // [12:19] is the sub-list for method output_type
+	5,  // [5:12] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -1068,7 +1165,7 @@ func file_usage_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_usage_proto_rawDesc), len(file_usage_usage_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -377,6 +377,7 @@ var Budgets_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Components_Append_FullMethodName = "/usage.Components/Append"
+	Components_Erase_FullMethodName  = "/usage.Components/Erase"
 )
 
 // ComponentsClient is the client API for Components service.
@@ -387,6 +388,9 @@ const (
 type ComponentsClient interface {
 	// Append folds records of a log of calls, once however often they are sent.
 	Append(ctx context.Context, in *AppendRequest, opts ...grpc.CallOption) (*AppendResponse, error)
+	// Erase removes what a namespace has used, with its budgets, a bounded part at
+	// each call: call it until it is done. Again is no error.
+	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
 }
 
 type componentsClient struct {
@@ -407,6 +411,16 @@ func (c *componentsClient) Append(ctx context.Context, in *AppendRequest, opts .
 	return out, nil
 }
 
+func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseResponse)
+	err := c.cc.Invoke(ctx, Components_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ComponentsServer is the server API for Components service.
 // All implementations must embed UnimplementedComponentsServer
 // for forward compatibility.
@@ -415,6 +429,9 @@ func (c *componentsClient) Append(ctx context.Context, in *AppendRequest, opts .
 type ComponentsServer interface {
 	// Append folds records of a log of calls, once however often they are sent.
 	Append(context.Context, *AppendRequest) (*AppendResponse, error)
+	// Erase removes what a namespace has used, with its budgets, a bounded part at
+	// each call: call it until it is done. Again is no error.
+	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
 	mustEmbedUnimplementedComponentsServer()
 }
 
@@ -427,6 +444,9 @@ type UnimplementedComponentsServer struct{}
 
 func (UnimplementedComponentsServer) Append(context.Context, *AppendRequest) (*AppendResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Append not implemented")
+}
+func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
 }
 func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
 func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
@@ -467,6 +487,24 @@ func _Components_Append_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Erase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Erase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Components_ServiceDesc is the grpc.ServiceDesc for Components service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -477,6 +515,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Append",
 			Handler:    _Components_Append_Handler,
+		},
+		{
+			MethodName: "Erase",
+			Handler:    _Components_Erase_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

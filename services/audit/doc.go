@@ -7,5 +7,9 @@
 // has a hash of itself and of the row before it, so that a change of the past
 // shows.
 //
-// Tables: entries has the rows, chains the end of each namespace's chain.
+// The log of a namespace that is erased goes, too, as the last of it: in the
+// operators' log there is one entry then that says so.
+//
+// Tables: entries has the rows, chains the end of each namespace's chain, erased
+// the namespaces whose rows may be removed.
 package audit

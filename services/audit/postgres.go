@@ -66,35 +66,41 @@ type place struct {
 // added one after the other, by the lock on the end of its chain.
 func (d db) add(ctx context.Context, rows []*row) ([]error, error) {
 	var results []error
-	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		results = make([]error, len(rows))
-		ends, now, err := lockChains(ctx, tx, rows)
-		if err != nil {
-			return err
-		}
-		calls, err := findCalls(ctx, tx, rows)
-		if err != nil {
-			return err
-		}
-		var b pgx.Batch
-		for i, r := range rows {
-			if results[i] = calls.check(r); results[i] != nil {
-				continue
-			}
-			end := ends[r.Namespace]
-			r.ID, r.At = end.last+1, now
-			end.last, end.hash = r.ID, r.hash(end.hash)
-			r.insert(&b, end.hash)
-		}
-		for namespace, end := range ends {
-			b.Queue(`UPDATE audit.chains SET last = $2, hash = $3 WHERE namespace = $1`, namespace, end.last, end.hash)
-		}
-		return tx.SendBatch(ctx, &b).Close()
+	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) (err error) {
+		results, err = addIn(ctx, tx, rows)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("add to the audit log: %w", err)
 	}
 	return results, nil
+}
+
+// addIn is add in a transaction.
+func addIn(ctx context.Context, tx pgx.Tx, rows []*row) ([]error, error) {
+	results := make([]error, len(rows))
+	ends, now, err := lockChains(ctx, tx, rows)
+	if err != nil {
+		return nil, err
+	}
+	calls, err := findCalls(ctx, tx, rows)
+	if err != nil {
+		return nil, err
+	}
+	var b pgx.Batch
+	for i, r := range rows {
+		if results[i] = calls.check(r); results[i] != nil {
+			continue
+		}
+		end := ends[r.Namespace]
+		r.ID, r.At = end.last+1, now
+		end.last, end.hash = r.ID, r.hash(end.hash)
+		r.insert(&b, end.hash)
+	}
+	for namespace, end := range ends {
+		b.Queue(`UPDATE audit.chains SET last = $2, hash = $3 WHERE namespace = $1`, namespace, end.last, end.hash)
+	}
+	return results, tx.SendBatch(ctx, &b).Close()
 }
 
 // chainEnd is where a namespace's chain ends.

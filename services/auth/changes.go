@@ -66,11 +66,12 @@ type revocationNotice struct {
 	Expires   int64  `json:"expires"`
 	Service   bool   `json:"service,omitempty"`
 	Kept      string `json:"kept,omitempty"`
+	Erased    bool   `json:"erased,omitempty"`
 }
 
 func (n revocationNotice) proto() *authpb.Revocation {
 	return &authpb.Revocation{Namespace: n.Namespace, Account: n.Account, Session: n.Session,
-		Epoch: n.Epoch, Expires: n.Expires, Service: n.Service, KeptSession: n.Kept}
+		Epoch: n.Epoch, Expires: n.Expires, Service: n.Service, KeptSession: n.Kept, Erased: n.Erased}
 }
 
 // run follows the database until ctx ends, through losses of the connection.

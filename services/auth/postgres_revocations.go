@@ -31,22 +31,26 @@ func revokeSession(ctx context.Context, tx pgx.Tx, namespace, session string, lo
 // revocations answers all that are in force.
 func (d db) revocations(ctx context.Context) ([]*authpb.Revocation, error) {
 	const q = `
-		SELECT namespace, account, '' AS session, epoch, service, '{}'::bigint[] AS living, kept_session, expires_at
+		SELECT namespace, account, '' AS session, epoch, service, '{}'::bigint[] AS living, kept_session, expires_at, false AS erased
 		FROM auth.revocations
 		WHERE expires_at > now()
 		UNION ALL
-		SELECT namespace, '', session, 0, false, '{}', '', expires_at
+		SELECT namespace, '', session, 0, false, '{}', '', expires_at, false
 		FROM auth.session_revocations
 		WHERE expires_at > now()
 		UNION ALL
-		SELECT namespace, '', '', epoch, true, living, '', expires_at
+		SELECT namespace, '', '', epoch, true, living, '', expires_at, false
 		FROM auth.gone_services
+		WHERE expires_at > now()
+		UNION ALL
+		SELECT namespace, '', '', epoch, false, '{}', '', expires_at, true
+		FROM auth.erased
 		WHERE expires_at > now()
 		ORDER BY namespace, account, session`
 	rows, _ := d.pool.Query(ctx, q) // CollectRows reports the error
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*authpb.Revocation, error) {
 		r, expires := &authpb.Revocation{}, time.Time{}
-		err := row.Scan(&r.Namespace, &r.Account, &r.Session, &r.Epoch, &r.Service, &r.Living, &r.KeptSession, &expires)
+		err := row.Scan(&r.Namespace, &r.Account, &r.Session, &r.Epoch, &r.Service, &r.Living, &r.KeptSession, &expires, &r.Erased)
 		r.Expires = expires.Unix()
 		return r, err
 	})

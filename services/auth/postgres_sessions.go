@@ -205,6 +205,7 @@ func (d db) prune(ctx context.Context) error {
 		`DELETE FROM auth.session_revocations WHERE expires_at < now()`,
 		`DELETE FROM auth.password_resets WHERE expires_at < now()`,
 		`DELETE FROM auth.gone_services WHERE expires_at < now()`,
+		`DELETE FROM auth.erased WHERE expires_at < now()`,
 		`DELETE FROM auth.api_tokens WHERE expires_at < now() - interval '30 days'`, // until then the list says why it fails
 	} {
 		if _, err := d.pool.Exec(ctx, q); err != nil {

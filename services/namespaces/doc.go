@@ -16,6 +16,11 @@
 // suspension by an operator, and throttles, which usage sets. Edges and
 // components are told of changes as they are committed.
 //
-// Tables: namespaces, codes, outbox, throttles, members, invites, member_orders.
+// A namespace that its owner deletes is stopped at once, and erased when the time
+// to undo that is over: then every component that keeps something of it is
+// called until all are done.
+//
+// Tables: namespaces, codes, outbox, throttles, members, invites, member_orders,
+// deletions, erasures.
 // Redis: how much mail was asked for lately.
 package namespaces

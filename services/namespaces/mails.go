@@ -46,3 +46,38 @@ not, you choose one. The invitation is good for %d days. If you do not know who
 sent it, ignore this mail.
 `, i.InvitedBy, i.Namespace, i.Role, code, int(inviteLife.Hours()/24))}
 }
+
+// deletedMail goes to every owner when somebody deletes a namespace.
+func deletedMail(owner string, d deletion) mail.Message {
+	return mail.Message{To: owner, Subject: "Your namespace " + d.Namespace + " on Micro was deleted", Text: fmt.Sprintf(`Hello,
+
+%s deleted namespace %s of Micro, which you own. Its services are
+stopped, and calls are not taken. Nothing is lost yet: until %s
+any owner can undo it:
+
+    micro namespace undelete %s
+
+After that all of it is erased, for good. Until then you can also export it.
+`, who(d), d.Namespace, d.EraseAt.UTC().Format(minutes), d.Namespace)}
+}
+
+// warningMail goes to every owner when there is little time left.
+func warningMail(owner string, d deletion) mail.Message {
+	return mail.Message{To: owner, Subject: "Your namespace " + d.Namespace + " on Micro will be erased soon", Text: fmt.Sprintf(`Hello,
+
+%s deleted namespace %s of Micro, which you own. At
+%s all of it is erased, for good. To keep it, type
+
+    micro namespace undelete %s
+`, who(d), d.Namespace, d.EraseAt.UTC().Format(minutes), d.Namespace)}
+}
+
+// minutes is how mails give a time.
+const minutes = "2006-01-02 15:04 MST"
+
+func who(d deletion) string {
+	if d.Operator {
+		return "An operator of the server"
+	}
+	return d.Account
+}

@@ -130,5 +130,8 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 		if err := s.db.forgetCodes(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "old codes and invitations were not removed", "error", err)
 		}
+		if err := s.db.forgetDeletions(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "who deleted namespaces is still known", "error", err)
+		}
 	}
 }

@@ -94,7 +94,7 @@ func (s *Service) tenant(ctx context.Context, name string) (*namespacespb.Tenant
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 {
+	if len(rows) == 0 || rows[0].State == erasing || rows[0].State == erased {
 		return nil, noNamespace(name)
 	}
 	return s.tenants.message(rows[0]), nil
@@ -185,6 +185,10 @@ func (s plansAPI) setSuspension(ctx context.Context, namespace string, reason *s
 	return nil
 }
 
+func operatorsOnly() error {
+	return errors.New(codes.PermissionDenied, "this is for operators of the server: admins of namespace %s who have logged in", identity.Platform).For(identity.PlatformOnly)
+}
+
 // operated answers the namespace that an operator names. The platform's own has
 // no plan and cannot be suspended: that would lock the operators out.
 func (s *Service) operated(ctx context.Context, namespace string) (string, error) {
@@ -194,7 +198,7 @@ func (s *Service) operated(ctx context.Context, namespace string) (string, error
 	}
 	switch {
 	case !c.Operator():
-		return "", errors.New(codes.PermissionDenied, "this is for operators of the server: admins of namespace %s who have logged in", identity.Platform).For(identity.PlatformOnly)
+		return "", operatorsOnly()
 	case namespace == identity.Platform:
 		return "", errors.New(codes.InvalidArgument, "namespace: %s is the operators' own, always on the plan %s", identity.Platform, plans.Local)
 	case !nameRule.MatchString(namespace):

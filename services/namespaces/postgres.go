@@ -53,9 +53,42 @@ func (d db) one(ctx context.Context, q string, args ...any) (namespace, error) {
 	return n, nil
 }
 
+// nameHeld is true of a deletion that keeps others from taking the name.
+const nameHeld = `(state <> 'erased' OR coalesce(free_at > now(), true))`
+
+// insertNamespace puts a namespace there, unless its name is held: then it
+// touches no row.
+const insertNamespace = `
+	INSERT INTO namespaces.namespaces (namespace, owner, mailbox, signed_up, active_at, reborn)
+	SELECT $1, $2, $3, $4, CASE WHEN $4 THEN NULL ELSE now() END, EXISTS (SELECT FROM namespaces.deletions WHERE namespace = $1)
+	WHERE NOT EXISTS (SELECT FROM namespaces.deletions WHERE namespace = $1 AND ` + nameHeld + `)
+	RETURNING created_at, reborn`
+
+// putNamespace puts a namespace there. One whose owner signed up is active only
+// when auth has the owner.
+func putNamespace(ctx context.Context, tx pgx.Tx, n namespace, mailbox string, signedUp bool) (namespace, error) {
+	var reborn bool
+	err := tx.QueryRow(ctx, insertNamespace, n.Namespace, n.Owner, mailbox, signedUp).Scan(&n.CreatedAt, &reborn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return n, errNameTaken
+	}
+	if err != nil {
+		return n, fmt.Errorf("put namespace: %w", err)
+	}
+	if reborn { // others know the one before
+		return n, tell(ctx, tx, n.Namespace)
+	}
+	return n, nil
+}
+
 // taken answers which of some names are.
 func (d db) taken(ctx context.Context, names []string) ([]string, error) {
-	const q = `SELECT namespace FROM namespaces.namespaces WHERE namespace = ANY($1) ORDER BY namespace LIMIT $2`
+	const q = `
+		SELECT namespace FROM namespaces.namespaces WHERE namespace = ANY($1)
+		UNION
+		SELECT namespace FROM namespaces.deletions WHERE namespace = ANY($1) AND ` + nameHeld + `
+		ORDER BY namespace
+		LIMIT $2`
 	rows, _ := d.pool.Query(ctx, q, names, len(names)) // CollectRows reports the error
 	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
@@ -145,9 +178,8 @@ func (d db) create(ctx context.Context, a address, digest []byte, o order) error
 		if known {
 			return errMailboxTaken
 		}
-		const put = `INSERT INTO namespaces.namespaces (namespace, owner, mailbox) VALUES ($1, $2, $3)`
-		if _, err := tx.Exec(ctx, put, o.Namespace, o.Account, a.mailbox); err != nil {
-			return fmt.Errorf("put namespace: %w", err)
+		if _, err := putNamespace(ctx, tx, namespace{Namespace: o.Namespace, Owner: o.Account}, a.mailbox, true); err != nil {
+			return err
 		}
 		if err := writeMember(ctx, tx, member{Namespace: o.Namespace, Account: o.Account, Mailbox: a.mailbox, Role: grants.Owner}); err != nil {
 			return err
@@ -196,8 +228,14 @@ func (d db) activate(ctx context.Context, name string) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM namespaces.outbox WHERE namespace = $1`, name); err != nil {
 			return fmt.Errorf("close order: %w", err)
 		}
-		if _, err := tx.Exec(ctx, `UPDATE namespaces.namespaces SET active_at = coalesce(active_at, now()) WHERE namespace = $1`, name); err != nil {
+		const q = `UPDATE namespaces.namespaces SET active_at = coalesce(active_at, now()) WHERE namespace = $1 RETURNING reborn`
+		var reborn bool
+		err := tx.QueryRow(ctx, q, name).Scan(&reborn)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("activate namespace: %w", err)
+		}
+		if reborn {
+			return tell(ctx, tx, name)
 		}
 		return nil
 	})

@@ -211,12 +211,9 @@ func (d db) createFor(ctx context.Context, name string, owner member, limit int)
 		if owned >= limit {
 			return errTooMany
 		}
-		const put = `
-			INSERT INTO namespaces.namespaces (namespace, owner, mailbox, signed_up, active_at) VALUES ($1, $2, $3, false, now())
-			RETURNING created_at`
-		made = namespace{Namespace: name, Owner: owner.Account}
-		if err := tx.QueryRow(ctx, put, name, owner.Account, owner.Mailbox).Scan(&made.CreatedAt); err != nil {
-			return fmt.Errorf("put namespace: %w", err)
+		made, err = putNamespace(ctx, tx, namespace{Namespace: name, Owner: owner.Account}, owner.Mailbox, false)
+		if err != nil {
+			return err
 		}
 		m := member{Namespace: name, Account: owner.Account, Mailbox: owner.Mailbox, Role: grants.Owner}
 		if err := writeMember(ctx, tx, m); err != nil {

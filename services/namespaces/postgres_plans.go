@@ -20,6 +20,9 @@ type tenantRow struct {
 	SuspendedAt  *time.Time
 	SuspendedFor string
 	Throttles    []throttleRow
+	State        string // of its deletion, "" for none
+	EraseAt      *time.Time
+	Since        *time.Time // of one whose name another one had
 }
 
 type throttleRow struct {
@@ -31,27 +34,36 @@ type throttleRow struct {
 
 // differs says whether anybody has to be told of the namespace.
 func (r tenantRow) differs() bool {
-	return r.Plan != nil || len(r.Limits) > 0 || r.SuspendedAt != nil || len(r.Throttles) > 0
+	return r.Plan != nil || len(r.Limits) > 0 || r.SuspendedAt != nil || len(r.Throttles) > 0 || r.State != "" || r.Since != nil
 }
 
-const tenantColumns = `
-	SELECT n.namespace, n.plan, n.limits, n.suspended_at, coalesce(n.suspended_for, '') AS suspended_for,
+// tenantOf selects what is to be known of each namespace among names, a query.
+// The name of one that was erased is known until it is free.
+func tenantOf(names string) string {
+	return `
+	SELECT k.namespace, n.plan, coalesce(n.limits, '{}') AS limits, n.suspended_at, coalesce(n.suspended_for, '') AS suspended_for,
 		coalesce((SELECT jsonb_agg(jsonb_build_object('service', t.service, 'action', t.action, 'reason', t.reason, 'since', t.since) ORDER BY t.service)
-			FROM namespaces.throttles t WHERE t.namespace = n.namespace), '[]') AS throttles
-	FROM namespaces.namespaces n `
+			FROM namespaces.throttles t WHERE t.namespace = n.namespace), '[]') AS throttles,
+		coalesce(d.state, '') AS state, d.erase_at, CASE WHEN n.reborn THEN n.created_at END AS since
+	FROM (` + names + `) k
+	LEFT JOIN namespaces.namespaces n ON n.namespace = k.namespace AND n.active_at IS NOT NULL
+	LEFT JOIN namespaces.deletions d ON d.namespace = k.namespace AND (d.state <> 'erased' OR n.namespace IS NULL AND coalesce(d.free_at > now(), true))
+	WHERE n.namespace IS NOT NULL OR d.namespace IS NOT NULL
+	ORDER BY k.namespace`
+}
 
 // tenants answers one namespace, or none.
 func (d db) tenants(ctx context.Context, namespace string) ([]tenantRow, error) {
-	return d.collectTenants(ctx, tenantColumns+`WHERE n.namespace = $1 AND n.active_at IS NOT NULL`, namespace)
+	return d.collectTenants(ctx, tenantOf(`SELECT $1::text AS namespace`), namespace)
 }
 
 // differing answers every namespace that is not as the default is.
 func (d db) differing(ctx context.Context) ([]tenantRow, error) {
-	const where = `
-		WHERE n.plan IS NOT NULL OR n.limits <> '{}' OR n.suspended_at IS NOT NULL
-			OR n.namespace IN (SELECT namespace FROM namespaces.throttles)
-		ORDER BY n.namespace`
-	return d.collectTenants(ctx, tenantColumns+where)
+	const names = `
+		SELECT namespace FROM namespaces.namespaces WHERE plan IS NOT NULL OR limits <> '{}' OR suspended_at IS NOT NULL OR reborn
+		UNION SELECT namespace FROM namespaces.throttles
+		UNION SELECT namespace FROM namespaces.deletions`
+	return d.collectTenants(ctx, tenantOf(names))
 }
 
 func (d db) collectTenants(ctx context.Context, q string, args ...any) ([]tenantRow, error) {

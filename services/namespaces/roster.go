@@ -49,6 +49,11 @@ func (r *roster) person(mailbox string) *member {
 	return &r.members[i]
 }
 
+// owners answers those who own the namespace.
+func (r *roster) owners() []member {
+	return slices.DeleteFunc(slices.Clone(r.members), func(m member) bool { return m.Role != grants.Owner })
+}
+
 // set gives a member a role, or removes it: "".
 func (r *roster) set(m member, role grants.Role) {
 	i := slices.IndexFunc(r.members, func(x member) bool { return x.Account == m.Account })

@@ -21,12 +21,15 @@ import (
 
 // Options come from MICRO_NAMESPACES_*.
 type Options struct {
-	Retry     time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
-	Throwaway string        `env:"THROWAWAY_DOMAINS" help:"a file of mail domains that nobody signs up with, one to a line; empty is the platform's own short list"`
-	PerDomain int           `env:"PER_DOMAIN" default:"100" help:"codes a day for the mailboxes of one mail domain that is none of the large providers'; 0 is no limit"`
-	PerPerson int           `env:"PER_PERSON" default:"10" help:"namespaces that a person may own"`
-	Plan      string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
-	Plans     string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
+	Retry      time.Duration `env:"RETRY" default:"1s" help:"time between two looks for owners that are still to be made"`
+	Throwaway  string        `env:"THROWAWAY_DOMAINS" help:"a file of mail domains that nobody signs up with, one to a line; empty is the platform's own short list"`
+	PerDomain  int           `env:"PER_DOMAIN" default:"100" help:"codes a day for the mailboxes of one mail domain that is none of the large providers'; 0 is no limit"`
+	PerPerson  int           `env:"PER_PERSON" default:"10" help:"namespaces that a person may own"`
+	Undo       time.Duration `env:"UNDO" default:"336h" help:"how long the deletion of a namespace can be undone; then it is erased"`
+	Settle     time.Duration `env:"SETTLE" default:"10m" help:"time from the end of an erasure until it is looked through once more, for what came late"`
+	Quarantine time.Duration `env:"NAME_QUARANTINE" default:"720h" help:"how long the name of a namespace that was erased cannot be taken; 0 is for ever"`
+	Plan       string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
+	Plans      string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -51,6 +54,11 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
+	erasers, err := erasers(h)
+	if err != nil {
+		return err
+	}
+	leaving := &deletions{db: svc.db, components: erasers, mails: mails, log: h.Log, opts: o, now: time.Now}
 	s, err := h.Server()
 	if err != nil {
 		return err
@@ -64,6 +72,7 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	h.Go("tenants", svc.tenants.run)
 	h.Go("orders", svc.orderLoop)
 	h.Go("prune", svc.pruneLoop)
+	h.Go("erase", leaving.run)
 	return h.Serve(s)
 })
 

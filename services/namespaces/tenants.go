@@ -78,6 +78,10 @@ func (t *tenants) message(r tenantRow) *namespacespb.Tenant {
 	if r.SuspendedAt != nil {
 		m.Suspension = &namespacespb.Suspension{Reason: r.SuspendedFor, Since: r.SuspendedAt.Unix()}
 	}
+	if r.State != "" {
+		m.Deleted = &namespacespb.Deleted{State: states[r.State], Erase: r.EraseAt.Unix()}
+	}
+	m.Since = unix(r.Since)
 	for _, x := range r.Throttles {
 		m.Throttles = append(m.Throttles, &namespacespb.Throttle{Service: x.Service, Action: namespacespb.Action(x.Action), Reason: x.Reason, Since: x.Since.Unix()})
 	}

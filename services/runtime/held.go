@@ -15,8 +15,8 @@ func (s *Service) heldBack(ctx context.Context, k key) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if t.Suspension != nil {
-		return "the namespace is suspended: " + t.Suspension.Reason, nil
+	if why := t.Stopped(); why != "" {
+		return why, nil
 	}
 	if x := t.Throttle(k.Name); x.Action == tenants.Stop {
 		return "held back: " + x.Reason, nil

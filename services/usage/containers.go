@@ -51,6 +51,9 @@ func (s *Service) sample(ctx context.Context, scheduler schedulerpb.SchedulerCli
 		if err != nil {
 			return err
 		}
+		if t.Gone() {
+			continue
+		}
 		for _, i := range d.GetInstances() {
 			err := s.db.countContainer(ctx, d.GetId().GetNamespace(), i.GetContainer(), time.Unix(i.GetStarted(), 0), now, func(from, till time.Time) tally {
 				return containerTally(d.GetId(), t.Limits, from, till)

@@ -24,7 +24,7 @@ func (s *Service) Append(ctx context.Context, req *usagepb.AppendRequest) (*usag
 	}
 	var t tally
 	folded, err := s.db.fold(ctx, req, func(data []byte) (_ tally, err error) {
-		t, err = count(data, s.now())
+		t, err = count(data, s.now(), func(namespace string, at time.Time) (bool, error) { return s.lost(ctx, namespace, at) })
 		return t, err
 	})
 	if err != nil {
@@ -52,8 +52,8 @@ func checkAppend(req *usagepb.AppendRequest) error {
 	return nil
 }
 
-// count adds up records.
-func count(data []byte, now time.Time) (tally, error) {
+// count adds up records, but for those that are lost.
+func count(data []byte, now time.Time, lost func(namespace string, at time.Time) (bool, error)) (tally, error) {
 	t := tally{}
 	for len(data) > 0 {
 		r, n, err := meter.Read(data)
@@ -61,6 +61,12 @@ func count(data []byte, now time.Time) (tally, error) {
 			return nil, invalid("data: %v", err)
 		}
 		data = data[n:]
+		at := plausible(r.At, now)
+		if is, err := lost(r.Namespace, at); err != nil {
+			return nil, err
+		} else if is {
+			continue
+		}
 		a := amounts{BytesIn: amount(r.BytesIn), BytesOut: amount(r.BytesOut)}
 		switch {
 		case !r.Ended:
@@ -70,7 +76,7 @@ func count(data []byte, now time.Time) (tally, error) {
 			a.Calls = 1
 		}
 		t.add(key{
-			Namespace: text(r.Namespace), Day: dayOf(plausible(r.At, now)), Service: text(r.Service),
+			Namespace: text(r.Namespace), Day: dayOf(at), Service: text(r.Service),
 			Endpoint: text(r.Endpoint), Account: text(r.Account), Class: r.Class.String(),
 		}, a)
 	}
