@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/micro/platform/framework/debug"
+	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -92,19 +93,10 @@ func (c Config) check() error {
 	if len(c.Platform.ClusterSecret) < 32 {
 		return fmt.Errorf("MICRO_CLUSTER_SECRET must have at least 32 characters, the same in every process")
 	}
-	if !c.Apart {
-		return nil
+	if err := c.Platform.checkTLS(); err != nil {
+		return err
 	}
-	for name := range ports {
-		host, _, err := net.SplitHostPort(address(name, c.Environ))
-		if err != nil {
-			return fmt.Errorf("%s: %w", addressName(name), err)
-		}
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			return fmt.Errorf("%s is %s: components may only be apart on loopback, since they do not speak mutual TLS yet", addressName(name), host)
-		}
-	}
-	return nil
+	return checkAddresses(c)
 }
 
 // group is the components of one process and their ways to each other.
@@ -112,15 +104,16 @@ type group struct {
 	Config
 	names []string
 
-	mu     sync.Mutex
-	pipes  map[string]*bufconn.Listener
-	locals map[string]*rpc.Server
-	conns  map[[2]string]*grpc.ClientConn
-	tokens map[string]*ownToken
+	mu      sync.Mutex
+	pipes   map[string]*bufconn.Listener
+	locals  map[string]*rpc.Server
+	conns   map[[2]string]*grpc.ClientConn
+	tokens  map[string]*ownToken
+	keepers map[string]*certs.Keeper
 }
 
 func newGroup(cfg Config) *group {
-	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, locals: map[string]*rpc.Server{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}}
+	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, locals: map[string]*rpc.Server{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}, keepers: map[string]*certs.Keeper{}}
 	for _, c := range cfg.Components {
 		g.names = append(g.names, c.Name)
 	}
@@ -176,13 +169,20 @@ func (g *group) conn(to, from string) (*grpc.ClientConn, error) {
 	if c := g.conns[key]; c != nil {
 		return c, nil
 	}
-	target, opts := "passthrough:///"+address(to, g.Environ), []grpc.DialOption(nil)
-	if slices.Contains(g.names, to) {
+	var target string
+	var opts []grpc.DialOption
+	switch {
+	case slices.Contains(g.names, to):
 		pipe := g.pipe(to)
 		target = "passthrough:///" + to
 		opts = append(opts, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
-	} else if ports[to] == "" {
+	case ports[to] == "":
 		return nil, fmt.Errorf("%s has no API to connect to (%s wants it)", to, from)
+	default:
+		var err error
+		if target, opts, err = g.remote(to, from); err != nil {
+			return nil, err
+		}
 	}
 	c, err := rpc.NewClient(target, g.token(from), opts...)
 	if err != nil {

@@ -91,6 +91,9 @@ func TestConfig(t *testing.T) {
 		{"short cluster secret", func(c *Config) { c.Platform.ClusterSecret = "short" }, "MICRO_CLUSTER_SECRET"},
 		{"bad option", func(c *Config) { c.Environ["MICRO_A_PORT"] = "x" }, "Port"},
 		{"apart beyond loopback", func(c *Config) { c.Apart = true; c.Environ["MICRO_AUTH_ADDRESS"] = "10.0.0.1:1" }, "MICRO_AUTH_ADDRESS"},
+		{"one of them beyond loopback", func(c *Config) { c.Environ["MICRO_AUTH_ADDRESS"] = "127.0.0.1:1, 10.0.0.1:1" }, "MICRO_AUTH_ADDRESS is 10.0.0.1:1"},
+		{"a name without certificates", func(c *Config) { c.Environ["MICRO_AUTH_ADDRESS"] = "auth:8010" }, "MICRO_TLS_DIR"},
+		{"certificate without key", func(c *Config) { c.Platform.TLSCert = "auth.pem" }, "MICRO_TLS_KEY"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

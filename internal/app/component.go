@@ -43,6 +43,10 @@ type Platform struct {
 	SMTPUser        string          `env:"SMTP_USER"      help:"user at the mail server; none logs in to nothing"`
 	SMTPPassword    settings.Secret `env:"SMTP_PASSWORD"  help:"password at the mail server"`
 	MailFrom        string          `env:"MAIL_FROM"      default:"Micro <micro@localhost>" help:"who mail is from"`
+	TLSDir          string          `env:"TLS_DIR"        help:"directory of ca.pem, COMPONENT.pem and COMPONENT.key, as micro certs makes them: components in other processes are spoken to with mutual TLS. Without certificates they may be on loopback only"`
+	TLSCert         string          `env:"TLS_CERT"       help:"file of the component's certificate, instead of the one in MICRO_TLS_DIR"`
+	TLSKey          string          `env:"TLS_KEY"        help:"file of its key"`
+	TLSCA           string          `env:"TLS_CA"         help:"file of the authorities that are trusted"`
 	LogLevel        string          `env:"LOG_LEVEL"      default:"info" help:"debug, info, warn or error"`
 	LogFormat       string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
 }
@@ -54,24 +58,6 @@ func (p Platform) ClusterID() string {
 	sum := sha256.Sum256([]byte("micro cluster id " + p.ClusterSecret.Reveal()))
 	return hex.EncodeToString(sum[:4])
 }
-
-// ports are where components listen when they run apart: the numbers that Micro
-// has always used, and the next free ones for what Micro did not have.
-var ports = map[string]string{
-	"registry": "8000", "config": "8001", "store": "8002", "broker": "8003", "events": "8005",
-	"auth": "8010", "namespaces": "8011", "builder": "8012", "scheduler": "8013", "network": "8014", "usage": "8015", "audit": "8016", "runtime": "8088",
-}
-
-// address is where a component of another process is found, and where it
-// listens in its own: MICRO_<COMPONENT>_ADDRESS.
-func address(component string, environ map[string]string) string {
-	if a := environ[addressName(component)]; a != "" {
-		return a
-	}
-	return "127.0.0.1:" + ports[component]
-}
-
-func addressName(component string) string { return settings.Prefix(component) + "ADDRESS" }
 
 // Settings lists every setting of the platform and of the components, with the
 // values that environ gives them, and the names of all that are known.
@@ -87,8 +73,7 @@ func Settings(environ map[string]string, components []Component) ([]settings.Set
 			return nil, err
 		}
 		if ports[c.Name] != "" {
-			all = append(all, settings.Setting{Name: addressName(c.Name), Value: address(c.Name, environ),
-				Default: "127.0.0.1:" + ports[c.Name], Help: "gRPC, when " + c.Name + " runs as a process of its own"})
+			all = append(all, addressSettings(c.Name, environ)...)
 		}
 		all = append(all, settings.Describe(c.Name, o)...)
 	}

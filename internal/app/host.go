@@ -188,7 +188,11 @@ func (h *Host) Server() (*rpc.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rpc.NewServer(h.Log, v, h.debug, audit.New(conn, h.Log)), nil
+	secure, err := h.group.serverCredentials(h.Name)
+	if err != nil {
+		return nil, err
+	}
+	return rpc.NewServer(h.Log, v, secure, h.debug, audit.New(conn, h.Log)), nil
 }
 
 // Serve serves a component's API: to the components of this process in memory,
@@ -200,7 +204,11 @@ func (h *Host) Serve(s *rpc.Server) error {
 	reflection.Register(s)
 	listeners := []net.Listener{h.group.memory(h.Name)}
 	if h.group.Apart {
-		l, err := h.Listen(addressName(h.Name), address(h.Name, h.group.Environ))
+		at, err := listenAddress(h.Name, h.group.Environ)
+		if err != nil {
+			return err
+		}
+		l, err := h.Listen(listenName(h.Name), at)
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,8 @@ const callTimeout = 30 * time.Second
 
 // NewClient makes a connection to another component. Calls carry the token of
 // the caller in the context, so that the callee verifies the same person; with
-// identity.AsComponent they carry the component's own. Nothing is dialled
+// identity.AsComponent they carry the component's own, as they do for a caller
+// that is itself a component: its token is for who it called. Nothing is dialled
 // before the first call.
 func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	registerJSON()
@@ -66,13 +67,14 @@ func (c credential) sign(ctx context.Context) (context.Context, error) {
 		return ctx, nil // the edge passes metadata on as it decided
 	}
 	token := ""
-	if identity.CallsAsComponent(ctx) {
+	caller, ok := identity.From(ctx)
+	if identity.CallsAsComponent(ctx) || caller.IsComponent() {
 		own, err := c.own(ctx)
 		if err != nil {
 			return nil, err
 		}
 		token = own
-	} else if caller, ok := identity.From(ctx); ok {
+	} else if ok {
 		token = caller.Token
 	}
 	if token == "" {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/identity"
 	registrypb "github.com/micro/platform/proto/registry"
 )
@@ -36,16 +37,30 @@ func (k keys) Key(_ context.Context, id string) (*rsa.PublicKey, error) {
 
 func (k keys) token(t *testing.T, expires time.Time) string {
 	t.Helper()
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, identity.Claims{
+	return k.sign(t, identity.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{Issuer: "demo", Subject: "alice", ExpiresAt: jwt.NewNumericDate(expires)},
 		Type:             identity.User, Scopes: []string{"admin"},
 	})
+}
+
+func (k keys) sign(t *testing.T, c identity.Claims) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, c)
 	token.Header["kid"] = "k"
 	signed, err := token.SignedString(k.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return signed
+}
+
+func newKeys(t *testing.T) keys {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys{private}
 }
 
 // errShared is an error that a service answers again and again.
@@ -82,12 +97,8 @@ func setup(t *testing.T, own TokenSource) (registrypb.RegistryClient, keys) {
 
 func serve(t *testing.T, own TokenSource) (*Server, registrypb.RegistryClient, keys) {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := keys{private}
-	s := NewServer(slog.New(slog.DiscardHandler), identity.NewVerifier(k, time.Now), debug.New())
+	k := newKeys(t)
+	s := NewServer(slog.New(slog.DiscardHandler), identity.NewVerifier(k, time.Now), nil, debug.New())
 	registrypb.RegisterRegistryServer(s, registry{})
 	pipe := bufconn.Listen(1 << 20)
 	go s.Serve(pipe) //nolint:errcheck // ends by Stop
@@ -212,5 +223,74 @@ func TestJSON(t *testing.T) {
 	out, err := (jsonCodec{}).Marshal(&registrypb.Options{})
 	if err != nil || strings.ReplaceAll(string(out), " ", "") != `{"ttl":"0","domain":""}` {
 		t.Errorf("Marshal = %s, %v, want every field, in the names of the proto", out, err)
+	}
+}
+
+// TestComponentWithAnothersCertificate shows that the token of a component is
+// worth nothing with the certificate of another.
+func TestComponentWithAnothersCertificate(t *testing.T) {
+	t.Parallel()
+	a := certs.Open(t.TempDir())
+	if err := a.Init(); err != nil {
+		t.Fatal(err)
+	}
+	keeper := func(component string) *certs.Keeper {
+		t.Helper()
+		if _, err := a.Issue(component, nil, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		k, err := certs.NewKeeper(component, certs.In(a.Dir(), component), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	k := newKeys(t)
+	s := NewServer(slog.New(slog.DiscardHandler), identity.NewVerifier(k, time.Now), keeper("registry").Server())
+	registrypb.RegisterRegistryServer(s, registry{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l) //nolint:errcheck // ends by Stop
+	t.Cleanup(s.Stop)
+	token := k.sign(t, identity.Claims{
+		RegisteredClaims: jwt.RegisteredClaims{Issuer: identity.Platform, Subject: "network", ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))},
+		Type:             identity.Component,
+	})
+	for component, want := range map[string]codes.Code{"network": codes.OK, "console": codes.Unauthenticated} {
+		conn, err := NewClient("passthrough:///"+l.Addr().String(), func(context.Context) (string, error) { return token, nil },
+			grpc.WithTransportCredentials(keeper(component).Client("registry")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_, err = registrypb.NewRegistryClient(conn).GetService(identity.AsComponent(t.Context()), &registrypb.GetRequest{})
+		if errors.Code(err) != want {
+			t.Errorf("the token of network with the certificate of %s: %v, want %v", component, err, want)
+		}
+	}
+}
+
+// TestComponentsTokenStays shows that a component which is called by another
+// calls the next in its own name.
+func TestComponentsTokenStays(t *testing.T) {
+	t.Parallel()
+	c := credential{func(context.Context) (string, error) { return "own", nil }}
+	for _, tt := range []struct {
+		caller identity.Caller
+		want   string
+	}{
+		{identity.Caller{Namespace: identity.Platform, Type: identity.Component, Token: "theirs"}, "Bearer own"},
+		{identity.Caller{Namespace: "demo", Type: identity.User, Token: "theirs"}, "Bearer theirs"},
+	} {
+		ctx, err := c.sign(identity.With(t.Context(), tt.caller))
+		if err != nil {
+			t.Fatal(err)
+		}
+		md, _ := metadata.FromOutgoingContext(ctx)
+		if got := md.Get("authorization"); len(got) != 1 || got[0] != tt.want {
+			t.Errorf("a call of %s goes on with %q, want %q", tt.caller.Type, got, tt.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -10,10 +11,13 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/identity"
 )
 
@@ -37,15 +41,20 @@ type Inside interface {
 	Stream(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error
 }
 
-// NewServer makes a component's server. Callers are whom v verifies.
-func NewServer(log *slog.Logger, v *identity.Verifier, inside ...Inside) *Server {
+// NewServer makes a component's server. Callers are whom v verifies; connections
+// are made with secure, which is nil where all stay on this host.
+func NewServer(log *slog.Logger, v *identity.Verifier, secure credentials.TransportCredentials, inside ...Inside) *Server {
 	registerJSON()
 	i := &interceptor{log: log, verifier: v}
 	unary, streams := i.unary, []grpc.StreamServerInterceptor{i.stream}
 	for _, in := range inside {
 		unary, streams = chain(unary, in.Unary), append(streams, in.Stream)
 	}
+	if secure == nil {
+		secure = insecure.NewCredentials()
+	}
 	server := grpc.NewServer(
+		grpc.Creds(secure),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -109,6 +118,9 @@ func (i *interceptor) identify(ctx context.Context, method string) (context.Cont
 		return ctx, err
 	}
 	caller, err := i.verifier.Verify(ctx, token)
+	if err == nil {
+		err = certified(ctx, caller)
+	}
 	switch {
 	case err == nil:
 		service, endpoint, _ := strings.Cut(strings.TrimPrefix(method, "/"), ".")
@@ -120,6 +132,15 @@ func (i *interceptor) identify(ctx context.Context, method string) (context.Cont
 	default:
 		return ctx, errors.New(codes.Unavailable, "the token could not be checked, try again").Because(err)
 	}
+}
+
+// certified refuses the token of a component from who has shown the certificate
+// of another.
+func certified(ctx context.Context, caller identity.Caller) error {
+	if peer, ok := certs.Peer(ctx); ok && caller.IsComponent() && peer != caller.ID {
+		return fmt.Errorf("%w: it is of component %s, the certificate of %s", identity.ErrInvalid, caller.ID, peer)
+	}
+	return nil
 }
 
 // Bearer answers the token in the metadata of an incoming call, or "".

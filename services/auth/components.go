@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/password"
@@ -27,7 +28,7 @@ type components struct {
 const componentToken = time.Hour
 
 // Token implements the RPC.
-func (s components) Token(_ context.Context, req *authpb.ComponentTokenRequest) (*authpb.TokenResponse, error) {
+func (s components) Token(ctx context.Context, req *authpb.ComponentTokenRequest) (*authpb.TokenResponse, error) {
 	// Sums have one length, so that comparing tells nothing of the secret's.
 	got, want := sha256.Sum256([]byte(req.GetSecret())), sha256.Sum256([]byte(s.cluster.Reveal()))
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
@@ -35,6 +36,9 @@ func (s components) Token(_ context.Context, req *authpb.ComponentTokenRequest) 
 	}
 	if req.GetName() == "" || len(req.GetName()) > maxScope {
 		return nil, errors.New(codes.InvalidArgument, "a component has a name of 1 to %d bytes", maxScope)
+	}
+	if peer, ok := certs.Peer(ctx); ok && peer != req.GetName() {
+		return nil, errors.New(codes.PermissionDenied, "component %s has the certificate of %s", errors.Clip(req.GetName()), peer)
 	}
 	a := account{Namespace: identity.Platform, ID: req.GetName(), Name: req.GetName(), Type: identity.Component, Scopes: []string{}}
 	now := s.now()

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	_ "google.golang.org/grpc/health" // the client's side of health checks
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/micro/platform/internal/certs"
+)
+
+// secure says whether components in other processes are spoken to with TLS.
+func (c Config) secure() bool { return c.Platform.TLSDir != "" || c.Platform.TLSCert != "" }
+
+// keeper answers the keeper of a component's certificate. The caller holds mu.
+func (g *group) keeper(component string) (*certs.Keeper, error) {
+	if k := g.keepers[component]; k != nil {
+		return k, nil
+	}
+	p := g.Platform
+	files := certs.In(p.TLSDir, component)
+	if p.TLSCert != "" {
+		files = certs.Files{Certificate: p.TLSCert, Key: p.TLSKey, Authorities: p.TLSCA}
+	}
+	k, err := certs.NewKeeper(component, files, g.Log.With("component", component))
+	if err != nil {
+		return nil, fmt.Errorf("certificate of %s: %w", component, err)
+	}
+	g.keepers[component] = k
+	return k, nil
+}
+
+// checkTLS wants all of the files or none.
+func (p Platform) checkTLS() error {
+	if files := p.TLSCert != "" || p.TLSKey != "" || p.TLSCA != ""; files && (p.TLSCert == "" || p.TLSKey == "" || p.TLSCA == "") {
+		return errors.New("MICRO_TLS_CERT, MICRO_TLS_KEY and MICRO_TLS_CA belong together: set all three, or MICRO_TLS_DIR")
+	}
+	return nil
+}
+
+// serverCredentials are what a component's listener is secured with; nil is
+// nothing.
+func (g *group) serverCredentials(component string) (credentials.TransportCredentials, error) {
+	if !g.Apart || !g.secure() {
+		return nil, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k, err := g.keeper(component)
+	if err != nil {
+		return nil, err
+	}
+	return k.Server(), nil
+}
+
+// balanced has calls go to all instances in turn that are healthy by their own
+// word: one that drains gets no more.
+const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`
+
+// reconnect is quick: a component that starts again is back in a second.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+	MinConnectTimeout: 5 * time.Second,
+}
+
+// remote answers how to reach a component in other processes. The caller holds
+// mu.
+func (g *group) remote(to, from string) (target string, opts []grpc.DialOption, err error) {
+	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced), grpc.WithNoProxy()}
+	if g.secure() {
+		k, err := g.keeper(from)
+		if err != nil {
+			return "", nil, err
+		}
+		opts = append(opts, grpc.WithTransportCredentials(k.Client(to)))
+	}
+	all := addresses(to, g.Environ)
+	if len(all) == 1 && !isIP(all[0]) {
+		return "dns:///" + all[0], opts, nil
+	}
+	fixed := manual.NewBuilderWithScheme("instances")
+	var state resolver.State
+	for _, a := range all {
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: a}}})
+	}
+	fixed.InitialState(state)
+	return "instances:///" + to, append(opts, grpc.WithResolvers(fixed)), nil
+}
