@@ -80,7 +80,7 @@ func (h *Host) redis(setting string, address settings.Secret, retry bool) (redis
 	if address == "" {
 		return nil, fmt.Errorf("%s needs %s", h.Name, setting)
 	}
-	c, err := openRedis(address.Reveal(), "micro-"+h.Name, retry)
+	c, err := OpenRedis(address.Reveal(), "micro-"+h.Name, retry)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
@@ -88,9 +88,10 @@ func (h *Host) redis(setting string, address settings.Secret, retry bool) (redis
 	return c, nil
 }
 
-// openRedis connects to one server, or to a cluster when address names more
-// nodes in its query: redis://host:6379?addr=other:6379.
-func openRedis(address, name string, retry bool) (redis.UniversalClient, error) {
+// OpenRedis connects to one server, or to a cluster when address names more
+// nodes in its query: redis://host:6379?addr=other:6379. retry sends a command
+// again whose answer got lost.
+func OpenRedis(address, name string, retry bool) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("not an address like redis://user:password@host:port")
@@ -135,9 +136,9 @@ func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
 	if h.Platform.BucketURL == "" {
 		return nil, fmt.Errorf("%s needs MICRO_BUCKET_URL", h.Name)
 	}
-	b, err := blob.OpenBucket(ctx, bucketURL(h.Platform.BucketURL))
+	b, err := OpenBucket(ctx, h.Platform.BucketURL)
 	if err != nil {
-		return nil, fmt.Errorf("MICRO_BUCKET_URL: %w", err)
+		return nil, err
 	}
 	h.closes = append(h.closes, func() { b.Close() })
 	return b, nil
@@ -149,6 +150,15 @@ func (h *Host) StateDir() (string, error) {
 		return "", fmt.Errorf("%s needs MICRO_STATE_DIR", h.Name)
 	}
 	return filepath.Join(h.Platform.StateDir, h.Name), nil
+}
+
+// OpenBucket opens the bucket at MICRO_BUCKET_URL.
+func OpenBucket(ctx context.Context, address string) (*blob.Bucket, error) {
+	b, err := blob.OpenBucket(ctx, bucketURL(address))
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_BUCKET_URL: %w", err)
+	}
+	return b, nil
 }
 
 // bucketURL is a bucket's address; one in the file system writes nothing outside

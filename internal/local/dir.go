@@ -16,6 +16,9 @@ import (
 // could not read what a newer one wrote.
 const format = "1"
 
+// secretFile has the cluster secret.
+const secretFile = "cluster-secret"
+
 // dataDir is an open data directory, locked for this process.
 type dataDir struct {
 	path  string

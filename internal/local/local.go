@@ -57,7 +57,7 @@ func StartForTests(ctx context.Context, o Options) (*Servers, error) {
 func startAll(ctx context.Context, o Options, p app.Platform, quick bool) (_ *Servers, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	path, err := o.dataDir()
+	path, err := o.Dir()
 	if err != nil {
 		return nil, err
 	}
@@ -78,13 +78,16 @@ func startAll(ctx context.Context, o Options, p app.Platform, quick bool) (_ *Se
 	if err != nil {
 		return nil, err
 	}
-	return s, s.startServers(ctx, o, as, quick)
+	if err := s.startServers(ctx, o, as, quick); err != nil {
+		return s, err
+	}
+	return s, s.note()
 }
 
 // fill sets what needs no server.
 func (s *Servers) fill(d *dataDir) error {
 	if s.Platform.ClusterSecret == "" {
-		secret, err := d.secret("cluster-secret")
+		secret, err := d.secret(secretFile)
 		if err != nil {
 			return fmt.Errorf("cluster secret: %w", err)
 		}
@@ -165,7 +168,8 @@ func (s *Servers) Stop(ctx context.Context) {
 	s.dir.close()
 }
 
-func (o Options) dataDir() (string, error) {
+// Dir is the data directory.
+func (o Options) Dir() (string, error) {
 	if o.DataDir != "" {
 		return filepath.Abs(o.DataDir)
 	}

@@ -36,6 +36,7 @@ appendonly yes
 appendfsync always
 no-appendfsync-on-rewrite no
 maxmemory-policy noeviction
+repl-diskless-sync-delay 0
 `
 
 const redisPID = "redis.pid"

@@ -18,7 +18,7 @@ var ErrNotRunning = errors.New("no micro server runs")
 // Shutdown tells the server that uses o's data directory to stop, and waits
 // until it has.
 func Shutdown(ctx context.Context, o Options) error {
-	dir, err := o.dataDir()
+	dir, err := o.Dir()
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,4 +158,19 @@ func (r Row) Wrong(crashes int) []string {
 		all = append(all, r.Name+": nothing was acknowledged")
 	}
 	return all
+}
+
+// Rewind forgets the acknowledgements since an earlier moment: then is what
+// Acknowledged answered.
+func (l *Ledger) Rewind(then map[ID]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acked = then
+}
+
+// Acknowledged answers what was acknowledged so far.
+func (l *Ledger) Acknowledged() map[ID]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.acked)
 }

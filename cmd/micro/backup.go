@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/backup"
+	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/settings"
+)
+
+// keeper is what backup and restore share: where the platform is, and the
+// archive's keys.
+type keeper struct {
+	*cli
+	server server
+
+	passphraseFile string
+}
+
+func (k *keeper) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Var(environFlag{k.server.environ, "MICRO_SERVER_DATA_DIR"}, "data-dir", "of the micro server, same as MICRO_SERVER_DATA_DIR; MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL and MICRO_BUCKET_URL name other servers")
+	f.StringVar(&k.passphraseFile, "passphrase-file", "", "`file` whose first line is the archive's passphrase")
+}
+
+func (k *keeper) options(o local.Options) backup.Options {
+	return backup.Options{Programs: o.PostgresBin, RedisServer: o.RedisServer, Version: version(),
+		Tell: func(format string, args ...any) { fmt.Fprintf(k.Err, format+"\n", args...) }}
+}
+
+// apart says whether the environment names the servers, all of them or none.
+func apart(p app.Platform) (bool, error) {
+	named := 0
+	for _, set := range []bool{p.PostgresURL != "", p.DurableRedisURL != "", p.BucketURL != ""} {
+		if set {
+			named++
+		}
+	}
+	if named != 0 && named != 3 {
+		return false, usage("MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL and MICRO_BUCKET_URL name the servers together: set all of them, or none for the data directory of a micro server")
+	}
+	return named == 3, nil
+}
+
+func backupCommand(c *cli) *cobra.Command {
+	k := &keeper{cli: c, server: server{environ: settings.Environ()}}
+	var to []string
+	cmd := &cobra.Command{
+		Use: "backup FILE", Short: "Write all that the platform keeps into one encrypted archive", Args: exactly("FILE"),
+		Long: `Writes Postgres, the durable Redis, the bucket and the cluster secret into one
+archive, or - for the output. The server may run meanwhile. The archive is for
+a public key, whose secret key is better kept elsewhere, or for a passphrase.`,
+		Example:      "  micro backup key > backup.key           # keep it away from the server\n  micro backup --to age1… platform.backup\n  micro restore --verify --key backup.key platform.backup",
+		SilenceUsage: true,
+	}
+	k.flags(cmd)
+	cmd.Flags().StringArrayVar(&to, "to", nil, "public `key` that the archive is for, as micro backup key prints it; several can each read it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		recipients, err := k.recipients(cmd.Context(), to)
+		if err != nil {
+			return err
+		}
+		return k.backup(cmd.Context(), args[0], recipients)
+	}
+	cmd.AddCommand(backupKeyCommand(c))
+	return cmd
+}
+
+func backupKeyCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use: "key", Short: "Make a pair of keys for backups", Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			public, secret, err := backup.NewKey()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.Out, "# public key, for micro backup --to: %s\n%s\n", public, secret)
+			return err
+		},
+	}
+}
+
+func (k *keeper) recipients(ctx context.Context, public []string) ([]age.Recipient, error) {
+	if len(public) > 0 && k.passphraseFile != "" {
+		return nil, usage("--to and --passphrase-file exclude each other")
+	}
+	if len(public) > 0 {
+		return backup.To(public, "")
+	}
+	passphrase, err := k.passphrase(ctx, "Passphrase for the archive", true)
+	if err != nil {
+		return nil, err
+	}
+	return backup.To(nil, passphrase)
+}
+
+// passphrase reads it from the file, or asks.
+func (k *keeper) passphrase(ctx context.Context, question string, twice bool) (string, error) {
+	if k.passphraseFile != "" {
+		return backup.Passphrase(k.passphraseFile)
+	}
+	if !k.Interactive() {
+		return "", usage("whom is the archive for? --to KEY (micro backup key makes one), --key FILE to read it, or --passphrase-file FILE")
+	}
+	first, err := k.AskSecret(ctx, question)
+	if err != nil || !twice {
+		return first, err
+	}
+	second, err := k.AskSecret(ctx, "Once more")
+	if err == nil && first != second {
+		err = usage("the passphrases differ")
+	}
+	return first, err
+}
+
+func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) error {
+	p, o, err := k.server.load()
+	if err != nil {
+		return err
+	}
+	outside, err := apart(p)
+	if err != nil {
+		return err
+	}
+	if outside && p.ClusterSecret == "" {
+		return usage("MICRO_CLUSTER_SECRET is missing: it belongs into the archive, since what is sealed cannot be opened without it")
+	}
+	if !outside {
+		var stop func(context.Context)
+		if p, stop, err = local.Attach(ctx, o, p); err != nil {
+			return err
+		}
+		defer stopIn(stop)
+	}
+	return k.toFile(file, func(out io.Writer) error {
+		end, err := backup.Make(ctx, p, out, to, k.options(o))
+		if err == nil {
+			fmt.Fprintf(k.Err, "%d tables, %d keys, %d objects\n", len(end.Tables), end.AllKeys(), end.Objects)
+		}
+		return err
+	})
+}
+
+func stopIn(stop func(context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	stop(ctx)
+}
+
+// toFile writes a file that has its name when it is whole, and on the disk.
+func (c *cli) toFile(file string, write func(io.Writer) error) error {
+	if file == "-" {
+		return write(c.Out)
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.part") // for its owner alone
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // it is gone when all went well
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+func restoreCommand(c *cli) *cobra.Command {
+	k := &keeper{cli: c, server: server{environ: settings.Environ()}}
+	var keyFile, secretFile string
+	var verify bool
+	cmd := &cobra.Command{
+		Use: "restore FILE", Short: "Make a platform of an archive, or see whether one could be made", Args: exactly("FILE"),
+		Long: `Fills a new data directory (--data-dir) for micro server, or the empty servers
+that the environment names, with an archive of micro backup, or - for the input,
+and checks that all of it is there. --verify does it beside whatever runs, in a
+directory that is removed again.
+
+Two servers with the data of one platform must not run on the same Docker: stop
+the old one first. Services are built again from their sources where Docker does
+not have their images.`,
+		SilenceUsage: true,
+	}
+	k.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&keyFile, "key", "", "`file` with the secret key, as micro backup key prints it")
+	f.BoolVar(&verify, "verify", false, "restore into a directory that is removed again, and say what was in the archive")
+	f.StringVar(&secretFile, "cluster-secret", "", "write the cluster secret of the archive to this `file`, and restore nothing")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		keys, err := k.identities(ctx, keyFile)
+		if err != nil {
+			return err
+		}
+		in, _, err := c.blobInput(args[0])
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		a, err := backup.Open(in, keys)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		fmt.Fprintf(k.Err, "archive of %s, made by micro %s of platform %s\n", a.Head.Made.Local().Format("2006-01-02 15:04:05"), a.Head.Version, a.Head.Cluster)
+		if secretFile != "" {
+			return writeSecret(secretFile, a.ClusterSecret)
+		}
+		return k.restore(ctx, a, verify)
+	}
+	return cmd
+}
+
+func (k *keeper) identities(ctx context.Context, keyFile string) ([]age.Identity, error) {
+	if keyFile != "" {
+		return backup.With(keyFile, "")
+	}
+	passphrase, err := k.passphrase(ctx, "Passphrase of the archive", false)
+	if err != nil {
+		return nil, err
+	}
+	return backup.With("", passphrase)
+}
+
+func writeSecret(file string, secret settings.Secret) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, strings.NewReader(secret.Reveal()+"\n"))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func (k *keeper) restore(ctx context.Context, a *backup.Archive, verify bool) error {
+	p, o, err := k.server.load()
+	if err != nil {
+		return err
+	}
+	outside, err := apart(p)
+	if err != nil {
+		return err
+	}
+	if outside && !verify {
+		end, err := a.Restore(ctx, p, k.options(o))
+		return k.restored(end, "the servers of the environment", err)
+	}
+	place, err := o.Dir()
+	if err != nil {
+		return err
+	}
+	return k.restoreDir(ctx, a, o, place, verify)
+}
+
+// restoreDir restores beside place, and gives it that name when all is there.
+func (k *keeper) restoreDir(ctx context.Context, a *backup.Archive, o local.Options, place string, verify bool) error {
+	if _, err := os.Lstat(place); err == nil && !verify {
+		return usage("%s is there already: name a new directory with --data-dir", place)
+	}
+	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(place), ".micro-restore-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // it has another name when all went well
+	o.DataDir = dir
+	if err := local.Adopt(o, a.ClusterSecret); err != nil {
+		return err
+	}
+	servers, err := local.Start(ctx, o, app.Platform{})
+	if err != nil {
+		return err
+	}
+	end, err := a.Restore(ctx, servers.Platform, k.options(o))
+	stopIn(servers.Stop)
+	if err != nil || verify {
+		return k.restored(end, "", err)
+	}
+	if err := os.Rename(dir, place); err != nil {
+		return err
+	}
+	return k.restored(end, place, nil)
+}
+
+func (k *keeper) restored(end *backup.End, place string, err error) error {
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%d tables, %d rows, %d keys, %d objects", len(end.Tables), end.Rows(), end.AllKeys(), end.Objects)
+	if place == "" {
+		_, err = fmt.Fprintf(k.Out, "The archive is whole: %s\n", what)
+		return err
+	}
+	_, err = fmt.Fprintf(k.Out, "Restored into %s: %s\n", place, what)
+	return err
+}

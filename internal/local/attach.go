@@ -1,0 +1,91 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/settings"
+)
+
+// addresses are where the servers of a data directory listen while they run, in
+// a file beside their data, for Attach.
+type addresses struct {
+	Postgres     string `json:"postgres"`
+	DurableRedis string `json:"durable_redis"`
+}
+
+const addressFile = "addresses"
+
+func (s *Servers) note() error {
+	b, err := json.Marshal(addresses{s.Platform.PostgresURL.Reveal(), s.Platform.DurableRedisURL.Reveal()})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.Dir, addressFile), b, 0o600) // it has passwords
+}
+
+// Attach answers the servers of a data directory: those of a micro server that
+// runs, or else the same ones, started until stop.
+func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, stop func(context.Context), err error) {
+	path, err := o.Dir()
+	if err != nil {
+		return p, nil, err
+	}
+	if _, err := os.Stat(filepath.Join(path, "format")); err != nil {
+		return p, nil, fmt.Errorf("%s is not the data directory of a micro server: name it with --data-dir, or the servers in the environment", path)
+	}
+	lock, err := os.Open(filepath.Join(path, "lock"))
+	if err != nil {
+		return p, nil, err
+	}
+	defer lock.Close()
+	if free(lock) {
+		s, err := Start(ctx, o, p)
+		if err != nil {
+			return p, nil, err
+		}
+		return s.Platform, s.Stop, nil
+	}
+	b, err := os.ReadFile(filepath.Join(path, addressFile))
+	if err != nil {
+		return p, nil, fmt.Errorf("the micro server that uses %s is still starting: try again in a moment: %w", path, err)
+	}
+	var a addresses
+	if err := json.Unmarshal(b, &a); err != nil {
+		return p, nil, fmt.Errorf("%s: %w", filepath.Join(path, addressFile), err)
+	}
+	s := &Servers{Platform: p, Dir: path, dir: &dataDir{path: path}}
+	s.Platform.PostgresURL, s.Platform.DurableRedisURL = settings.Secret(a.Postgres), settings.Secret(a.DurableRedis)
+	return s.Platform, func(context.Context) {}, s.fill(s.dir)
+}
+
+// Adopt makes a new data directory for a platform that has a cluster secret
+// already. It fails when there is anything in the directory.
+func Adopt(o Options, secret settings.Secret) error {
+	path, err := o.Dir()
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: name a new directory with --data-dir", path)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	file := filepath.Join(path, secretFile)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(secret.Reveal() + "\n")
+	return errors.Join(err, f.Sync(), f.Close())
+}
