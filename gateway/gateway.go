@@ -25,6 +25,7 @@ import (
 	storerest "github.com/micro/platform/gateway/rest/store"
 	usagerest "github.com/micro/platform/gateway/rest/usage"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/ingress"
 	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
 	brokerpb "github.com/micro/platform/proto/broker"
@@ -40,16 +41,18 @@ import (
 
 // Options come from MICRO_GATEWAY_*.
 type Options struct {
-	Address         string        `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
-	Domain          string        `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
-	BodyLimit       int64         `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
-	InFlight        int           `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Anonymous       int           `env:"ANONYMOUS_RATE" default:"20" help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
-	FirstMessage    time.Duration `env:"FIRST_MESSAGE" default:"5s" help:"how long a WebSocket without an account may hold its place before it sends a message; 0 is no limit"`
-	AnonymousCall   time.Duration `env:"ANONYMOUS_CALL" default:"30s" help:"how long a call without an account may last; 0 is no limit"`
-	AnonymousStream time.Duration `env:"ANONYMOUS_STREAM" default:"1h" help:"how long a stream without an account may last; 0 is no limit"`
-	Trust           time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
-	MeterBytes      int           `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
+	Address         string          `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
+	Domain          string          `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
+	BodyLimit       int64           `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
+	InFlight        int             `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Anonymous       int             `env:"ANONYMOUS_RATE" default:"20" help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
+	FirstMessage    time.Duration   `env:"FIRST_MESSAGE" default:"5s" help:"how long a WebSocket without an account may hold its place before it sends a message; 0 is no limit"`
+	AnonymousCall   time.Duration   `env:"ANONYMOUS_CALL" default:"30s" help:"how long a call without an account may last; 0 is no limit"`
+	AnonymousStream time.Duration   `env:"ANONYMOUS_STREAM" default:"1h" help:"how long a stream without an account may last; 0 is no limit"`
+	Trust           time.Duration   `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
+	Connections     int             `env:"CONNECTIONS" default:"100" help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
+	TrustedProxies  ingress.Proxies `env:"TRUSTED_PROXIES" help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
+	MeterBytes      int             `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
 
 const (
@@ -110,6 +113,7 @@ var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Opti
 	if err != nil {
 		return err
 	}
+	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Proxies: o.TrustedProxies}, h.Log)
 	s := &http.Server{
 		Handler:           g.Handler(),
 		ReadHeaderTimeout: headerTimeout,

@@ -328,3 +328,29 @@ func TestCookie(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustedProxy shows whom the platform believes to be calling behind a proxy
+// that the operator trusts, and that others are not believed.
+func TestTrustedProxy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, trusted, forwarded, want string }{
+		{"trusted", "127.0.0.0/8,10.0.0.0/8", "198.51.100.7, 203.0.113.9, 10.0.0.1", "203.0.113.9"},
+		{"trusted, says nothing", "127.0.0.0/8", "", "127.0.0.1"},
+		{"not trusted", "10.0.0.0/8", "203.0.113.9", "127.0.0.1"},
+		{"nobody is trusted", "", "203.0.113.9", "127.0.0.1"},
+	} {
+		e := startWith(t, map[string]string{"MICRO_GATEWAY_TRUSTED_PROXIES": tt.trusted})
+		_, _, body := e.do("POST", "/auth/Auth/Inspect", "{}", "X-Forwarded-For", tt.forwarded, "Micro-Client-Address", "192.0.2.1")
+		var rsp struct {
+			Account struct {
+				Metadata map[string]string `json:"metadata"`
+			} `json:"account"`
+		}
+		if err := json.Unmarshal([]byte(body), &rsp); err != nil {
+			t.Fatal(body, err)
+		}
+		if got := rsp.Account.Metadata["micro-client-address"]; got != tt.want {
+			t.Errorf("%s: the platform sees %q, want %s", tt.name, got, tt.want)
+		}
+	}
+}

@@ -89,6 +89,11 @@ func (g *Gateway) bound(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		return
 	}
+	if len(r.TransferEncoding) > 0 {
+		// It may have had a length beside its chunks, and a proxy in front may have
+		// gone by that: what is behind it is not read as another request.
+		w.Header().Set("Connection", "close")
+	}
 	within := uploadTimeout
 	if !isUpload(r) {
 		within = bodyTimeout
@@ -138,7 +143,7 @@ func (g *Gateway) identify(next http.Handler) http.Handler {
 		if ns := g.hostNamespace(r.Host); r.Header.Get("Micro-Namespace") == "" && ns != "" {
 			r.Header.Set("Micro-Namespace", ns)
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, origin(r))))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, g.origin(r))))
 	})
 }
 
@@ -203,12 +208,12 @@ func (g *Gateway) hostNamespace(host string) string {
 
 type originKey struct{}
 
-func origin(r *http.Request) rpc.Origin {
+func (g *Gateway) origin(r *http.Request) rpc.Origin {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return rpc.Origin{}
 	}
-	return rpc.Origin{Address: host}
+	return rpc.Origin{Address: g.opts.TrustedProxies.Client(host, r.Header.Values("X-Forwarded-For"))}
 }
 
 // originOf answers where the request of a context came from.

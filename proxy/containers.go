@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/ingress"
 )
 
 // lookAgain is how long to wait for a Docker that is not there yet.
@@ -52,7 +53,7 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 			return err
 		}
 		h.Log.Debug("listening for containers", "address", address)
-		return g.Serve(newFair(l, maxContainerConnections))
+		return g.Serve(ingress.New(l, ingress.Options{PerAddress: maxContainerConnections, Resets: maxContainerResets}, h.Log))
 	})
 	return nil
 }

@@ -21,20 +21,23 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/ingress"
 	"github.com/micro/platform/internal/rpc"
 )
 
 // Options come from MICRO_PROXY_*.
 type Options struct {
-	Address          string        `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
-	ContainerAddress string        `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
-	InFlight         int           `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Anonymous        int           `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
-	FirstMessage     time.Duration `env:"FIRST_MESSAGE"     default:"5s"             help:"how long a call without an account may hold its place before it sends a message; 0 is no limit"`
-	AnonymousCall    time.Duration `env:"ANONYMOUS_CALL"    default:"30s"            help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
-	AnonymousStream  time.Duration `env:"ANONYMOUS_STREAM"  default:"1h"             help:"how long a stream without an account may last; 0 is no limit"`
-	Trust            time.Duration `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
-	MeterBytes       int           `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
+	Address          string          `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
+	ContainerAddress string          `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
+	InFlight         int             `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Anonymous        int             `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
+	FirstMessage     time.Duration   `env:"FIRST_MESSAGE"     default:"5s"             help:"how long a call without an account may hold its place before it sends a message; 0 is no limit"`
+	AnonymousCall    time.Duration   `env:"ANONYMOUS_CALL"    default:"30s"            help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
+	AnonymousStream  time.Duration   `env:"ANONYMOUS_STREAM"  default:"1h"             help:"how long a stream without an account may last; 0 is no limit"`
+	Trust            time.Duration   `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
+	Connections      int             `env:"CONNECTIONS" default:"100" help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
+	TrustedProxies   ingress.Proxies `env:"TRUSTED_PROXIES" help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
+	MeterBytes       int             `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
 
 const (
@@ -44,6 +47,10 @@ const (
 	// container's one connection carries the calls of everybody it serves.
 	maxStreams          = 100
 	maxContainerStreams = 1000
+	// maxResets is how many calls a client may cancel on one connection in ten
+	// seconds, if it cancels most.
+	maxResets          = 200
+	maxContainerResets = 10 * maxResets
 	// workers is how many goroutines wait for calls, their stacks grown already.
 	// Calls beyond them get their own.
 	workers = 64
@@ -61,7 +68,8 @@ var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Option
 	if err != nil {
 		return err
 	}
-	run(h, &server{edge: edge, log: h.Log}, maxStreams, func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
+	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Resets: maxResets, Proxies: o.TrustedProxies}, h.Log)
+	run(h, &server{edge: edge, log: h.Log, proxies: o.TrustedProxies}, maxStreams, func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
 	return serveContainers(ctx, h, edge, o)
 })
 
@@ -83,7 +91,7 @@ func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *gr
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute, Timeout: time.Minute}),
 	)
 	status := health.NewServer()
-	healthpb.RegisterHealthServer(g, healthy{status, s.edge})
+	healthpb.RegisterHealthServer(g, healthy{status, s.edge, newPlaces(maxAnonymous), s.proxies})
 	h.Go("serve", func(ctx context.Context) error { return serve(ctx, g) })
 	h.OnStop(func(ctx context.Context) {
 		status.Shutdown()
@@ -91,25 +99,12 @@ func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *gr
 	})
 }
 
-// healthy is the health of a server that also depends on its edge's.
-type healthy struct {
-	*health.Server
-	edge *Edge
-}
-
-// Check implements healthpb.HealthServer.
-func (h healthy) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	if h.edge.Closed() != nil {
-		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
-	}
-	return h.Server.Check(ctx, r)
-}
-
 // server is one listener's calls.
 type server struct {
 	edge       *Edge
 	log        *slog.Logger
 	containers bool
+	proxies    ingress.Proxies
 }
 
 // Services of Micro open a subscription that ended in an error again at once,
@@ -134,7 +129,7 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 	ctx, began := in.Context(), time.Now()
 	method, _ := grpc.MethodFromServerStream(in)
 	md, _ := metadata.FromIncomingContext(ctx)
-	call, err := s.edge.Admit(ctx, Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientAddress(ctx), Containers: s.containers}})
+	call, err := s.edge.Admit(ctx, Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientOf(ctx, s.proxies), Containers: s.containers}})
 	_ = in.SetHeader(metadata.Pairs(RequestIDKey, call.ID)) // fails only after the headers went out
 	if err == nil {
 		if err = readable(call, contentSubtype(md)); err == nil {
@@ -338,7 +333,8 @@ func contentSubtype(md metadata.MD) string {
 	return ""
 }
 
-func clientAddress(ctx context.Context) string {
+// clientOf answers the client's IP address.
+func clientOf(ctx context.Context, proxies ingress.Proxies) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return ""
@@ -347,5 +343,5 @@ func clientAddress(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	return host
+	return proxies.Client(host, metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"))
 }

@@ -48,7 +48,14 @@ func startOn(t testing.TB, p *proxytest.Platform, others ...app.Component) *edge
 
 func dial(t testing.TB, address string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return dialWith(t, address, func(ctx context.Context, address string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	})
+}
+
+func dialWith(t testing.TB, address string, connect func(context.Context, string) (net.Conn, error)) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(connect))
 	if err != nil {
 		t.Fatal(err)
 	}

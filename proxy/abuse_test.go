@@ -1,0 +1,277 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	authpb "github.com/micro/platform/proto/auth"
+	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/proxytest"
+)
+
+// attacker is a client of HTTP/2 that says what it wants.
+type attacker struct {
+	net.Conn
+	*http2.Framer
+	headers []byte // of a call, encoded without a table
+
+	cut chan time.Time // when the edge closed the connection
+}
+
+// attack connects as a client that reads all that it is sent.
+func attack(address, token string) (*attacker, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	a := &attacker{Conn: c, Framer: http2.NewFramer(c, nil), cut: make(chan time.Time, 1)}
+	a.AllowIllegalWrites = true
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/echo.Echo/Call"}, {":authority", "x"},
+		{"content-type", "application/grpc+json"}, {"te", "trailers"}, {"authorization", "Bearer " + token}} {
+		if err := enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1], Sensitive: true}); err != nil {
+			return nil, err
+		}
+	}
+	a.headers = block.Bytes()
+	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
+		return nil, err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, c)
+		a.cut <- time.Now()
+	}()
+	return a, a.WriteSettings()
+}
+
+// floods are what an attacker sends again and again.
+var floods = []struct {
+	name string
+	send func(a *attacker, id uint32) error
+}{
+	{"rapid reset", func(a *attacker, id uint32) error {
+		if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.headers, EndHeaders: true}); err != nil {
+			return err
+		}
+		return a.WriteRSTStream(id, http2.ErrCodeCancel)
+	}},
+	{"settings", func(a *attacker, _ uint32) error { return a.WriteSettings() }},
+	{"pings", func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }},
+	{"priorities", func(a *attacker, id uint32) error { return a.WritePriority(id, http2.PriorityParam{Weight: 1}) }},
+	{"empty continuations", func(a *attacker, id uint32) error {
+		if id == 1 {
+			return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.headers})
+		}
+		return a.WriteContinuation(1, false, nil)
+	}},
+	{"large continuations", func(a *attacker, id uint32) error {
+		if id == 1 {
+			return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.headers})
+		}
+		return a.WriteContinuation(1, false, bytes.Repeat([]byte{0, 1, 'a', 1, 'b'}, 3000))
+	}},
+}
+
+// TestFloods shows, for each flood of frames that costs its client nothing, that
+// the edge cuts ten connections which send it off within a second each, and that
+// the calls of others go on (E13).
+func TestFloods(t *testing.T) {
+	t.Parallel()
+	p := proxytest.New(t)
+	address := freeAddress(t)
+	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}, proxy.Component)
+	e := &edge{p, t, dial(t, address)}
+	p.Register("acme", proxytest.NewService(t, "echo").Entry())
+	token := p.User(t, "acme")
+	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
+	alone := e.p99(time.Second, bearer(token))
+	for _, flood := range floods {
+		t.Run(flood.name, func(t *testing.T) {
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					a, err := attack(address, token)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer a.Close()
+					began := time.Now()
+					a.SetWriteDeadline(began.Add(settle)) //nolint:errcheck // the writes say so
+					for id := uint32(1); err == nil; id += 2 {
+						err = flood.send(a, id)
+					}
+					select {
+					case at := <-a.cut:
+						// A second is the goal; other tests run on this machine, too.
+						if took := at.Sub(began); took > 3*time.Second || !gone(err) {
+							t.Errorf("cut off after %s: %v", took, err)
+						}
+					case <-time.After(settle):
+						t.Errorf("not cut off: %v", err)
+					}
+				})
+			}
+			during := e.p99(500*time.Millisecond, bearer(token))
+			wg.Wait()
+			t.Logf("p99 of good calls %s, alone %s", during, alone)
+		})
+	}
+}
+
+// gone says whether a write failed because the connection was closed.
+func gone(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// p99 makes calls one after the other, none of which may fail, and answers how
+// long the slowest in a hundred takes.
+func (e *edge) p99(within time.Duration, md []string) time.Duration {
+	e.t.Helper()
+	var took []time.Duration
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		began := time.Now()
+		if _, err := e.call("/echo.Echo/Call", "{}", md...); err != nil {
+			e.t.Errorf("a good call: %v", err)
+			return 0
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+// TestHealthWatchers shows that the streams of grpc.health.v1 are bounded: they
+// need no account and have no end.
+func TestHealthWatchers(t *testing.T) {
+	t.Parallel()
+	p := proxytest.New(t)
+	address := freeAddress(t)
+	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none", "MICRO_PROXY_TRUSTED_PROXIES": "127.0.0.1"}, proxy.Component)
+	open := 0
+	for i := range 3 { // more than a connection may have
+		client := healthpb.NewHealthClient(dial(t, address))
+		for range 60 {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "x-forwarded-for", "203.0.113.9")
+			s, err := client.Watch(ctx, &healthpb.HealthCheckRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Recv()
+			switch status.Code(err) {
+			case codes.OK:
+				open++
+			case codes.ResourceExhausted:
+				if !strings.Contains(err.Error(), "your address has 100 calls") {
+					t.Errorf("stream %d: %v", i, err)
+				}
+			default:
+				t.Fatal(err)
+			}
+		}
+	}
+	if open != 100 {
+		t.Errorf("an address has %d streams open, want 100", open)
+	}
+}
+
+// TestTrustedProxy shows whom the platform believes to be calling behind a proxy
+// that the operator trusts, and that others are not believed.
+func TestTrustedProxy(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	p := proxytest.New(t)
+	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none", "MICRO_PROXY_TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8"}, proxy.Component)
+	for _, tt := range []struct{ name, from, header, forwarded, want string }{
+		{"header", "127.0.0.1", "", "198.51.100.7, 203.0.113.9, 10.0.0.1", "203.0.113.9"},
+		{"PROXY protocol", "127.0.0.1", "203.0.113.9", "", "203.0.113.9"},
+		{"PROXY protocol, the client sends the header", "127.0.0.1", "203.0.113.9", "198.51.100.7", "203.0.113.9"},
+		{"PROXY protocol, then a proxy with the header", "127.0.0.1", "10.0.0.1", "203.0.113.9", "203.0.113.9"},
+		{"a stranger sends the header", "127.0.0.2", "", "203.0.113.9", "127.0.0.2"},
+		{"nothing", "127.0.0.1", "", "", "127.0.0.1"},
+	} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tt.from)}}
+		conn := dialWith(t, address, func(ctx context.Context, address string) (net.Conn, error) {
+			c, err := d.DialContext(ctx, "tcp", address)
+			if err == nil && tt.header != "" {
+				_, err = c.Write(proxyHeader(tt.header))
+			}
+			return c, err
+		})
+		ctx := metadata.AppendToOutgoingContext(t.Context(), bearer(p.User(t, "acme"))...)
+		if tt.forwarded != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "x-forwarded-for", tt.forwarded)
+		}
+		rsp, err := authpb.NewAuthClient(conn).Inspect(ctx, &authpb.InspectRequest{})
+		if err != nil {
+			t.Fatal(tt.name, err)
+		}
+		if got := rsp.GetAccount().GetMetadata()["micro-client-address"]; got != tt.want {
+			t.Errorf("%s: the platform sees %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// proxyHeader is what a proxy sends in front of a client's connection.
+func proxyHeader(client string) []byte {
+	b := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21, 0x11, 0, 12)
+	a := netip.MustParseAddr(client).As4()
+	b = append(append(b, a[:]...), 127, 0, 0, 1)
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, 4660), 80)
+}
+
+// TestSlowConnections shows that two thousand clients who connect and then say
+// nothing, or trickle, are cut off soon, and that good calls do not notice (E12).
+func TestSlowConnections(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	user := bearer(e.User(t, "acme"))
+	e.until(codes.OK, "/echo.Echo/Call", user...)
+	alone := e.p99(time.Second, user)
+	const clients = 2000
+	left := make(chan error, clients)
+	began := time.Now()
+	for i := range clients {
+		c, err := net.Dial("tcp", e.conn.CanonicalTarget()[len("passthrough:///"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, http2.ClientPreface[:i%len(http2.ClientPreface)]); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c.SetReadDeadline(time.Now().Add(3 * settle)) //nolint:errcheck // the read says so
+			_, err := io.Copy(io.Discard, c)
+			left <- err
+		}()
+	}
+	t.Logf("p99 of good calls %s, alone %s", e.p99(time.Second, user), alone)
+	for range clients {
+		if err := <-left; err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatal(fmt.Errorf("a silent client: %w", err))
+		}
+	}
+	t.Logf("all cut off after %s", time.Since(began))
+}
