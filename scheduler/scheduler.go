@@ -173,6 +173,21 @@ func (s *Service) edge(ctx context.Context) (string, error) {
 	return net.JoinHostPort(a.String(), port), nil
 }
 
+// Scale implements the RPC.
+func (s *Service) Scale(ctx context.Context, req *schedulerpb.ScaleRequest) (*schedulerpb.ScaleResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	id := id(req.GetId())
+	if err := id.Check(); err != nil {
+		return nil, err
+	}
+	if err := plan.CheckInstances(int(req.GetInstances())); err != nil {
+		return nil, err
+	}
+	return &schedulerpb.ScaleResponse{}, s.driver.Scale(ctx, id, int(req.GetInstances()))
+}
+
 // Remove implements the RPC.
 func (s *Service) Remove(ctx context.Context, req *schedulerpb.RemoveRequest) (*schedulerpb.RemoveResponse, error) {
 	if err := identity.RequireComponent(ctx); err != nil {

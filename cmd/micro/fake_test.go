@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/platform/framework/debug"
 	"github.com/micro/platform/framework/errors"
@@ -198,6 +200,39 @@ func (f *fakePlatform) Update(_ context.Context, req *runtimepb.UpdateRequest) (
 		return nil, errors.New(codes.NotFound, "not found").From("runtime.Runtime.Update")
 	}
 	return &runtimepb.UpdateResponse{Revision: 2}, nil
+}
+
+func (f *fakePlatform) Revisions(_ context.Context, req *runtimepb.RevisionsRequest) (*runtimepb.RevisionsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.services[req.GetService()]
+	if s == nil {
+		return nil, errors.New(codes.NotFound, "not found").From("runtime.Runtime.Revisions")
+	}
+	revision := runtimepb.Revision{Version: s.GetVersion(), Source: s.GetSource(), Commit: "c0ffee1234", Author: "jane@example.com"}
+	newest, middle := proto.CloneOf(&revision), proto.CloneOf(&revision)
+	newest.Number, newest.Status, newest.BuiltAs = 3, statusRunning, 1
+	middle.Number, middle.Status, middle.Kept, middle.Detail = 2, statusError, true, "it crashed"
+	return &runtimepb.RevisionsResponse{Revisions: []*runtimepb.Revision{newest, middle}}, nil
+}
+
+func (f *fakePlatform) Rollback(_ context.Context, req *runtimepb.RollbackRequest) (*runtimepb.RollbackResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.services[req.GetService()] == nil:
+		return nil, errors.New(codes.NotFound, "not found").From("runtime.Runtime.Rollback")
+	case req.GetRevision() > 3:
+		return nil, errors.New(codes.NotFound, "there is no revision %d", req.GetRevision()).From("runtime.Runtime.Rollback")
+	}
+	return &runtimepb.RollbackResponse{Revision: 4, From: cmp.Or(req.GetRevision(), 2)}, nil
+}
+
+func (f *fakePlatform) Scale(_ context.Context, req *runtimepb.ScaleRequest) (*runtimepb.ScaleResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.services[req.GetService()].Metadata["instances"] = fmt.Sprintf("%[1]d/%[1]d", req.GetInstances())
+	return &runtimepb.ScaleResponse{Before: 1}, nil
 }
 
 func (f *fakePlatform) Read(ctx context.Context, req *runtimepb.ReadRequest) (*runtimepb.ReadResponse, error) {

@@ -78,7 +78,7 @@ func (c *cli) addCommands(root *cobra.Command) {
 		commands []*cobra.Command
 	}{
 		{"Your account:", []*cobra.Command{signupCommand(c), loginCommand(c), logoutCommand(c), userCommand(c), namespaceCommand(c), envCommand(c), authCommand(c), planCommand(c), limitsCommand(c), usageCommand(c), budgetCommand(c), auditCommand(c)}},
-		{"Your services:", []*cobra.Command{newCommand(c), genCommand(c), runCommand(c), updateCommand(c), killCommand(c), statusCommand(c), logsCommand(c)}},
+		{"Your services:", []*cobra.Command{newCommand(c), genCommand(c), runCommand(c), updateCommand(c), rollBackCommand(c), scaleCommand(c), killCommand(c), statusCommand(c), revisionsCommand(c), logsCommand(c)}},
 		{"Your data:", []*cobra.Command{configCommand(c), storeCommand(c), brokerCommand(c), eventsCommand(c)}},
 		{"Calling:", []*cobra.Command{servicesCommand(c), getCommand(c), callCommand(c), streamCommand(c), healthCommand(c), statsCommand(c), networkCommand(c)}},
 	} {

@@ -58,6 +58,9 @@ stopped, or in error, with the reason in the last column.`,
 func statusRow(s *runtimepb.Service, now time.Time) []string {
 	m := s.GetMetadata()
 	about := fmt.Sprintf("owner=%s, group=%s", cmp.Or(m["owner"], absent), cmp.Or(m["group"], absent))
+	if n := m["instances"]; n != "" && !strings.HasSuffix(n, "/1") {
+		about += ", instances=" + n
+	}
 	if s.GetStatus() == statusError {
 		about += ", error=" + cmp.Or(m["error"], "unknown")
 	}

@@ -75,7 +75,7 @@ func named(m protoreflect.Message) string {
 // telling are the fields that say what a call is done to. Everything else may
 // be a value or a secret, and is left out.
 var telling = map[protoreflect.Name]bool{
-	"access": true, "account": true, "action": true, "email": true, "endpoint": true, "group": true, "id": true,
+	"access": true, "account": true, "action": true, "email": true, "endpoint": true, "group": true, "id": true, "instances": true,
 	"key": true, "name": true, "path": true, "plan": true, "priority": true, "reason": true, "replicas": true,
 	"resource": true, "revision": true, "role": true, "scope": true, "scopes": true, "service": true, "source": true,
 	"subject": true, "topic": true, "type": true, "version": true,

@@ -54,6 +54,7 @@ var platform = map[string]kind{
 	"runtime build.read":                  read,
 	"runtime runtime.logs":                read,
 	"runtime runtime.read":                read,
+	"runtime runtime.revisions":           read,
 	"runtime runtime.watch":               read,
 	"store blobstore.list":                read,
 	"store blobstore.read":                read,

@@ -1792,6 +1792,549 @@ func (x *EraseResponse) GetDone() bool {
 	return false
 }
 
+type RevisionOptions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionOptions) Reset() {
+	*x = RevisionOptions{}
+	mi := &file_runtime_runtime_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionOptions) ProtoMessage() {}
+
+func (x *RevisionOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionOptions.ProtoReflect.Descriptor instead.
+func (*RevisionOptions) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RevisionOptions) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type RevisionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Options       *RevisionOptions       `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionsRequest) Reset() {
+	*x = RevisionsRequest{}
+	mi := &file_runtime_runtime_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionsRequest) ProtoMessage() {}
+
+func (x *RevisionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionsRequest.ProtoReflect.Descriptor instead.
+func (*RevisionsRequest) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RevisionsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *RevisionsRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *RevisionsRequest) GetOptions() *RevisionOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type RevisionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revisions     []*Revision            `protobuf:"bytes,1,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionsResponse) Reset() {
+	*x = RevisionsResponse{}
+	mi := &file_runtime_runtime_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionsResponse) ProtoMessage() {}
+
+func (x *RevisionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionsResponse.ProtoReflect.Descriptor instead.
+func (*RevisionsResponse) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RevisionsResponse) GetRevisions() []*Revision {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+// Revision is one attempt to build and run a service.
+type Revision struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Number  int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Source  string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	// Commit of a git source.
+	Commit string `protobuf:"bytes,4,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Milliseconds since the epoch at which it was made, and since when it is in
+	// this state.
+	Created int64 `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
+	Since   int64 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
+	// The account that deployed it.
+	Author string `protobuf:"bytes,7,opt,name=author,proto3" json:"author,omitempty"`
+	// As Service.status.
+	Status int32 `protobuf:"varint,8,opt,name=status,proto3" json:"status,omitempty"`
+	// Why, for an error; what is being done, for the others. One line.
+	Detail string `protobuf:"bytes,9,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Digest of the image, "" before it is built.
+	Image string `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
+	// The revision whose image this is, 0 for its own: it was rolled back to.
+	BuiltAs   int64 `protobuf:"varint,11,opt,name=built_as,json=builtAs,proto3" json:"built_as,omitempty"`
+	Instances int64 `protobuf:"varint,12,opt,name=instances,proto3" json:"instances,omitempty"`
+	// Those that answer.
+	Ready int64 `protobuf:"varint,13,opt,name=ready,proto3" json:"ready,omitempty"`
+	// It can be rolled back to.
+	Kept          bool `protobuf:"varint,14,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revision) Reset() {
+	*x = Revision{}
+	mi := &file_runtime_runtime_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revision) ProtoMessage() {}
+
+func (x *Revision) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revision.ProtoReflect.Descriptor instead.
+func (*Revision) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Revision) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Revision) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Revision) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Revision) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *Revision) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Revision) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Revision) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Revision) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Revision) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Revision) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Revision) GetBuiltAs() int64 {
+	if x != nil {
+		return x.BuiltAs
+	}
+	return 0
+}
+
+func (x *Revision) GetInstances() int64 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *Revision) GetReady() int64 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *Revision) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+type RollbackRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Options *RevisionOptions       `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	// 0 is the one that ran before the one that serves.
+	Revision      int64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackRequest) Reset() {
+	*x = RollbackRequest{}
+	mi := &file_runtime_runtime_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRequest) ProtoMessage() {}
+
+func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRequest) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RollbackRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *RollbackRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *RollbackRequest) GetOptions() *RevisionOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *RollbackRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type RollbackResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision that this call made.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The one it is a copy of.
+	From          int64 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackResponse) Reset() {
+	*x = RollbackResponse{}
+	mi := &file_runtime_runtime_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackResponse) ProtoMessage() {}
+
+func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackResponse.ProtoReflect.Descriptor instead.
+func (*RollbackResponse) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RollbackResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackResponse) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+type ScaleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Options       *RevisionOptions       `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	Instances     int64                  `protobuf:"varint,4,opt,name=instances,proto3" json:"instances,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleRequest) Reset() {
+	*x = ScaleRequest{}
+	mi := &file_runtime_runtime_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleRequest) ProtoMessage() {}
+
+func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleRequest.ProtoReflect.Descriptor instead.
+func (*ScaleRequest) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ScaleRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ScaleRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ScaleRequest) GetOptions() *RevisionOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *ScaleRequest) GetInstances() int64 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+type ScaleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was wanted until now.
+	Before        int64 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleResponse) Reset() {
+	*x = ScaleResponse{}
+	mi := &file_runtime_runtime_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleResponse) ProtoMessage() {}
+
+func (x *ScaleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleResponse.ProtoReflect.Descriptor instead.
+func (*ScaleResponse) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ScaleResponse) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
 var File_runtime_runtime_proto protoreflect.FileDescriptor
 
 const file_runtime_runtime_proto_rawDesc = "" +
@@ -1930,14 +2473,56 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
 	"\rEraseResponse\x12\x12\n" +
-	"\x04done\x18\x01 \x01(\bR\x04done2\xdd\x02\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\"/\n" +
+	"\x0fRevisionOptions\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"z\n" +
+	"\x10RevisionsRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +
+	"\aoptions\x18\x03 \x01(\v2\x18.runtime.RevisionOptionsR\aoptions\"D\n" +
+	"\x11RevisionsResponse\x12/\n" +
+	"\trevisions\x18\x01 \x03(\v2\x11.runtime.RevisionR\trevisions\"\xdd\x02\n" +
+	"\bRevision\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x16\n" +
+	"\x06commit\x18\x04 \x01(\tR\x06commit\x12\x18\n" +
+	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x14\n" +
+	"\x05since\x18\x06 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06author\x18\a \x01(\tR\x06author\x12\x16\n" +
+	"\x06status\x18\b \x01(\x05R\x06status\x12\x16\n" +
+	"\x06detail\x18\t \x01(\tR\x06detail\x12\x14\n" +
+	"\x05image\x18\n" +
+	" \x01(\tR\x05image\x12\x19\n" +
+	"\bbuilt_as\x18\v \x01(\x03R\abuiltAs\x12\x1c\n" +
+	"\tinstances\x18\f \x01(\x03R\tinstances\x12\x14\n" +
+	"\x05ready\x18\r \x01(\x03R\x05ready\x12\x12\n" +
+	"\x04kept\x18\x0e \x01(\bR\x04kept\"\x95\x01\n" +
+	"\x0fRollbackRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +
+	"\aoptions\x18\x03 \x01(\v2\x18.runtime.RevisionOptionsR\aoptions\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\"B\n" +
+	"\x10RollbackResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x03R\x04from\"\x94\x01\n" +
+	"\fScaleRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +
+	"\aoptions\x18\x03 \x01(\v2\x18.runtime.RevisionOptionsR\aoptions\x12\x1c\n" +
+	"\tinstances\x18\x04 \x01(\x03R\tinstances\"'\n" +
+	"\rScaleResponse\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before2\x9a\x04\n" +
 	"\aRuntime\x129\n" +
 	"\x06Create\x12\x16.runtime.CreateRequest\x1a\x17.runtime.CreateResponse\x123\n" +
 	"\x04Read\x12\x14.runtime.ReadRequest\x1a\x15.runtime.ReadResponse\x129\n" +
 	"\x06Update\x12\x16.runtime.UpdateRequest\x1a\x17.runtime.UpdateResponse\x129\n" +
 	"\x06Delete\x12\x16.runtime.DeleteRequest\x1a\x17.runtime.DeleteResponse\x122\n" +
 	"\x04Logs\x12\x14.runtime.LogsRequest\x1a\x12.runtime.LogRecord0\x01\x128\n" +
-	"\x05Watch\x12\x15.runtime.WatchRequest\x1a\x16.runtime.WatchResponse0\x012E\n" +
+	"\x05Watch\x12\x15.runtime.WatchRequest\x1a\x16.runtime.WatchResponse0\x01\x12B\n" +
+	"\tRevisions\x12\x19.runtime.RevisionsRequest\x1a\x1a.runtime.RevisionsResponse\x12?\n" +
+	"\bRollback\x12\x18.runtime.RollbackRequest\x1a\x19.runtime.RollbackResponse\x126\n" +
+	"\x05Scale\x12\x15.runtime.ScaleRequest\x1a\x16.runtime.ScaleResponse2E\n" +
 	"\x06Source\x12;\n" +
 	"\x06Upload\x12\x16.runtime.UploadRequest\x1a\x17.runtime.UploadResponse(\x012?\n" +
 	"\x05Build\x126\n" +
@@ -1958,7 +2543,7 @@ func file_runtime_runtime_proto_rawDescGZIP() []byte {
 	return file_runtime_runtime_proto_rawDescData
 }
 
-var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_runtime_runtime_proto_goTypes = []any{
 	(*Resource)(nil),          // 0: runtime.Resource
 	(*Service)(nil),           // 1: runtime.Service
@@ -1991,29 +2576,37 @@ var file_runtime_runtime_proto_goTypes = []any{
 	(*WatchResponse)(nil),     // 28: runtime.WatchResponse
 	(*EraseRequest)(nil),      // 29: runtime.EraseRequest
 	(*EraseResponse)(nil),     // 30: runtime.EraseResponse
-	nil,                       // 31: runtime.Service.MetadataEntry
-	nil,                       // 32: runtime.NetworkPolicy.AllowedlabelsEntry
-	nil,                       // 33: runtime.CreateOptions.SecretsEntry
-	nil,                       // 34: runtime.CreateOptions.VolumesEntry
-	nil,                       // 35: runtime.UpdateOptions.SecretsEntry
-	nil,                       // 36: runtime.LogRecord.MetadataEntry
+	(*RevisionOptions)(nil),   // 31: runtime.RevisionOptions
+	(*RevisionsRequest)(nil),  // 32: runtime.RevisionsRequest
+	(*RevisionsResponse)(nil), // 33: runtime.RevisionsResponse
+	(*Revision)(nil),          // 34: runtime.Revision
+	(*RollbackRequest)(nil),   // 35: runtime.RollbackRequest
+	(*RollbackResponse)(nil),  // 36: runtime.RollbackResponse
+	(*ScaleRequest)(nil),      // 37: runtime.ScaleRequest
+	(*ScaleResponse)(nil),     // 38: runtime.ScaleResponse
+	nil,                       // 39: runtime.Service.MetadataEntry
+	nil,                       // 40: runtime.NetworkPolicy.AllowedlabelsEntry
+	nil,                       // 41: runtime.CreateOptions.SecretsEntry
+	nil,                       // 42: runtime.CreateOptions.VolumesEntry
+	nil,                       // 43: runtime.UpdateOptions.SecretsEntry
+	nil,                       // 44: runtime.LogRecord.MetadataEntry
 }
 var file_runtime_runtime_proto_depIdxs = []int32{
 	2,  // 0: runtime.Resource.namespace:type_name -> runtime.Namespace
 	3,  // 1: runtime.Resource.networkpolicy:type_name -> runtime.NetworkPolicy
 	1,  // 2: runtime.Resource.service:type_name -> runtime.Service
 	4,  // 3: runtime.Resource.resourcequota:type_name -> runtime.ResourceQuota
-	31, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
-	32, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
+	39, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
+	40, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
 	5,  // 6: runtime.ResourceQuota.requests:type_name -> runtime.Resources
 	5,  // 7: runtime.ResourceQuota.limits:type_name -> runtime.Resources
-	33, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
-	34, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
+	41, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
+	42, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
 	0,  // 10: runtime.CreateRequest.resource:type_name -> runtime.Resource
 	6,  // 11: runtime.CreateRequest.options:type_name -> runtime.CreateOptions
 	8,  // 12: runtime.ReadRequest.options:type_name -> runtime.ReadOptions
 	1,  // 13: runtime.ReadResponse.services:type_name -> runtime.Service
-	35, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
+	43, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
 	0,  // 15: runtime.UpdateRequest.resource:type_name -> runtime.Resource
 	11, // 16: runtime.UpdateRequest.options:type_name -> runtime.UpdateOptions
 	0,  // 17: runtime.DeleteRequest.resource:type_name -> runtime.Resource
@@ -2021,32 +2614,42 @@ var file_runtime_runtime_proto_depIdxs = []int32{
 	15, // 19: runtime.ListRequest.options:type_name -> runtime.ListOptions
 	1,  // 20: runtime.ListResponse.services:type_name -> runtime.Service
 	18, // 21: runtime.LogsRequest.options:type_name -> runtime.LogsOptions
-	36, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
+	44, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
 	1,  // 23: runtime.UploadRequest.service:type_name -> runtime.Service
 	18, // 24: runtime.WatchRequest.options:type_name -> runtime.LogsOptions
-	7,  // 25: runtime.Runtime.Create:input_type -> runtime.CreateRequest
-	9,  // 26: runtime.Runtime.Read:input_type -> runtime.ReadRequest
-	12, // 27: runtime.Runtime.Update:input_type -> runtime.UpdateRequest
-	14, // 28: runtime.Runtime.Delete:input_type -> runtime.DeleteRequest
-	19, // 29: runtime.Runtime.Logs:input_type -> runtime.LogsRequest
-	27, // 30: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
-	21, // 31: runtime.Source.Upload:input_type -> runtime.UploadRequest
-	1,  // 32: runtime.Build.Read:input_type -> runtime.Service
-	29, // 33: runtime.Components.Erase:input_type -> runtime.EraseRequest
-	24, // 34: runtime.Runtime.Create:output_type -> runtime.CreateResponse
-	10, // 35: runtime.Runtime.Read:output_type -> runtime.ReadResponse
-	25, // 36: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
-	26, // 37: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
-	20, // 38: runtime.Runtime.Logs:output_type -> runtime.LogRecord
-	28, // 39: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
-	22, // 40: runtime.Source.Upload:output_type -> runtime.UploadResponse
-	23, // 41: runtime.Build.Read:output_type -> runtime.BuildReadResponse
-	30, // 42: runtime.Components.Erase:output_type -> runtime.EraseResponse
-	34, // [34:43] is the sub-list for method output_type
-	25, // [25:34] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	31, // 25: runtime.RevisionsRequest.options:type_name -> runtime.RevisionOptions
+	34, // 26: runtime.RevisionsResponse.revisions:type_name -> runtime.Revision
+	31, // 27: runtime.RollbackRequest.options:type_name -> runtime.RevisionOptions
+	31, // 28: runtime.ScaleRequest.options:type_name -> runtime.RevisionOptions
+	7,  // 29: runtime.Runtime.Create:input_type -> runtime.CreateRequest
+	9,  // 30: runtime.Runtime.Read:input_type -> runtime.ReadRequest
+	12, // 31: runtime.Runtime.Update:input_type -> runtime.UpdateRequest
+	14, // 32: runtime.Runtime.Delete:input_type -> runtime.DeleteRequest
+	19, // 33: runtime.Runtime.Logs:input_type -> runtime.LogsRequest
+	27, // 34: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
+	32, // 35: runtime.Runtime.Revisions:input_type -> runtime.RevisionsRequest
+	35, // 36: runtime.Runtime.Rollback:input_type -> runtime.RollbackRequest
+	37, // 37: runtime.Runtime.Scale:input_type -> runtime.ScaleRequest
+	21, // 38: runtime.Source.Upload:input_type -> runtime.UploadRequest
+	1,  // 39: runtime.Build.Read:input_type -> runtime.Service
+	29, // 40: runtime.Components.Erase:input_type -> runtime.EraseRequest
+	24, // 41: runtime.Runtime.Create:output_type -> runtime.CreateResponse
+	10, // 42: runtime.Runtime.Read:output_type -> runtime.ReadResponse
+	25, // 43: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
+	26, // 44: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
+	20, // 45: runtime.Runtime.Logs:output_type -> runtime.LogRecord
+	28, // 46: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
+	33, // 47: runtime.Runtime.Revisions:output_type -> runtime.RevisionsResponse
+	36, // 48: runtime.Runtime.Rollback:output_type -> runtime.RollbackResponse
+	38, // 49: runtime.Runtime.Scale:output_type -> runtime.ScaleResponse
+	22, // 50: runtime.Source.Upload:output_type -> runtime.UploadResponse
+	23, // 51: runtime.Build.Read:output_type -> runtime.BuildReadResponse
+	30, // 52: runtime.Components.Erase:output_type -> runtime.EraseResponse
+	41, // [41:53] is the sub-list for method output_type
+	29, // [29:41] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_runtime_runtime_proto_init() }
@@ -2060,7 +2663,7 @@ func file_runtime_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runtime_runtime_proto_rawDesc), len(file_runtime_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -21,12 +21,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Runtime_Create_FullMethodName = "/runtime.Runtime/Create"
-	Runtime_Read_FullMethodName   = "/runtime.Runtime/Read"
-	Runtime_Update_FullMethodName = "/runtime.Runtime/Update"
-	Runtime_Delete_FullMethodName = "/runtime.Runtime/Delete"
-	Runtime_Logs_FullMethodName   = "/runtime.Runtime/Logs"
-	Runtime_Watch_FullMethodName  = "/runtime.Runtime/Watch"
+	Runtime_Create_FullMethodName    = "/runtime.Runtime/Create"
+	Runtime_Read_FullMethodName      = "/runtime.Runtime/Read"
+	Runtime_Update_FullMethodName    = "/runtime.Runtime/Update"
+	Runtime_Delete_FullMethodName    = "/runtime.Runtime/Delete"
+	Runtime_Logs_FullMethodName      = "/runtime.Runtime/Logs"
+	Runtime_Watch_FullMethodName     = "/runtime.Runtime/Watch"
+	Runtime_Revisions_FullMethodName = "/runtime.Runtime/Revisions"
+	Runtime_Rollback_FullMethodName  = "/runtime.Runtime/Rollback"
+	Runtime_Scale_FullMethodName     = "/runtime.Runtime/Scale"
 )
 
 // RuntimeClient is the client API for Runtime service.
@@ -50,6 +53,17 @@ type RuntimeClient interface {
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogRecord], error)
 	// Watch streams a service's state now and at each change, for progress.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Revisions answers the revisions that are kept of a service, newest first:
+	// those that are live, the last five that ended and the last five that ran.
+	// For members; secrets and environment are not in it.
+	Revisions(ctx context.Context, in *RevisionsRequest, opts ...grpc.CallOption) (*RevisionsResponse, error)
+	// Rollback deploys a revision that ran again, as a new one: its image,
+	// environment and limits, and as many instances as the service has now.
+	// Nothing is built. For accounts that may deploy.
+	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error)
+	// Scale changes how many instances of a service run, without a new revision.
+	// For accounts that may deploy.
+	Scale(ctx context.Context, in *ScaleRequest, opts ...grpc.CallOption) (*ScaleResponse, error)
 }
 
 type runtimeClient struct {
@@ -138,6 +152,36 @@ func (c *runtimeClient) Watch(ctx context.Context, in *WatchRequest, opts ...grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Runtime_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *runtimeClient) Revisions(ctx context.Context, in *RevisionsRequest, opts ...grpc.CallOption) (*RevisionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevisionsResponse)
+	err := c.cc.Invoke(ctx, Runtime_Revisions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeClient) Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackResponse)
+	err := c.cc.Invoke(ctx, Runtime_Rollback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeClient) Scale(ctx context.Context, in *ScaleRequest, opts ...grpc.CallOption) (*ScaleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ScaleResponse)
+	err := c.cc.Invoke(ctx, Runtime_Scale_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RuntimeServer is the server API for Runtime service.
 // All implementations must embed UnimplementedRuntimeServer
 // for forward compatibility.
@@ -159,6 +203,17 @@ type RuntimeServer interface {
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogRecord]) error
 	// Watch streams a service's state now and at each change, for progress.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Revisions answers the revisions that are kept of a service, newest first:
+	// those that are live, the last five that ended and the last five that ran.
+	// For members; secrets and environment are not in it.
+	Revisions(context.Context, *RevisionsRequest) (*RevisionsResponse, error)
+	// Rollback deploys a revision that ran again, as a new one: its image,
+	// environment and limits, and as many instances as the service has now.
+	// Nothing is built. For accounts that may deploy.
+	Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error)
+	// Scale changes how many instances of a service run, without a new revision.
+	// For accounts that may deploy.
+	Scale(context.Context, *ScaleRequest) (*ScaleResponse, error)
 	mustEmbedUnimplementedRuntimeServer()
 }
 
@@ -186,6 +241,15 @@ func (UnimplementedRuntimeServer) Logs(*LogsRequest, grpc.ServerStreamingServer[
 }
 func (UnimplementedRuntimeServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedRuntimeServer) Revisions(context.Context, *RevisionsRequest) (*RevisionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revisions not implemented")
+}
+func (UnimplementedRuntimeServer) Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
+}
+func (UnimplementedRuntimeServer) Scale(context.Context, *ScaleRequest) (*ScaleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Scale not implemented")
 }
 func (UnimplementedRuntimeServer) mustEmbedUnimplementedRuntimeServer() {}
 func (UnimplementedRuntimeServer) testEmbeddedByValue()                 {}
@@ -302,6 +366,60 @@ func _Runtime_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Runtime_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _Runtime_Revisions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevisionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).Revisions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_Revisions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).Revisions(ctx, req.(*RevisionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Runtime_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).Rollback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_Rollback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).Rollback(ctx, req.(*RollbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Runtime_Scale_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ScaleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).Scale(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_Scale_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).Scale(ctx, req.(*ScaleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Runtime_ServiceDesc is the grpc.ServiceDesc for Runtime service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -324,6 +442,18 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Delete",
 			Handler:    _Runtime_Delete_Handler,
+		},
+		{
+			MethodName: "Revisions",
+			Handler:    _Runtime_Revisions_Handler,
+		},
+		{
+			MethodName: "Rollback",
+			Handler:    _Runtime_Rollback_Handler,
+		},
+		{
+			MethodName: "Scale",
+			Handler:    _Runtime_Scale_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

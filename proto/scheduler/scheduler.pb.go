@@ -265,7 +265,9 @@ type Status struct {
 	// Those that answer, whatever the state.
 	Instances []*Instance `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
 	// The first answers of Watch are complete.
-	Ready         bool `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
+	// How many there are to be.
+	Wanted        int64 `protobuf:"varint,6,opt,name=wanted,proto3" json:"wanted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +335,13 @@ func (x *Status) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *Status) GetWanted() int64 {
+	if x != nil {
+		return x.Wanted
+	}
+	return 0
 }
 
 type Instance struct {
@@ -477,6 +486,95 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{5}
 }
 
+type ScaleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// At least 1.
+	Instances     int64 `protobuf:"varint,2,opt,name=instances,proto3" json:"instances,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleRequest) Reset() {
+	*x = ScaleRequest{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleRequest) ProtoMessage() {}
+
+func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleRequest.ProtoReflect.Descriptor instead.
+func (*ScaleRequest) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ScaleRequest) GetId() *ID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ScaleRequest) GetInstances() int64 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+type ScaleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleResponse) Reset() {
+	*x = ScaleResponse{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleResponse) ProtoMessage() {}
+
+func (x *ScaleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleResponse.ProtoReflect.Descriptor instead.
+func (*ScaleResponse) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{7}
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -486,7 +584,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[6]
+	mi := &file_scheduler_scheduler_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +596,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[6]
+	mi := &file_scheduler_scheduler_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +609,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{6}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RemoveRequest) GetId() *ID {
@@ -529,7 +627,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[7]
+	mi := &file_scheduler_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +639,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[7]
+	mi := &file_scheduler_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +652,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{7}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 type ListRequest struct {
@@ -565,7 +663,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[8]
+	mi := &file_scheduler_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +675,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[8]
+	mi := &file_scheduler_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +688,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 type ListResponse struct {
@@ -602,7 +700,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[9]
+	mi := &file_scheduler_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +712,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[9]
+	mi := &file_scheduler_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +725,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListResponse) GetDeployments() []*Status {
@@ -645,7 +743,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[10]
+	mi := &file_scheduler_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +755,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[10]
+	mi := &file_scheduler_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +768,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 type LogsRequest struct {
@@ -685,7 +783,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[11]
+	mi := &file_scheduler_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +795,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[11]
+	mi := &file_scheduler_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +808,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogsRequest) GetId() *ID {
@@ -746,7 +844,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[12]
+	mi := &file_scheduler_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +856,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[12]
+	mi := &file_scheduler_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +869,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LogLine) GetTimestamp() int64 {
@@ -803,7 +901,7 @@ type HostsRequest struct {
 
 func (x *HostsRequest) Reset() {
 	*x = HostsRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[13]
+	mi := &file_scheduler_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +913,7 @@ func (x *HostsRequest) String() string {
 func (*HostsRequest) ProtoMessage() {}
 
 func (x *HostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[13]
+	mi := &file_scheduler_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +926,7 @@ func (x *HostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostsRequest.ProtoReflect.Descriptor instead.
 func (*HostsRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 type HostsResponse struct {
@@ -840,7 +938,7 @@ type HostsResponse struct {
 
 func (x *HostsResponse) Reset() {
 	*x = HostsResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[14]
+	mi := &file_scheduler_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +950,7 @@ func (x *HostsResponse) String() string {
 func (*HostsResponse) ProtoMessage() {}
 
 func (x *HostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[14]
+	mi := &file_scheduler_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +963,7 @@ func (x *HostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostsResponse.ProtoReflect.Descriptor instead.
 func (*HostsResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HostsResponse) GetHosts() []*Host {
@@ -897,7 +995,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[15]
+	mi := &file_scheduler_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1007,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[15]
+	mi := &file_scheduler_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1020,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Host) GetName() string {
@@ -990,7 +1088,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[16]
+	mi := &file_scheduler_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1100,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[16]
+	mi := &file_scheduler_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1113,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EraseRequest) GetNamespace() string {
@@ -1034,7 +1132,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[17]
+	mi := &file_scheduler_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1144,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[17]
+	mi := &file_scheduler_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1157,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EraseResponse) GetDone() bool {
@@ -1090,13 +1188,14 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\n" +
 	"millicores\x18\a \x01(\x03R\n" +
 	"millicores\x12\x16\n" +
-	"\x06memory\x18\b \x01(\x03R\x06memory\"\xfe\x01\n" +
+	"\x06memory\x18\b \x01(\x03R\x06memory\"\x96\x02\n" +
 	"\x06Status\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.scheduler.Status.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x121\n" +
 	"\tinstances\x18\x04 \x03(\v2\x13.scheduler.InstanceR\tinstances\x12\x14\n" +
-	"\x05ready\x18\x05 \x01(\bR\x05ready\"E\n" +
+	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x16\n" +
+	"\x06wanted\x18\x06 \x01(\x03R\x06wanted\"E\n" +
 	"\x05State\x12\v\n" +
 	"\aPENDING\x10\x00\x12\f\n" +
 	"\bSTARTING\x10\x01\x12\v\n" +
@@ -1112,7 +1211,11 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\n" +
 	"deployment\x18\x01 \x01(\v2\x15.scheduler.DeploymentR\n" +
 	"deployment\"\x0f\n" +
-	"\rApplyResponse\".\n" +
+	"\rApplyResponse\"K\n" +
+	"\fScaleRequest\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x1c\n" +
+	"\tinstances\x18\x02 \x01(\x03R\tinstances\"\x0f\n" +
+	"\rScaleResponse\".\n" +
 	"\rRemoveRequest\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\"\x10\n" +
 	"\x0eRemoveResponse\"\r\n" +
@@ -1143,9 +1246,10 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
 	"\rEraseResponse\x12\x12\n" +
-	"\x04done\x18\x01 \x01(\bR\x04done2\xe8\x02\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done2\xa4\x03\n" +
 	"\tScheduler\x12:\n" +
-	"\x05Apply\x12\x17.scheduler.ApplyRequest\x1a\x18.scheduler.ApplyResponse\x12=\n" +
+	"\x05Apply\x12\x17.scheduler.ApplyRequest\x1a\x18.scheduler.ApplyResponse\x12:\n" +
+	"\x05Scale\x12\x17.scheduler.ScaleRequest\x1a\x18.scheduler.ScaleResponse\x12=\n" +
 	"\x06Remove\x12\x18.scheduler.RemoveRequest\x1a\x19.scheduler.RemoveResponse\x127\n" +
 	"\x04List\x12\x16.scheduler.ListRequest\x1a\x17.scheduler.ListResponse\x125\n" +
 	"\x05Watch\x12\x17.scheduler.WatchRequest\x1a\x11.scheduler.Status0\x01\x124\n" +
@@ -1168,7 +1272,7 @@ func file_scheduler_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_scheduler_scheduler_proto_goTypes = []any{
 	(Status_State)(0),      // 0: scheduler.Status.State
 	(*ID)(nil),             // 1: scheduler.ID
@@ -1177,18 +1281,20 @@ var file_scheduler_scheduler_proto_goTypes = []any{
 	(*Instance)(nil),       // 4: scheduler.Instance
 	(*ApplyRequest)(nil),   // 5: scheduler.ApplyRequest
 	(*ApplyResponse)(nil),  // 6: scheduler.ApplyResponse
-	(*RemoveRequest)(nil),  // 7: scheduler.RemoveRequest
-	(*RemoveResponse)(nil), // 8: scheduler.RemoveResponse
-	(*ListRequest)(nil),    // 9: scheduler.ListRequest
-	(*ListResponse)(nil),   // 10: scheduler.ListResponse
-	(*WatchRequest)(nil),   // 11: scheduler.WatchRequest
-	(*LogsRequest)(nil),    // 12: scheduler.LogsRequest
-	(*LogLine)(nil),        // 13: scheduler.LogLine
-	(*HostsRequest)(nil),   // 14: scheduler.HostsRequest
-	(*HostsResponse)(nil),  // 15: scheduler.HostsResponse
-	(*Host)(nil),           // 16: scheduler.Host
-	(*EraseRequest)(nil),   // 17: scheduler.EraseRequest
-	(*EraseResponse)(nil),  // 18: scheduler.EraseResponse
+	(*ScaleRequest)(nil),   // 7: scheduler.ScaleRequest
+	(*ScaleResponse)(nil),  // 8: scheduler.ScaleResponse
+	(*RemoveRequest)(nil),  // 9: scheduler.RemoveRequest
+	(*RemoveResponse)(nil), // 10: scheduler.RemoveResponse
+	(*ListRequest)(nil),    // 11: scheduler.ListRequest
+	(*ListResponse)(nil),   // 12: scheduler.ListResponse
+	(*WatchRequest)(nil),   // 13: scheduler.WatchRequest
+	(*LogsRequest)(nil),    // 14: scheduler.LogsRequest
+	(*LogLine)(nil),        // 15: scheduler.LogLine
+	(*HostsRequest)(nil),   // 16: scheduler.HostsRequest
+	(*HostsResponse)(nil),  // 17: scheduler.HostsResponse
+	(*Host)(nil),           // 18: scheduler.Host
+	(*EraseRequest)(nil),   // 19: scheduler.EraseRequest
+	(*EraseResponse)(nil),  // 20: scheduler.EraseResponse
 }
 var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 0: scheduler.Deployment.id:type_name -> scheduler.ID
@@ -1196,29 +1302,32 @@ var file_scheduler_scheduler_proto_depIdxs = []int32{
 	0,  // 2: scheduler.Status.state:type_name -> scheduler.Status.State
 	4,  // 3: scheduler.Status.instances:type_name -> scheduler.Instance
 	2,  // 4: scheduler.ApplyRequest.deployment:type_name -> scheduler.Deployment
-	1,  // 5: scheduler.RemoveRequest.id:type_name -> scheduler.ID
-	3,  // 6: scheduler.ListResponse.deployments:type_name -> scheduler.Status
-	1,  // 7: scheduler.LogsRequest.id:type_name -> scheduler.ID
-	16, // 8: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
-	5,  // 9: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
-	7,  // 10: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
-	9,  // 11: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
-	11, // 12: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
-	12, // 13: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
-	14, // 14: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
-	17, // 15: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
-	6,  // 16: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
-	8,  // 17: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
-	10, // 18: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
-	3,  // 19: scheduler.Scheduler.Watch:output_type -> scheduler.Status
-	13, // 20: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
-	15, // 21: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
-	18, // 22: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 5: scheduler.ScaleRequest.id:type_name -> scheduler.ID
+	1,  // 6: scheduler.RemoveRequest.id:type_name -> scheduler.ID
+	3,  // 7: scheduler.ListResponse.deployments:type_name -> scheduler.Status
+	1,  // 8: scheduler.LogsRequest.id:type_name -> scheduler.ID
+	18, // 9: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
+	5,  // 10: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
+	7,  // 11: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
+	9,  // 12: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
+	11, // 13: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
+	13, // 14: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
+	14, // 15: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
+	16, // 16: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
+	19, // 17: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
+	6,  // 18: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
+	8,  // 19: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
+	10, // 20: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
+	12, // 21: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
+	3,  // 22: scheduler.Scheduler.Watch:output_type -> scheduler.Status
+	15, // 23: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
+	17, // 24: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
+	20, // 25: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
+	18, // [18:26] is the sub-list for method output_type
+	10, // [10:18] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_scheduler_proto_init() }
@@ -1232,7 +1341,7 @@ func file_scheduler_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_scheduler_proto_rawDesc), len(file_scheduler_scheduler_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Scheduler_Apply_FullMethodName  = "/scheduler.Scheduler/Apply"
+	Scheduler_Scale_FullMethodName  = "/scheduler.Scheduler/Scale"
 	Scheduler_Remove_FullMethodName = "/scheduler.Scheduler/Remove"
 	Scheduler_List_FullMethodName   = "/scheduler.Scheduler/List"
 	Scheduler_Watch_FullMethodName  = "/scheduler.Scheduler/Watch"
@@ -38,6 +39,9 @@ const (
 type SchedulerClient interface {
 	// Apply creates or changes a deployment. The same one again changes nothing.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
+	// Scale changes how many instances a deployment has and leaves those that stay
+	// alone. One that is not there is NotFound.
+	Scale(ctx context.Context, in *ScaleRequest, opts ...grpc.CallOption) (*ScaleResponse, error)
 	// Remove takes a deployment away: its containers get SIGTERM and ten seconds.
 	// It answers when they have ended. One that is not there is no error.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
@@ -65,6 +69,16 @@ func (c *schedulerClient) Apply(ctx context.Context, in *ApplyRequest, opts ...g
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyResponse)
 	err := c.cc.Invoke(ctx, Scheduler_Apply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *schedulerClient) Scale(ctx context.Context, in *ScaleRequest, opts ...grpc.CallOption) (*ScaleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ScaleResponse)
+	err := c.cc.Invoke(ctx, Scheduler_Scale_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +162,9 @@ func (c *schedulerClient) Hosts(ctx context.Context, in *HostsRequest, opts ...g
 type SchedulerServer interface {
 	// Apply creates or changes a deployment. The same one again changes nothing.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
+	// Scale changes how many instances a deployment has and leaves those that stay
+	// alone. One that is not there is NotFound.
+	Scale(context.Context, *ScaleRequest) (*ScaleResponse, error)
 	// Remove takes a deployment away: its containers get SIGTERM and ten seconds.
 	// It answers when they have ended. One that is not there is no error.
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
@@ -173,6 +190,9 @@ type UnimplementedSchedulerServer struct{}
 
 func (UnimplementedSchedulerServer) Apply(context.Context, *ApplyRequest) (*ApplyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Apply not implemented")
+}
+func (UnimplementedSchedulerServer) Scale(context.Context, *ScaleRequest) (*ScaleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Scale not implemented")
 }
 func (UnimplementedSchedulerServer) Remove(context.Context, *RemoveRequest) (*RemoveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
@@ -224,6 +244,24 @@ func _Scheduler_Apply_Handler(srv interface{}, ctx context.Context, dec func(int
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SchedulerServer).Apply(ctx, req.(*ApplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Scheduler_Scale_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ScaleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServer).Scale(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Scheduler_Scale_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServer).Scale(ctx, req.(*ScaleRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -314,6 +352,10 @@ var Scheduler_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _Scheduler_Apply_Handler,
+		},
+		{
+			MethodName: "Scale",
+			Handler:    _Scheduler_Scale_Handler,
 		},
 		{
 			MethodName: "Remove",

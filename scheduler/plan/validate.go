@@ -33,10 +33,18 @@ func validate(d Deployment) error {
 	if !imageID.MatchString(d.Image) {
 		return refuse(`image must be an ID, "sha256:" and 64 hexadecimal digits`)
 	}
-	if d.Instances < 1 || d.Instances > maxInstances {
-		return refuse("instances must be 1 to %d, not %d", maxInstances, d.Instances)
+	if err := CheckInstances(d.Instances); err != nil {
+		return err
 	}
 	return validateTexts(d)
+}
+
+// CheckInstances says whether a deployment may have that many containers.
+func CheckInstances(n int) error {
+	if n < 1 || n > maxInstances {
+		return refuse("instances must be 1 to %d, not %d", maxInstances, n)
+	}
+	return nil
 }
 
 func validateTexts(d Deployment) error {

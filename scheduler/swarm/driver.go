@@ -122,6 +122,32 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 	return nil
 }
 
+// Scale changes how many containers a deployment has. Those that stay are left
+// alone.
+func (d *Driver) Scale(ctx context.Context, id plan.ID, instances int) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	d.changes.Lock()
+	defer d.changes.Unlock()
+	defer d.look()
+	is, _, err := d.engine.ServiceInspectWithRaw(ctx, plan.Name(d.opts.Cluster, id), swarm.ServiceInspectOptions{})
+	if isGone(err) {
+		return errors.New(codes.NotFound, "%s is not deployed", id)
+	}
+	if err != nil {
+		return d.explain(fmt.Errorf("inspect service of %s: %w", id, err))
+	}
+	if replicas(is) == instances {
+		return nil
+	}
+	n := uint64(instances)
+	is.Spec.Mode = swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &n}}
+	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, is.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+		return d.explain(fmt.Errorf("scale %s: %w", id, err))
+	}
+	return nil
+}
+
 // stopPoll is how often it is looked whether containers have ended.
 const stopPoll = 200 * time.Millisecond
 

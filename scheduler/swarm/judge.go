@@ -30,7 +30,7 @@ func (v verdict) settled() bool { return v.failed || v.running() }
 func (v verdict) status(id plan.ID) *schedulerpb.Status {
 	s := &schedulerpb.Status{
 		Id:    &schedulerpb.ID{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision},
-		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready,
+		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready, Wanted: int64(v.want),
 	}
 	switch {
 	case v.running():

@@ -126,6 +126,8 @@ const compareEvery = 30 * time.Second
 // compare keeps what runs and what should run together, for as long as ctx
 // lives.
 func (r *reconciler) compare(ctx context.Context) {
+	changed, leave := r.svc.hub.subscribe(everything)
+	defer leave()
 	for ctx.Err() == nil {
 		if err := r.compareOnce(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("comparing deployments failed", "cause", err)
@@ -136,6 +138,7 @@ func (r *reconciler) compare(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-r.look:
+		case <-changed:
 		case <-r.svc.tenantsChanged:
 		case <-t.C:
 		}
@@ -188,8 +191,26 @@ func (r *reconciler) settle(ctx context.Context, rev revision, status *scheduler
 		return r.svc.db.move(ctx, rev, broke, reasonOr(status.GetReason(), "the process ended"), nil)
 	case rev.State == failed && status.GetState() == schedulerpb.Status_RUNNING:
 		return r.svc.db.move(ctx, rev, recovered, "", nil)
-	case rev.State == running:
-		return r.svc.db.note(ctx, rev, status.GetReason()) // an instance that is being started again, or nothing
+	}
+	if err := r.scale(ctx, rev, status.GetWanted()); err != nil {
+		return err
+	}
+	reason := rev.Reason
+	if rev.State == running {
+		reason = status.GetReason() // an instance that is being started again, or nothing
+	}
+	return r.svc.db.seen(ctx, rev, reason, len(status.GetInstances()), status.GetWanted())
+}
+
+// scale brings a deployment to as many instances as are wanted of it.
+func (r *reconciler) scale(ctx context.Context, rev revision, has int64) error {
+	if rev.Instances == 0 || rev.Instances == has {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := r.svc.peers.Scheduler.Scale(ctx, &schedulerpb.ScaleRequest{Id: rev.id().message(), Instances: rev.Instances}); err != nil {
+		return fmt.Errorf("scale %s: %w", rev, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
@@ -209,9 +210,10 @@ func (f fakeScheduler) Apply(_ context.Context, req *schedulerpb.ApplyRequest, _
 			return nil
 		}
 		source := f.w.images[d.GetImage()]
-		s := &schedulerpb.Status{Id: d.GetId(), State: schedulerpb.Status_RUNNING}
+		s := &schedulerpb.Status{Id: d.GetId(), State: schedulerpb.Status_RUNNING, Wanted: d.GetInstances(),
+			Instances: make([]*schedulerpb.Instance, d.GetInstances())}
 		if strings.Contains(source, "exits") {
-			s.State, s.Reason = schedulerpb.Status_FAILED, "exited with code 1: no luck"
+			s.State, s.Reason, s.Instances = schedulerpb.Status_FAILED, "exited with code 1: no luck", nil
 		}
 		f.w.deployments[n], f.w.env[n] = s, d.GetEnv()
 		account := d.GetId().GetNamespace() + "/" + variable(d.GetEnv(), "MICRO_CLIENT_ID")
@@ -230,6 +232,19 @@ func variable(env []string, name string) string {
 		}
 	}
 	return ""
+}
+
+func (f fakeScheduler) Scale(_ context.Context, req *schedulerpb.ScaleRequest, _ ...grpc.CallOption) (*schedulerpb.ScaleResponse, error) {
+	return &schedulerpb.ScaleResponse{}, f.w.do("Scale", func() error {
+		n := name(req.GetId())
+		if f.w.deployments[n] == nil {
+			return errGone
+		}
+		s := proto.CloneOf(f.w.deployments[n])
+		s.Wanted, s.Instances = req.GetInstances(), make([]*schedulerpb.Instance, req.GetInstances())
+		f.w.deployments[n] = s
+		return nil
+	})
 }
 
 func (f fakeScheduler) Remove(_ context.Context, req *schedulerpb.RemoveRequest, _ ...grpc.CallOption) (*schedulerpb.RemoveResponse, error) {

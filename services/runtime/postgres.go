@@ -42,9 +42,17 @@ type existing struct {
 // plan is what a request makes of a service.
 type plan struct {
 	record
-	Upload string // the source in the bucket, for uploads
-	Start  bool   // a new revision
-	News   string // type of the event that tells of it
+	Upload    string // the source in the bucket, for uploads
+	Start     bool   // a new revision
+	Instances int64  // of the new revision
+	News      string // type of the event that tells of it
+	From      *copied
+}
+
+// copied is what a new revision takes from one that was built before.
+type copied struct {
+	Image, Commit string
+	Build         int64 // the revision that it was built for
 }
 
 // request is the idempotency key of a request and what it asked for.
@@ -68,24 +76,31 @@ type view struct {
 	Image     string
 	Commit    string
 	Serving   int64 // the revision that serves, 0 if none does
+	Instances int64 // that are wanted
+	Ready     int64 // instances of the revision that serves, that answer
 }
 
 // revision is one attempt to build and run a service.
 type revision struct {
 	key
-	Number  int64
-	State   state
-	Reason  string
-	Since   time.Time
-	Source  string
-	Spec    []byte
-	Upload  string
-	Image   string
-	Commit  string
-	Account string
-	Secret  []byte
-	Ran     bool
-	Tail    string
+	Number    int64
+	State     state
+	Reason    string
+	Since     time.Time
+	CreatedAt time.Time
+	Author    string
+	Source    string
+	Spec      []byte
+	Upload    string
+	Image     string
+	Commit    string
+	Build     int64 // the revision whose image this is, 0 for its own
+	Account   string
+	Secret    []byte
+	Instances int64 // that are wanted, 0 what the spec says
+	Ready     int64 // that answer
+	Ran       bool
+	Tail      string
 }
 
 type db struct{ pool *pgxpool.Pool }
@@ -221,10 +236,14 @@ func save(ctx context.Context, tx pgx.Tx, k key, p plan) (int64, error) {
 		UPDATE runtime.revisions SET state = 'stopping', since = now(), reason = 'replaced by revision ' || @number::bigint
 		WHERE namespace = @namespace AND name = @name AND version = @version AND state = ANY(@underway)`
 	const insert = `
-		INSERT INTO runtime.revisions (namespace, name, version, number, state, source, spec, upload)
-		VALUES (@namespace, @name, @version, @number, 'pending', @source, @spec, @upload)`
+		INSERT INTO runtime.revisions (namespace, name, version, number, state, source, spec, upload, author, instances, image, commit, build)
+		VALUES (@namespace, @name, @version, @number, @state, @source, @spec, @upload, @owner, @instances, @image, @commit, @build)`
 	args["underway"] = []state{pending, building, starting}
-	args["number"] = number
+	args["number"], args["instances"] = number, p.Instances
+	args["state"], args["image"], args["commit"], args["build"] = pending, "", "", 0
+	if f := p.From; f != nil {
+		args["state"], args["image"], args["commit"], args["build"] = starting, f.Image, f.Commit, f.Build
+	}
 	if _, err := tx.Exec(ctx, replace, args); err != nil {
 		return 0, fmt.Errorf("replace revisions: %w", err)
 	}
@@ -272,11 +291,14 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 	const q = `
 		SELECT s.namespace, s.name, s.version, s.source, s.metadata, s.owner, s.started_at, s.deleted_at IS NOT NULL AS deleted,
 			r.number, r.state, r.reason, r.since, r.image, r.commit,
-			coalesce((
-				SELECT max(l.number) FROM runtime.revisions l
-				WHERE l.namespace = s.namespace AND l.name = s.name AND l.version = s.version AND l.state = 'running'), 0) AS serving
+			r.instances, coalesce(l.number, 0) AS serving, coalesce(l.ready, 0) AS ready
 		FROM runtime.services s
 		JOIN runtime.revisions r ON r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.number = s.last_revision
+		LEFT JOIN LATERAL (
+			SELECT number, ready FROM runtime.revisions v
+			WHERE v.namespace = s.namespace AND v.name = s.name AND v.version = s.version AND v.state = 'running'
+			ORDER BY number DESC
+			LIMIT 1) l ON true
 		WHERE s.namespace = $1 AND ($2 = '' OR s.name = $2) AND ($3 = '' OR s.version = $3)
 		ORDER BY s.name, s.version
 		LIMIT $4`
@@ -288,8 +310,8 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 	return out, nil
 }
 
-const revisionColumns = `namespace, name, version, number, state, reason, since, source, spec, upload, image, commit,
-	account, secret, ran_at IS NOT NULL AS ran, tail`
+const revisionColumns = `namespace, name, version, number, state, reason, since, created_at, author, source, spec, upload, image, commit, build,
+	account, secret, instances, ready, ran_at IS NOT NULL AS ran, tail`
 
 // revisions answers a service's revisions, newest first, without those that
 // were forgotten.
@@ -323,4 +345,36 @@ func (d db) revision(ctx context.Context, k key, number int64) (revision, error)
 		return r, fmt.Errorf("read revision: %w", err)
 	}
 	return r, nil
+}
+
+// scale changes how many instances are wanted of a service, in its record, whose
+// spec change makes anew, and in every revision that has or will have some.
+func (d db) scale(ctx context.Context, k key, instances int64, change func(spec []byte) ([]byte, error)) error {
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		if err := lock(ctx, tx, k.Namespace); err != nil {
+			return err
+		}
+		old, err := find(ctx, tx, k)
+		if err != nil {
+			return err
+		}
+		if old == nil || old.Deleted {
+			return errNotFound
+		}
+		spec, err := change(old.Spec)
+		if err != nil {
+			return err
+		}
+		const record = `UPDATE runtime.services SET spec = $4 WHERE namespace = $1 AND name = $2 AND version = $3`
+		if _, err := tx.Exec(ctx, record, k.Namespace, k.Name, k.Version, spec); err != nil {
+			return fmt.Errorf("scale service: %w", err)
+		}
+		const revisions = `
+			UPDATE runtime.revisions SET instances = $4
+			WHERE namespace = $1 AND name = $2 AND version = $3 AND state NOT IN ('stopping', 'stopped')`
+		if _, err := tx.Exec(ctx, revisions, k.Namespace, k.Name, k.Version, instances); err != nil {
+			return fmt.Errorf("scale revisions: %w", err)
+		}
+		return tell(ctx, tx, k, serviceUpdated, old.Source, old.Metadata)
+	})
 }

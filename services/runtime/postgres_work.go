@@ -139,6 +139,24 @@ func (d db) note(ctx context.Context, r revision, reason string) error {
 	return nil
 }
 
+// seen writes down what was seen of a revision's deployment. wanted is taken over
+// where nobody has said it.
+func (d db) seen(ctx context.Context, r revision, reason string, ready int, wanted int64) error {
+	reason = storable(reason, maxReason)
+	if reason == r.Reason && int64(ready) == r.Ready && r.Instances != 0 {
+		return nil
+	}
+	const q = `
+		UPDATE runtime.revisions SET reason = @reason, ready = @ready, instances = coalesce(nullif(instances, 0), @wanted)
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @state`
+	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
+		"number": r.Number, "state": r.State, "reason": reason, "ready": ready, "wanted": wanted})
+	if err != nil {
+		return fmt.Errorf("note what was seen of a deployment: %w", err)
+	}
+	return nil
+}
+
 // setAccount writes down the account that is about to be made for a revision
 // that is starting and has none.
 func (d db) setAccount(ctx context.Context, r revision, account string, secret []byte) error {
@@ -209,8 +227,8 @@ func (d db) noteRunning(ctx context.Context, reason string) error {
 	return nil
 }
 
-// old answers revisions that ended and are older than the last keep of their
-// service.
+// old answers revisions that ended, and are neither among the last keep of their
+// service nor among the last keep that ran.
 func (d db) old(ctx context.Context, keep, limit int) ([]revision, error) {
 	const q = `
 		SELECT ` + revisionColumns + `
@@ -218,6 +236,12 @@ func (d db) old(ctx context.Context, keep, limit int) ([]revision, error) {
 		WHERE state IN ('stopped', 'error') AND account = '' AND number <= (
 			SELECT last_revision FROM runtime.services s
 			WHERE s.namespace = r.namespace AND s.name = r.name AND s.version = r.version) - $1
+		  AND (ran_at IS NULL OR number NOT IN (
+			SELECT k.number FROM runtime.revisions k
+			WHERE k.namespace = r.namespace AND k.name = r.name AND k.version = r.version
+			  AND k.state IN ('stopped', 'error') AND k.account = '' AND k.ran_at IS NOT NULL
+			ORDER BY k.number DESC
+			LIMIT $1))
 		ORDER BY namespace, name, version, number
 		LIMIT $2`
 	rows, _ := d.pool.Query(ctx, q, keep, limit)
@@ -226,6 +250,22 @@ func (d db) old(ctx context.Context, keep, limit int) ([]revision, error) {
 		return nil, fmt.Errorf("look for old revisions: %w", err)
 	}
 	return out, nil
+}
+
+// shared says whether another revision runs the image of one, too.
+func (d db) shared(ctx context.Context, r revision) (bool, error) {
+	const q = `
+		SELECT EXISTS (
+			SELECT FROM runtime.revisions
+			WHERE namespace = @namespace AND name = @name AND version = @version AND number <> @number
+			  AND coalesce(nullif(build, 0), number) = @build)`
+	var is bool
+	err := d.pool.QueryRow(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
+		"number": r.Number, "build": r.builtAs()}).Scan(&is)
+	if err != nil {
+		return false, fmt.Errorf("look for revisions of the same build: %w", err)
+	}
+	return is, nil
 }
 
 // drop removes a revision that ended.

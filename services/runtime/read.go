@@ -76,6 +76,7 @@ func (v view) outcome() map[string]string {
 	} else if v.Image != "" {
 		m["build"] = strings.TrimPrefix(v.Image, "sha256:")
 	}
+	m["instances"] = fmt.Sprintf("%d/%d", v.Ready, max(v.Instances, 1))
 	if v.Serving != 0 && v.Serving != v.Number {
 		m["serving"] = strconv.FormatInt(v.Serving, 10)
 	}

@@ -158,7 +158,14 @@ func (r *reconciler) sweepRevisions(ctx context.Context) error {
 		return err
 	}
 	for _, rev := range old {
-		if err := r.forgetBuild(ctx, rev); err != nil {
+		shared, err := r.svc.db.shared(ctx, rev)
+		if err != nil {
+			return err
+		}
+		if !shared {
+			err = r.forgetBuild(ctx, rev)
+		}
+		if err != nil {
 			return err
 		}
 		if err := r.svc.db.drop(ctx, rev); err != nil {

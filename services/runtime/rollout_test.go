@@ -200,11 +200,11 @@ func TestOldRevisionsAreForgotten(t *testing.T) {
 	b.settled("hello", running)
 	stop()
 	b.reconcile() // sweeps at its start
-	b.await("two revisions and their builds are left", func() bool {
+	b.await("the revision that serves and two that ran are left, with their builds", func() bool {
 		all, err := b.svc.db.revisions(t.Context(), key{"acme", "hello", "latest"})
 		var builds int
 		b.world.look(func() { builds = len(b.world.builds) })
-		return err == nil && len(all) == 2 && builds == 2
+		return err == nil && len(all) == 3 && builds == 3
 	})
 	b.alone(5)
 }

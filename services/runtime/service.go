@@ -212,7 +212,7 @@ func (s *Service) Create(ctx context.Context, req *runtimepb.CreateRequest) (*ru
 	wanted := record{Source: svc.GetSource(), Spec: sealed, Metadata: metadataOf(svc), Owner: owner(ctx)}
 	number, err := s.db.change(ctx, k, r, services, func(old *existing) (plan, error) {
 		start := old == nil || old.Deleted || req.GetOptions().GetForce() || !old.State.live()
-		return plan{record: wanted, Upload: uploaded, Start: start, News: serviceCreated}, nil
+		return plan{record: wanted, Upload: uploaded, Start: start, Instances: sp.Instances, News: serviceCreated}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -300,7 +300,8 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 		if err := checkMetadata(kept); err != nil {
 			return plan{}, err
 		}
-		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded, Start: true, News: serviceUpdated}, nil
+		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded,
+			Start: true, Instances: sp.Instances, News: serviceUpdated}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -95,9 +96,12 @@ func detail(err error) string {
 	return errors.FromError(err).Detail
 }
 
+// build is where its image comes from.
 func (rev revision) build() *builderpb.ID {
-	return &builderpb.ID{Namespace: rev.Namespace, Service: rev.Name, Version: rev.Version, Revision: rev.Number}
+	return &builderpb.ID{Namespace: rev.Namespace, Service: rev.Name, Version: rev.Version, Revision: rev.builtAs()}
 }
+
+func (rev revision) builtAs() int64 { return cmp.Or(rev.Build, rev.Number) }
 
 // enqueue hands a revision to the builder.
 func (r *reconciler) enqueue(ctx context.Context, rev revision) error {
@@ -270,7 +274,7 @@ func (r *reconciler) apply(ctx context.Context, rev revision, secret string) err
 	defer cancel()
 	_, err = r.svc.peers.Scheduler.Apply(ctx, &schedulerpb.ApplyRequest{Deployment: &schedulerpb.Deployment{
 		Id: rev.id().message(), Image: rev.Image, Env: environment(rev, sp, secret),
-		Command: sp.Command, Args: sp.Args, Instances: max(sp.Instances, 1),
+		Command: sp.Command, Args: sp.Args, Instances: rev.wanted(sp),
 		Millicores: size(t.Limits.CPU), Memory: size(t.Limits.Memory),
 	}})
 	if err != nil {
@@ -278,6 +282,9 @@ func (r *reconciler) apply(ctx context.Context, rev revision, secret string) err
 	}
 	return nil
 }
+
+// wanted is how many instances a revision is to have.
+func (rev revision) wanted(sp spec) int64 { return max(cmp.Or(rev.Instances, sp.Instances), 1) }
 
 // size is a limit as the scheduler takes it: unlimited is what it gives by
 // itself.
