@@ -100,6 +100,7 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 		return err
 	}
 	builderpb.RegisterBuilderServer(s, svc)
+	builderpb.RegisterComponentsServer(s, componentsAPI{s: svc})
 	if err := w.start(ctx); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ const (
 	pulse       = 500 * time.Millisecond // of heartbeats and of the log
 	silence     = 10 * time.Second       // without a heartbeat, and the build is someone else's
 	busyWait    = time.Second
+	stoppedWait = 5 * time.Second // of builds whose namespace is stopped
 	stopTime    = 4 * time.Second
 	sweepEvery  = 10 * time.Minute
 )
@@ -143,6 +144,9 @@ func every(ctx context.Context, interval time.Duration, f func()) error {
 // the build's own state is in its row.
 func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 	id := j.Args.ID
+	if t, err := w.tenants.Of(ctx, id.Namespace); err != nil || t.Stopped() != "" { // nothing of it runs
+		return river.JobSnooze(stoppedWait)
+	}
 	if w.images.Ping(ctx) != nil { // an attempt would only be spent
 		held, err := w.db.hold(ctx, id, "Docker is not reachable: the build waits for it", w.opts.DockerWait)
 		if err != nil {

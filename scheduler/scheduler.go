@@ -97,6 +97,7 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 		return err
 	}
 	schedulerpb.RegisterSchedulerServer(s, svc)
+	schedulerpb.RegisterComponentsServer(s, componentsAPI{s: svc})
 	h.Go("watch", driver.Run)
 	h.Go("tend", func(ctx context.Context) error {
 		return pg.Lead(ctx, pool, "scheduler "+h.Platform.ClusterID(), driver.TendLoop)

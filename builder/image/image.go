@@ -161,6 +161,27 @@ func (b *Builder) Sweep(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// Erase removes all that builds of a namespace have on Docker, and says whether
+// nothing is left: what is in use goes later.
+func (b *Builder) Erase(ctx context.Context, namespace string) (gone bool, err error) {
+	id := ID{Namespace: namespace}
+	if err := b.RemoveContainers(ctx, id); err != nil {
+		return false, err
+	}
+	if err := b.Forget(ctx, id); err != nil {
+		return false, err
+	}
+	images, err := b.engine.ImageList(ctx, image.ListOptions{All: true, Filters: b.having(id)})
+	if err != nil {
+		return false, fmt.Errorf("list images: %w", err)
+	}
+	caches, err := b.engine.VolumeList(ctx, volume.ListOptions{Filters: b.having(id)})
+	if err != nil {
+		return false, fmt.Errorf("list caches: %w", err)
+	}
+	return len(images)+len(caches.Volumes) == 0, nil
+}
+
 // Forget removes images. Empty fields of id, and revision 0, mean all; without
 // a service the namespace's cache goes as well.
 func (b *Builder) Forget(ctx context.Context, id ID) error {

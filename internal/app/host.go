@@ -144,6 +144,15 @@ func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
 	return b, nil
 }
 
+// BucketDir answers where the bucket is in the file system, "" if it is elsewhere.
+func (h *Host) BucketDir() string {
+	u, err := url.Parse(h.Platform.BucketURL)
+	if err != nil || u.Scheme != "file" {
+		return ""
+	}
+	return filepath.FromSlash(u.Path)
+}
+
 // StateDir answers the component's own directory for what it keeps over a crash.
 func (h *Host) StateDir() (string, error) {
 	if h.Platform.StateDir == "" {

@@ -45,6 +45,7 @@ var Component = app.New("config", func(ctx context.Context, h *app.Host, o Optio
 		return err
 	}
 	configpb.RegisterConfigServer(s, svc)
+	configpb.RegisterComponentsServer(s, componentsAPI{s: svc})
 	h.Go("listen", svc.Listen)
 	return h.Serve(s)
 })

@@ -104,12 +104,13 @@ type deletions struct {
 }
 
 const (
-	// eraseCall bounds one call to a component.
+	// eraseCall bounds one call to a component, and eraseTurn how long one is
+	// called before the others have their turn.
 	eraseCall = 30 * time.Second
-	// eraseTurn is how long one namespace is worked on before others have their
-	// turn, and eraseLease how long it is left to the process that took it.
-	eraseTurn  = 15 * time.Second
-	eraseLease = eraseTurn + eraseCall + 15*time.Second
+	eraseTurn = 3 * time.Second
+	// eraseLease is how long a namespace is left to the process that took it. Two
+	// at once do no harm.
+	eraseLease = 30 * time.Second
 	// eraseAgain is the time between two calls to a component that is not done.
 	eraseAgain = 200 * time.Millisecond
 	// eraseRetry is how long a namespace waits after a call that failed.
@@ -173,24 +174,28 @@ func (d *deletions) warn(tx pgx.Tx, owners []member, x deletion) error {
 }
 
 // erase goes on with a namespace: every component in turn until it is done, and
-// all once more when nothing comes late any more.
+// all once more when nothing comes late any more. One that is away does not hold
+// up the others, but for the audit log, which is kept until all else is gone.
 func (d *deletions) erase(ctx context.Context, x deletion) error {
-	turn, cancel := context.WithTimeout(ctx, eraseTurn)
-	defer cancel()
 	verifying := x.SettledAt != nil
-	for _, c := range d.components {
-		if done(x, c.component, verifying) {
+	var failed error
+	left := 0
+	for i, c := range d.components {
+		if done(x, c.component, verifying) || left > 0 && i == len(d.components)-1 {
 			continue
 		}
-		err := d.eraseIn(ctx, turn, c, x, verifying)
-		if err == nil && turn.Err() != nil { // others have their turn
-			return d.db.leave(ctx, x.Namespace, 0)
+		is, err := d.eraseIn(ctx, c, x, verifying)
+		if !is {
+			left++
 		}
-		if err != nil {
-			return errors.Join(err, d.db.leave(ctx, x.Namespace, eraseRetry))
-		}
+		failed = errors.Join(failed, err)
 	}
-	if !verifying {
+	switch {
+	case failed != nil:
+		return errors.Join(failed, d.db.leave(ctx, x.Namespace, eraseRetry))
+	case left > 0:
+		return d.db.leave(ctx, x.Namespace, 0)
+	case !verifying:
 		return d.db.settle(ctx, x.Namespace, d.opts.Settle)
 	}
 	if err := d.db.finish(ctx, x.Namespace, d.opts.Quarantine); err != nil {
@@ -206,19 +211,22 @@ func done(x deletion, component string, verifying bool) bool {
 	})
 }
 
-// eraseIn calls a component until it is done, or the turn is over.
-func (d *deletions) eraseIn(ctx, turn context.Context, c eraser, x deletion, verifying bool) error {
+// eraseIn calls a component until it is done, or its turn is over.
+func (d *deletions) eraseIn(ctx context.Context, c eraser, x deletion, verifying bool) (is bool, err error) {
+	turn := time.After(eraseTurn)
 	for {
-		done, err := d.call(ctx, c, x, verifying)
+		is, err := d.call(ctx, c, x, verifying)
 		if err != nil {
-			return fmt.Errorf("erase %s in %s: %w", x.Namespace, c.component, err)
+			return false, fmt.Errorf("erase %s in %s: %w", x.Namespace, c.component, err)
 		}
-		if done {
-			return nil
+		if is {
+			return true, nil
 		}
 		select {
-		case <-turn.Done():
-			return nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-turn:
+			return false, nil
 		case <-time.After(eraseAgain):
 		}
 	}

@@ -79,6 +79,9 @@ func (s *Service) checkPlan(ctx context.Context, namespace string, instances int
 	if err != nil {
 		return 0, err
 	}
+	if t.Gone() {
+		return 0, errors.New(codes.NotFound, "namespace %s is erased", namespace)
+	}
 	if l := t.Limits.Replicas; !l.Allows(instances) {
 		return 0, errors.New(codes.ResourceExhausted, "options.instances is %d: a service may have %d replicas, which is the limit \"replicas\" of plan %s; a larger plan raises it (\"micro plan\" lists them)",
 			instances, l, t.Plan)

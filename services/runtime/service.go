@@ -82,6 +82,7 @@ var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Opti
 	runtimepb.RegisterRuntimeServer(s, svc)
 	runtimepb.RegisterSourceServer(s, sources{svc: svc})
 	runtimepb.RegisterBuildServer(s, builds{})
+	runtimepb.RegisterComponentsServer(s, componentsAPI{s: svc, dir: h.BucketDir()})
 	h.Go("listen", func(ctx context.Context) error { return svc.listen(ctx, h.Log) })
 	h.Go("reconcile", func(ctx context.Context) error {
 		return pg.Lead(ctx, pool, "runtime reconciler", func(ctx context.Context) error {

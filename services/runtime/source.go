@@ -68,7 +68,7 @@ func (u sources) upload(ctx context.Context, more <-chan chunk) (string, error) 
 	key := key{namespace, name, version}
 	random := make([]byte, 12)
 	rand.Read(random)
-	blobKey := "sources/" + namespace + "/" + name + "/" + hex.EncodeToString(random) + ".tar"
+	blobKey := sourcesOf(namespace) + name + "/" + hex.EncodeToString(random) + ".tar"
 	if err := s.db.beginUpload(ctx, key, blobKey, s.opts.Uploads); err != nil {
 		return "", err
 	}
@@ -196,6 +196,9 @@ func (s *Service) upload(ctx context.Context, namespace, source string) (string,
 	}
 	return found, nil
 }
+
+// sourcesOf is the folder of a namespace in the bucket.
+func sourcesOf(namespace string) string { return "sources/" + namespace + "/" }
 
 // discard removes uploads from the bucket, then from the database.
 func (s *Service) discard(ctx context.Context, uploads []upload) error {

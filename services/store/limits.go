@@ -24,6 +24,9 @@ func (s *Service) limits(ctx context.Context, namespace string) (limits, error) 
 	if err != nil {
 		return limits{}, err
 	}
+	if t.Gone() {
+		return limits{}, errors.New(codes.NotFound, "namespace %s is erased", namespace)
+	}
 	o := s.opts
 	l := limits{
 		plan: t.Plan, together: math.MaxInt64, value: o.MaxValue,

@@ -57,6 +57,7 @@ var Component = app.New("store", func(ctx context.Context, h *app.Host, o Option
 	svc.warnUnlessDurable(ctx)
 	storepb.RegisterStoreServer(s, svc)
 	storepb.RegisterBlobStoreServer(s, svc.Blobs())
+	storepb.RegisterComponentsServer(s, componentsAPI{s: svc, dir: h.BucketDir()})
 	h.Go("sweep", svc.sweepLoop)
 	return h.Serve(s)
 })

@@ -1,0 +1,2 @@
+// Package bucket erases folders of the platform's bucket.
+package bucket
