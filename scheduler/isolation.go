@@ -39,7 +39,7 @@ func (s *Service) policy(ctx context.Context) (firewall.Policy, error) {
 	}
 	p := firewall.Policy{
 		Cluster: s.cluster, Prefix: plan.BridgePrefix(s.cluster),
-		Resolvers: s.opts.Resolvers, Open: s.opts.Open, Closed: s.opts.Closed,
+		Open: s.opts.Open, Closed: s.opts.Closed,
 	}
 	for bridge, namespace := range bridges {
 		t, err := s.tenants.Of(ctx, namespace)
@@ -48,10 +48,8 @@ func (s *Service) policy(ctx context.Context) (firewall.Policy, error) {
 		}
 		p.Networks = append(p.Networks, firewall.Network{Bridge: bridge, Internet: s.opts.Internet && t.Limits.Egress != 0})
 	}
-	if len(p.Resolvers) == 0 {
-		if p.Resolvers, err = dockerhost.Resolvers(); err != nil {
-			return p, err
-		}
+	if p.Resolvers, err = s.resolvers(); err != nil {
+		return p, err
 	}
 	if len(bridges) == 0 {
 		return p, nil // nobody is to reach the edge yet

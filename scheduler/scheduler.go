@@ -86,6 +86,9 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 	if local && o.Firewall != off {
 		svc.guard(h.Log)
 	}
+	if local {
+		svc.dir = h.StateDir
+	}
 	if svc.tenants, err = tenants.Open(h, svc.replanned); err != nil {
 		return err
 	}
@@ -113,7 +116,8 @@ type Service struct {
 	cluster  string
 	opts     Options
 	tenants  *tenants.Tenants
-	firewall *firewall.Firewall // nil where this process keeps none
+	dir      func() (string, error) // for files that containers are given; nil where they are on another machine
+	firewall *firewall.Firewall     // nil where this process keeps none
 }
 
 // New makes a Service.
@@ -135,10 +139,14 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 	if err := s.admit(ctx, d.GetId().GetNamespace()); err != nil {
 		return nil, err
 	}
+	names, err := s.resolvConf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
 		Instances: int(d.GetInstances()),
-	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers})
+	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
 	if err != nil {
 		return nil, err
 	}

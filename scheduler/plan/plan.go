@@ -56,7 +56,10 @@ type Config struct {
 	Edge    string // host:port at which containers reach the edge
 	// Resolvers are the name servers of containers; none are the host's.
 	Resolvers []netip.Addr
-	Limits    Limits
+	// ResolvConf is a file of the host's that is the container's
+	// /etc/resolv.conf; empty is Docker's own.
+	ResolvConf string
+	Limits     Limits
 }
 
 // Port is where a service is asked to listen.
@@ -93,7 +96,9 @@ type Service struct {
 	Limits    Limits
 	Labels    map[string]string
 	Resolvers []netip.Addr `json:",omitempty"` // those of before had none: their hash stays
-	Hash      string
+	// ResolvConf is a file of the host's in place of Docker's own.
+	ResolvConf string `json:",omitempty"`
+	Hash       string
 }
 
 // New plans a deployment, or says what is wrong with it.
@@ -104,7 +109,7 @@ func New(d Deployment, c Config) (Service, error) {
 	s := Service{
 		ID: d.ID, Name: Name(c.Cluster, d.ID), Network: Network(c.Cluster, d.ID.Namespace),
 		Image: d.Image, Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
-		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID), Resolvers: c.Resolvers,
+		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID), Resolvers: c.Resolvers, ResolvConf: c.ResolvConf,
 	}
 	s.Hash = hash(s)
 	return s, nil

@@ -79,13 +79,17 @@ func containerSpec(s plan.Service) *swarm.ContainerSpec {
 			dns.Nameservers = append(dns.Nameservers, r.String())
 		}
 	}
+	mounts := []mount.Mount{tmpfs("/tmp", s.Limits.Tmp), tmpfs(plan.Home, s.Limits.Tmp)}
+	if s.ResolvConf != "" {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: s.ResolvConf, Target: "/etc/resolv.conf", ReadOnly: true})
+	}
 	return &swarm.ContainerSpec{
 		Image: s.Image, Labels: s.Labels, Command: s.Command, Args: s.Args, Env: literal(s.Env),
 		User: user, ReadOnly: true, CapabilityDrop: []string{"ALL"},
 		// Engines before 23 leave it out; with no capability in the bounding set
 		// and no set-uid program in the image there is nothing to gain.
 		Privileges:      &swarm.Privileges{NoNewPrivileges: true},
-		Mounts:          []mount.Mount{tmpfs("/tmp", s.Limits.Tmp), tmpfs(plan.Home, s.Limits.Tmp)},
+		Mounts:          mounts,
 		Ulimits:         []*container.Ulimit{{Name: "nofile", Soft: files, Hard: files}},
 		DNSConfig:       dns,
 		StopGracePeriod: &stop,
