@@ -58,7 +58,7 @@ func Gateway(ctx context.Context) (netip.Addr, error) {
 			continue // this host does not have that one
 		}
 		for _, cfg := range n.IPAM.Config {
-			if a, err := netip.ParseAddr(cfg.Gateway); err == nil && a.Is4() && onThisHost(a) {
+			if a, ok := own(cfg.Subnet); ok {
 				return a, nil
 			}
 		}
@@ -73,15 +73,21 @@ func Unreachable(host string, cause error) error {
 		strings.TrimPrefix(host, "unix://")).Because(cause)
 }
 
-func onThisHost(a netip.Addr) bool {
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
+// own answers the address of this host in a subnet of IPv4. Docker itself does
+// not always say it: its first start leaves the gateway of its bridge out.
+func own(subnet string) (netip.Addr, bool) {
+	p, err := netip.ParsePrefix(subnet)
+	if err != nil || !p.Addr().Is4() {
+		return netip.Addr{}, false
 	}
-	for _, o := range own {
-		if p, err := netip.ParsePrefix(o.String()); err == nil && p.Addr() == a {
-			return true
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	for _, a := range all {
+		if n, err := netip.ParsePrefix(a.String()); err == nil && p.Contains(n.Addr()) {
+			return n.Addr(), true
 		}
 	}
-	return false
+	return netip.Addr{}, false
 }

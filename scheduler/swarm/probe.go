@@ -50,15 +50,17 @@ func (d *Driver) probe(ctx context.Context, c container.Summary) (*watched, erro
 	if w.address == own || w.ip == "" {
 		return w, nil
 	}
-	known := false
 	if d.opts.Local {
-		w.heard, known = listening(w.pid, c.ID)
+		w.heard = listening(w.pid, c.ID)
 	}
 	switch {
-	case known && !hears(w.heard, plan.Port):
+	// What a program in gVisor listens on, the host does not see.
+	case len(w.heard) > 0 && !hears(w.heard, plan.Port):
 		w.otherwise(d.now())
 	case answers(ctx, own):
 		w.address = own
+	case len(w.heard) == 0:
+		w.address, w.other = "", time.Time{}
 	}
 	return w, nil
 }

@@ -15,20 +15,18 @@ import (
 )
 
 // listening answers what the process of a container listens on, in order,
-// taken from /proc. It is false when that cannot be read here, or when the
-// process is another one by now.
-func listening(pid int, container string) ([]portState, bool) {
+// taken from /proc: nothing when that cannot be read here, or when the process
+// is another one by now.
+func listening(pid int, container string) []portState {
 	if pid <= 0 || !belongs(pid, container) {
-		return nil, false
+		return nil
 	}
 	var out []portState
-	read := false
 	for _, file := range []string{"tcp", "tcp6"} {
 		b, err := readStart(fmt.Sprintf("/proc/%d/net/%s", pid, file))
 		if err != nil {
 			continue // no IPv6, or not allowed
 		}
-		read = true
 		for _, p := range parseSockets(b) {
 			if i := slices.IndexFunc(out, func(o portState) bool { return o.port == p.port }); i >= 0 {
 				out[i].loopback = out[i].loopback && p.loopback
@@ -38,8 +36,10 @@ func listening(pid int, container string) ([]portState, bool) {
 		}
 	}
 	slices.SortFunc(out, func(a, b portState) int { return a.port - b.port })
-	// Another process may have got the number in between.
-	return out, read && belongs(pid, container)
+	if !belongs(pid, container) { // another process may have got the number in between
+		return nil
+	}
+	return out
 }
 
 // socketBytes is what is read of a list of sockets, in which those that listen

@@ -152,16 +152,18 @@ func (b *bench) network(t *testing.T) {
 		targets = append(targets, net.JoinHostPort(host, ports[0]))
 	}
 	rsp = b.mallory.try(t, "hostile", "Dial", request{Targets: targets})
+	inGVisor := b.inGVisor(t)
 	for _, target := range targets {
 		switch got := rsp.Results[target]; {
 		case got == "open" || got == "":
 			t.Errorf("%s is %q", target, got)
+		case inGVisor && (strings.HasPrefix(target, "224.") || strings.HasPrefix(target, "255.")): // it does not look at the address
 		case got == "timeout" && !strings.HasPrefix(target, "udp "): // it would have been reached, had somebody been there
 			t.Errorf("%s was not refused", target)
 		}
 	}
 	t.Logf("%d targets are refused", len(targets))
-	if got := rsp.Results["udp 10.0.0.1:53"]; got == "timeout" {
+	if got := rsp.Results["udp 10.0.0.1:53"]; got == "timeout" && !inGVisor { // which does not tell its programs
 		t.Error("a datagram to a private network was not refused")
 	}
 }
@@ -216,8 +218,18 @@ var allowed = map[string]string{
 	"trace the first process": "it is of the same container and user",
 }
 
+// inGVisor says whether the hostile service runs in gVisor.
+func (b *bench) inGVisor(t *testing.T) bool {
+	t.Helper()
+	return b.inspect(t, "mallory-space", "hostile", "{{.HostConfig.Runtime}}") == "runsc"
+}
+
+// sentry are those that in gVisor concern its own kernel, one a container.
+var sentry = map[string]string{"keyctl": "its keyrings are the container's", "oom score": "nobody reads it"}
+
 // escape shows that none of the ways out of a container is one.
 func (b *bench) escape(t *testing.T) {
+	inGVisor := b.inGVisor(t)
 	canary := filepath.Join(os.TempDir(), "micro-canary-"+b.cluster)
 	if err := os.WriteFile(canary, []byte("sings"), 0o666); err != nil {
 		t.Fatal(err)
@@ -233,6 +245,8 @@ func (b *bench) escape(t *testing.T) {
 		case got != "done":
 		case allowed[name] != "":
 			t.Logf("%s is possible: %s", name, allowed[name])
+		case inGVisor && sentry[name] != "":
+			t.Logf("%s is possible: %s", name, sentry[name])
 		default:
 			t.Errorf("%s is possible", name)
 		}
