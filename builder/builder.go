@@ -23,7 +23,7 @@ import (
 type Options struct {
 	Image       string        `env:"IMAGE"        default:"micro/builder-go:latest" help:"the image that sources are compiled in; make builder-image makes the default one"`
 	Runtime     string        `env:"RUNTIME"      help:"Docker runtime of the build containers; empty is gVisor where MICRO_BUILDER_GVISOR finds it, else Docker's default"`
-	GVisor      string        `env:"GVISOR"       default:"auto" help:"gVisor for builds: auto uses it where Docker has it, require refuses tenants' builds without it, off does not use it"`
+	GVisor      string        `env:"GVISOR"       default:"strangers" help:"gVisor for builds, used where Docker has it: strangers refuses builds of namespaces on other plans than local without it, require those of all tenants, auto none; off does not use it"`
 	Dir         string        `env:"DIR"          help:"where sources and programs are while a build runs; Docker must see the same directory. Empty is below the system's temporary directory"`
 	ModuleProxy string        `env:"MODULE_PROXY" help:"where builds get Go modules from, in the form of GOPROXY; empty is what go env GOPROXY says"`
 	GitHosts    []string      `env:"GIT_HOSTS"    help:"git hosts (host or host:port) that may be private and plain http, separated by commas"`
@@ -40,10 +40,10 @@ type Options struct {
 
 func (o Options) check() error {
 	switch o.GVisor {
-	case image.GVisorAuto, image.GVisorRequire, image.GVisorOff:
+	case image.GVisorStrangers, image.GVisorRequire, image.GVisorAuto, image.GVisorOff:
 		return nil
 	}
-	return fmt.Errorf("MICRO_BUILDER_GVISOR is %q: auto, require and off are possible", o.GVisor)
+	return fmt.Errorf("MICRO_BUILDER_GVISOR is %q: strangers, require, auto and off are possible", o.GVisor)
 }
 
 // Component runs the builder.
@@ -83,14 +83,16 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 		return fmt.Errorf("MICRO_BUILDER_DIR: %w", err)
 	}
 	h.OnStop(func(context.Context) { release() })
-	images := image.New(docker, proxy, image.Options{
-		Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
-		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download,
-	})
-	svc := New(pool, box, images, framework, o)
-	if svc.tenants, err = tenants.Open(h, nil); err != nil {
+	limits, err := tenants.Open(h, nil)
+	if err != nil {
 		return err
 	}
+	images := image.New(docker, proxy, image.Options{
+		Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
+		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download, Stranger: stranger(limits),
+	})
+	svc := New(pool, box, images, framework, o)
+	svc.tenants = limits
 	w, err := newWorkers(svc, bucket, dir, h.Log)
 	if err != nil {
 		return err
@@ -108,6 +110,14 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	h.Go("recover", w.recoverLoop)
 	h.Go("sweep", w.sweepLoop)
 	return h.Serve(s)
+}
+
+// stranger looks whose code a namespace's is.
+func stranger(limits *tenants.Tenants) func(context.Context, string) (bool, error) {
+	return func(ctx context.Context, namespace string) (bool, error) {
+		t, err := limits.Of(ctx, namespace)
+		return err == nil && t.Stranger(), err
+	}
 }
 
 // moduleProxy makes the builds' module proxy. A machine without Go has no say

@@ -83,20 +83,30 @@ func (s *Service) edges(ctx context.Context) ([]netip.AddrPort, error) {
 	return out, nil
 }
 
-// admit refuses the code of strangers where what the operator requires to keep
-// it in is not there.
+// admit refuses the code of a namespace where what the operator requires to
+// keep it in is not there.
 func (s *Service) admit(ctx context.Context, namespace string) error {
-	if namespace == identity.Platform || s.opts.Firewall != require && s.opts.GVisor != require {
+	if namespace == identity.Platform {
+		return nil
+	}
+	t, err := s.tenants.Of(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	required := func(setting string) bool { return setting == require || setting == strangers && t.Stranger() }
+	if !required(s.opts.Firewall) && !required(s.opts.GVisor) {
 		return nil
 	}
 	host, err := s.host(ctx)
 	switch {
 	case err != nil:
 		return err
-	case s.opts.Firewall == require && !host.GetFirewall():
-		return errors.New(codes.FailedPrecondition, "the host's firewall is not in force, and services do not run without it here: tell the operator")
-	case s.opts.GVisor == require && !host.GetGvisor():
-		return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator")
+	case required(s.opts.Firewall) && !host.GetFirewall():
+		return errors.New(codes.FailedPrecondition, "the host's firewall is not in force, and services do not run without it here: tell the operator").
+			Because(fmt.Errorf("%s: docs/isolation.md says what it needs, MICRO_SCHEDULER_FIREWALL=auto goes without", host.GetProblem()))
+	case required(s.opts.GVisor) && !host.GetGvisor():
+		return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator").
+			Because(fmt.Errorf("Docker's default runtime is %s: make it runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", host.GetRuntime()))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/micro/platform/internal/app"
@@ -28,8 +29,8 @@ type Options struct {
 	CPUs        float64       `env:"CPUS"         default:"1"             help:"processors of a container"`
 	Pids        int64         `env:"PIDS"         default:"256"           help:"processes and threads of a container"`
 	Tmp         int64         `env:"TMP"          default:"67108864"      help:"bytes of a container's /tmp, and of its home, both in memory"`
-	Firewall    string        `env:"FIREWALL"     default:"auto"          help:"rules that keep containers off this host and private networks: auto sets them where it can and warns where not, require refuses tenants' services without them, off leaves them to you"`
-	GVisor      string        `env:"GVISOR"       default:"auto"          help:"gVisor for tenants' services: auto uses it where it is Docker's default runtime, require refuses them without it"`
+	Firewall    string        `env:"FIREWALL"     default:"strangers"          help:"rules that keep containers off this host and private networks, set where that can be: strangers refuses services of namespaces on other plans than local without them, require those of all tenants, auto none; off leaves them to you"`
+	GVisor      string        `env:"GVISOR"       default:"auto"          help:"gVisor for services, used where it is Docker's default runtime: strangers refuses services of namespaces on other plans than local without it, require those of all tenants, auto none"`
 	Internet    bool          `env:"INTERNET"     default:"true"          help:"whether containers reach the internet, as far as the plan of their namespace has egress"`
 	Resolvers   []netip.Addr  `env:"RESOLVERS"    help:"name servers of containers, separated by commas; empty are this host's"`
 
@@ -39,9 +40,10 @@ type Options struct {
 
 // The ways to treat tenants' code where something that keeps it in is not there.
 const (
-	auto    = "auto"
-	require = "require"
-	off     = "off"
+	strangers = "strangers"
+	require   = "require"
+	auto      = "auto"
+	off       = "off"
 )
 
 func (o Options) check() error {
@@ -50,10 +52,10 @@ func (o Options) check() error {
 		return fmt.Errorf("MICRO_SCHEDULER_SUBNETS is %s: it must be IPv4 and between /8 and /%d", o.Subnets, swarm.NetworkBits)
 	case o.Start <= 0 || o.Memory < minMemory || o.CPUs <= 0 || o.Pids < 8 || o.Tmp <= 0 || o.Reserve < 0:
 		return fmt.Errorf("MICRO_SCHEDULER_START, MEMORY (at least 6 MiB), CPUS, PIDS (at least 8) and TMP must be positive")
-	case o.Firewall != auto && o.Firewall != require && o.Firewall != off:
-		return fmt.Errorf("MICRO_SCHEDULER_FIREWALL is %q: auto, require and off are possible", o.Firewall)
-	case o.GVisor != auto && o.GVisor != require:
-		return fmt.Errorf("MICRO_SCHEDULER_GVISOR is %q: auto and require are possible", o.GVisor)
+	case !slices.Contains([]string{strangers, require, auto, off}, o.Firewall):
+		return fmt.Errorf("MICRO_SCHEDULER_FIREWALL is %q: strangers, require, auto and off are possible", o.Firewall)
+	case !slices.Contains([]string{strangers, require, auto}, o.GVisor):
+		return fmt.Errorf("MICRO_SCHEDULER_GVISOR is %q: strangers, require and auto are possible", o.GVisor)
 	}
 	if _, _, err := net.SplitHostPort(o.EdgeAddress); err != nil {
 		return fmt.Errorf("MICRO_SCHEDULER_EDGE_ADDRESS: %w", err)

@@ -11,12 +11,14 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/internal/tenants"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/swarm"
 )
@@ -33,7 +35,9 @@ func far(t *testing.T) *Service {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { docker.Close() })
-	return New(swarm.New(docker, swarm.Options{Cluster: "t1", Subnets: options().Subnets}, slog.New(slog.DiscardHandler)), "t1", options())
+	s := New(swarm.New(docker, swarm.Options{Cluster: "t1", Subnets: options().Subnets}, slog.New(slog.DiscardHandler)), "t1", options())
+	s.tenants = tenants.Fixed(plans.Limits{})
+	return s
 }
 
 func as(namespace, kind string) context.Context {

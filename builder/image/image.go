@@ -20,6 +20,8 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/micro/platform/builder/detect"
 )
 
 // Engine is what of Docker's Engine API a build needs.
@@ -45,7 +47,7 @@ type Engine interface {
 type Options struct {
 	Base    string // the image that sources are compiled in
 	Runtime string // of Docker's, by name; empty leaves it to GVisor
-	GVisor  string // GVisorAuto, GVisorRequire or GVisorOff
+	GVisor  string // GVisorStrangers, GVisorRequire, GVisorAuto or GVisorOff
 	Cluster string // whose containers, images and volumes these are
 	CPUs    float64
 	Memory  int64 // bytes, the files in /tmp included
@@ -55,12 +57,25 @@ type Options struct {
 	Cache int64
 	// Download bounds the modules that one build may fetch, in bytes.
 	Download int64
+	// Stranger says whether a namespace's code is that of strangers.
+	Stranger func(ctx context.Context, namespace string) (bool, error)
 }
 
 // ID names what is built.
 type ID struct {
 	Namespace, Service, Version string
 	Revision                    int64
+}
+
+// Work is what to compile.
+type Work struct {
+	ID ID
+	// Slot says which of the builds that the namespace has at once it is.
+	Slot int
+	// Source is a directory, Program the file to make, in another one that is
+	// empty but for the source.
+	Source, Program string
+	Plan            detect.Plan
 }
 
 // Builder makes images.

@@ -14,9 +14,10 @@ import (
 
 // What Options.GVisor may be.
 const (
-	GVisorAuto    = "auto"    // where Docker has it
-	GVisorRequire = "require" // tenants' builds fail without it
-	GVisorOff     = "off"
+	GVisorStrangers = "strangers" // where Docker has it; strangers' builds fail without it
+	GVisorRequire   = "require"   // all tenants' do
+	GVisorAuto      = "auto"      // nobody's do
+	GVisorOff       = "off"
 )
 
 // Sandbox is what build containers run in.
@@ -61,18 +62,33 @@ func choose(has dockerhost.Runtimes, name, policy string) Sandbox {
 	default:
 		s.Problem = "the builder's settings choose another runtime"
 	}
+	if refuses := map[string]string{GVisorStrangers: "builds of namespaces on other plans than local", GVisorRequire: "tenants' builds"}[policy]; refuses != "" && !s.GVisor {
+		s.Problem += ", so " + refuses + " are refused"
+	}
 	return s
 }
 
 // runtime is what a build's container is to run in.
 func (b *Builder) runtime(ctx context.Context, namespace string) (string, error) {
 	s, err := b.Sandbox(ctx)
-	if err != nil {
-		return "", err
+	if err != nil || s.GVisor {
+		return s.Runtime, err
 	}
-	if b.opts.GVisor == GVisorRequire && !s.GVisor && namespace != identity.Platform {
-		return "", errors.New(codes.FailedPrecondition, "builds run in gVisor only here, and it is not there: tell the operator").
-			Because(errors.New(codes.Internal, "%s", s.Problem))
+	required, err := b.required(ctx, namespace)
+	if required {
+		err = errors.New(codes.FailedPrecondition, "builds run in gVisor only here, and it is not there: tell the operator").
+			Because(errors.New(codes.Internal, "%s: make it a runtime of Docker's (docs/isolation.md), or set MICRO_BUILDER_GVISOR=auto", s.Problem))
 	}
-	return s.Runtime, nil
+	return s.Runtime, err
+}
+
+// required says whether a namespace's builds need gVisor.
+func (b *Builder) required(ctx context.Context, namespace string) (bool, error) {
+	switch {
+	case namespace == identity.Platform:
+		return false, nil
+	case b.opts.GVisor == GVisorStrangers:
+		return b.opts.Stranger(ctx, namespace)
+	}
+	return b.opts.GVisor == GVisorRequire, nil
 }

@@ -1,12 +1,14 @@
 package image
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/system"
 
 	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/identity"
 )
 
 func TestChoose(t *testing.T) {
@@ -30,6 +32,8 @@ func TestChoose(t *testing.T) {
 		wantsProblem string
 	}{
 		{"not there", has(), "", GVisorAuto, "runc", false, "no runtime runsc"},
+		{"not there for strangers", has(), "", GVisorStrangers, "runc", false, "other plans than local are refused"},
+		{"not there for tenants", has(), "", GVisorRequire, "runc", false, "tenants' builds are refused"},
 		{"there", has("--platform=systrap", "--host-uds=open"), "", GVisorAuto, "sandbox", true, ""},
 		{"all sockets", has("-host-uds=all"), "", GVisorRequire, "sandbox", true, ""},
 		{"without sockets", has("--host-uds=none"), "", GVisorAuto, "runc", false, "--host-uds=open"},
@@ -44,5 +48,26 @@ func TestChoose(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// TestRequired shows whose builds need gVisor (T2).
+func TestRequired(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		policy, namespace string
+		want              bool
+	}{
+		{GVisorStrangers, "stranger", true},
+		{GVisorStrangers, "own", false},
+		{GVisorRequire, "own", true},
+		{GVisorRequire, identity.Platform, false},
+		{GVisorAuto, "stranger", false},
+		{GVisorOff, "stranger", false},
+	} {
+		b := New(nil, nil, Options{GVisor: tt.policy, Stranger: func(_ context.Context, namespace string) (bool, error) { return namespace == "stranger", nil }})
+		if got, err := b.required(t.Context(), tt.namespace); err != nil || got != tt.want {
+			t.Errorf("%s, %s: %v, %v, want %v", tt.policy, tt.namespace, got, err, tt.want)
+		}
 	}
 }

@@ -185,6 +185,9 @@ func (s *server) derive() {
 	if _, port, err := net.SplitHostPort(s.address("MICRO_PROXY_ADDRESS")); err == nil {
 		derived["MICRO_SCHEDULER_EDGE_ADDRESS"] = ":" + port // the proxy listens for containers on the same port
 	}
+	if !s.loopback() { // strangers may sign up, whatever plan they are given
+		derived["MICRO_BUILDER_GVISOR"], derived["MICRO_SCHEDULER_FIREWALL"] = "require", "require"
+	}
 	for name, value := range derived {
 		if s.environ[name] == "" {
 			s.environ[name] = value

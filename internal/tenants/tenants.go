@@ -57,6 +57,10 @@ func (t *Tenant) Stopped() string {
 	return ""
 }
 
+// Stranger says that a namespace is not the operator's own: the plan of a
+// server of one's own is nobody else's.
+func (t *Tenant) Stranger() bool { return t.Plan != plans.Local }
+
 // Suspension says that a namespace is stopped.
 type Suspension struct {
 	// Reason is for members of the namespace.
@@ -145,7 +149,7 @@ func New(namespaces namespacespb.ComponentsClient, log *slog.Logger, changed fun
 // Fixed answers the same limits for every namespace, for ever: for tests.
 func Fixed(l plans.Limits) *Tenants {
 	t := New(nil, nil, nil)
-	t.now.standard = &Tenant{Plan: "fixed", Limits: &l}
+	t.now.standard = &Tenant{Plan: plans.Local, Limits: &l}
 	close(t.ready)
 	return t
 }
