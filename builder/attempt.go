@@ -140,13 +140,14 @@ const mends = 3
 
 // compile compiles a source, and tries again when it failed for its age alone.
 func (t *try) compile(ctx context.Context, tree, program string, plan detect.Plan) error {
+	work := image.Work{ID: t.id, Slot: t.build.Slot, Source: tree, Program: program, Plan: plan}
 	for range mends {
-		err := t.images.Compile(ctx, t.id, tree, program, plan, t.log)
+		err := t.images.Compile(ctx, work, t.log)
 		var reason *errors.Error
 		if !errors.As(err, &reason) {
 			return err
 		}
-		mended, note, mending := detect.Mend(tree, plan, reason.Detail)
+		mended, note, mending := detect.Mend(tree, work.Plan, reason.Detail)
 		if mending != nil {
 			return mending
 		}
@@ -154,9 +155,9 @@ func (t *try) compile(ctx context.Context, tree, program string, plan detect.Pla
 			return err
 		}
 		t.log.printf("%s\n", note)
-		plan = mended
+		work.Plan = mended
 	}
-	return t.images.Compile(ctx, t.id, tree, program, plan, t.log)
+	return t.images.Compile(ctx, work, t.log)
 }
 
 func (t *try) step(ctx context.Context, step string) error {

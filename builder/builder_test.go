@@ -60,7 +60,7 @@ func setupDocker(t testing.TB, docker *client.Client, change ...func(*Options)) 
 		t.Fatal(err)
 	}
 	b := &bundle{pool: pool, bucket: memblob.OpenBucket(nil), docker: docker, cluster: fmt.Sprintf("test%x", time.Now().UnixNano())}
-	images := image.New(docker, http.NotFoundHandler(), image.Options{Base: o.Image, Cluster: b.cluster, CPUs: o.CPUs, Memory: o.Memory,
+	images := image.New(docker, http.NotFoundHandler(), image.Options{Base: o.Image, GVisor: o.GVisor, Cluster: b.cluster, CPUs: o.CPUs, Memory: o.Memory,
 		Pids: o.Pids, Timeout: o.Timeout, Cache: o.Cache, Download: o.Download})
 	framework, err := modproxy.New()
 	if err != nil {
@@ -258,7 +258,7 @@ func TestAbandonedBuildIsTakenOver(t *testing.T) {
 	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1))); err != nil {
+	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1)), 1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET heartbeat_at = now() - interval '11 seconds'"); err != nil {
@@ -278,6 +278,38 @@ func TestAbandonedBuildIsTakenOver(t *testing.T) {
 	}
 }
 
+// TestBuildsAtOnce shows that a namespace has as many builds at once as its plan
+// says, each with a cache of its own, and no second one while another namespace
+// waits for its first.
+func TestBuildsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, x := range []*builderpb.ID{id("alpha", 1), id("alpha", 2), id("alpha", 3), id("beta", 1)} {
+		if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: x, Source: "source://hello:latest", Upload: "up"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		id     *builderpb.ID
+		atOnce plans.Limit
+		slot   int
+		busy   bool
+	}{
+		{id("alpha", 1), 2, 0, false},
+		{id("alpha", 2), 2, 0, true}, // beta waits
+		{id("beta", 1), 1, 0, false},
+		{id("alpha", 2), 1, 0, true},
+		{id("alpha", 2), 2, 1, false},
+		{id("alpha", 3), 2, 0, true},
+		{id("alpha", 3), plans.Unlimited, 2, false},
+	} {
+		got, err := b.db.claim(t.Context(), fromProto(step.id), step.atOnce)
+		if busy := errors.Is(err, errBusy); busy != step.busy || got.Slot != step.slot || err != nil && !busy {
+			t.Errorf("claim(%v, %d at once) = slot %d, %v; want slot %d, busy %v", step.id, step.atOnce, got.Slot, err, step.slot, step.busy)
+		}
+	}
+}
+
 // TestMinutes shows that builds are refused when the month's minutes are used,
 // those of builds that were forgotten included, and that what is queued stays.
 func TestMinutes(t *testing.T) {
@@ -291,7 +323,7 @@ func TestMinutes(t *testing.T) {
 	if err := build("alpha", 1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1))); err != nil {
+	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1)), 1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET started_at = now() - interval '101 minutes'"); err != nil {

@@ -156,7 +156,11 @@ func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 			return river.JobSnooze(busyWait)
 		}
 	}
-	b, err := w.db.claim(ctx, id)
+	t, err := w.tenants.Of(ctx, id.Namespace)
+	if err != nil {
+		return err
+	}
+	b, err := w.db.claim(ctx, id, t.Limits.Builds)
 	switch {
 	case stderrors.Is(err, errBusy):
 		return river.JobSnooze(busyWait)

@@ -4,12 +4,14 @@ import (
 	"context"
 	stderrors "errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -21,7 +23,7 @@ type db struct{ pool *pgxpool.Pool }
 type build struct {
 	Source, Upload, Ref, Entrypoint string
 	Credentials                     []byte
-	Attempt                         int
+	Attempt, Slot                   int
 }
 
 type state struct {
@@ -115,34 +117,63 @@ func (d db) hold(ctx context.Context, id image.ID, why string, patience time.Dur
 	return tag.RowsAffected() > 0, nil
 }
 
-// errBusy is a namespace that has a build running.
-var errBusy = stderrors.New("the namespace has a build running")
+// errBusy is a namespace whose builds have to wait.
+var errBusy = stderrors.New("the namespace has as many builds running as it may")
 
 // claim gives a queued build to the caller, pgx.ErrNoRows when it is not to be
-// had (any more), or errBusy.
-func (d db) claim(ctx context.Context, id image.ID) (b build, err error) {
+// had (any more), or errBusy: when as many run as the namespace may have at
+// once, or when one of its own does and others have none.
+func (d db) claim(ctx context.Context, id image.ID, atOnce plans.Limit) (b build, err error) {
 	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('builder claim ' || $1, 0))", id.Namespace); err != nil {
 			return fmt.Errorf("lock builds: %w", err)
 		}
-		const running = `SELECT EXISTS (SELECT 1 FROM builder.builds WHERE phase = @running AND namespace = @namespace)`
-		var busy bool
-		if err := tx.QueryRow(ctx, running, args(id)).Scan(&busy); err != nil {
-			return fmt.Errorf("look for running builds: %w", err)
-		}
-		if busy {
-			return errBusy
+		slot, err := freeSlot(ctx, tx, id, atOnce)
+		if err != nil {
+			return err
 		}
 		const q = `
 			UPDATE builder.builds
-			SET phase = @running, attempt = attempt + 1, heartbeat_at = now(), started_at = now(), step = ''
+			SET phase = @running, attempt = attempt + 1, slot = @slot, heartbeat_at = now(), started_at = now(), step = ''
 			WHERE phase = @queued AND` + whereID + `
-			RETURNING source, upload, ref, entrypoint, credentials, attempt`
-		rows, _ := tx.Query(ctx, q, args(id)) // CollectExactlyOneRow reports the error
+			RETURNING source, upload, ref, entrypoint, credentials, attempt, slot`
+		rows, _ := tx.Query(ctx, q, with(args(id), pgx.NamedArgs{"slot": slot})) // CollectExactlyOneRow reports the error
 		b, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[build])
 		return err
 	})
 	return b, err
+}
+
+// freeSlot answers the first slot that no build of a namespace has, or errBusy.
+func freeSlot(ctx context.Context, tx pgx.Tx, id image.ID, atOnce plans.Limit) (int, error) {
+	const running = `SELECT slot FROM builder.builds WHERE phase = @running AND namespace = @namespace`
+	rows, _ := tx.Query(ctx, running, args(id)) // CollectRows reports the error
+	taken, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		return 0, fmt.Errorf("look for running builds: %w", err)
+	}
+	if len(taken) == 0 {
+		return 0, nil // whatever the plan: a build that waits for ever is worse
+	}
+	if !atOnce.Allows(int64(len(taken)) + 1) {
+		return 0, errBusy
+	}
+	const others = `
+		SELECT EXISTS (SELECT 1 FROM builder.builds AS waiting
+			WHERE phase = @queued AND namespace <> @namespace AND NOT EXISTS (
+				SELECT 1 FROM builder.builds AS running WHERE phase = @running AND running.namespace = waiting.namespace))`
+	var wait bool
+	if err := tx.QueryRow(ctx, others, args(id)).Scan(&wait); err != nil {
+		return 0, fmt.Errorf("look for builds of others: %w", err)
+	}
+	if wait {
+		return 0, errBusy
+	}
+	slot := 0
+	for slices.Contains(taken, slot) {
+		slot++
+	}
+	return slot, nil
 }
 
 // heartbeat says that the worker of an attempt is alive. It answers false when

@@ -65,28 +65,27 @@ func (b *Builder) GoVersion(ctx context.Context) (string, error) {
 	return image.goVersion, err
 }
 
-// Compile compiles a source into the file program, in a directory that is
-// empty but for the source. What the compiler says goes to log. An
-// *errors.Error is for the person who wrote the source; any other error means
+// Compile compiles a source into a program. What the compiler says goes to log.
+// An *errors.Error is for the person who wrote the source; any other error means
 // that the build may succeed another time.
-func (b *Builder) Compile(ctx context.Context, id ID, source, program string, plan detect.Plan, log io.Writer) error {
+func (b *Builder) Compile(ctx context.Context, w Work, log io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.Timeout)
 	defer cancel()
 	image, err := b.base(ctx)
 	if err != nil {
 		return err
 	}
-	runtime, err := b.runtime(ctx, id.Namespace)
+	runtime, err := b.runtime(ctx, w.ID.Namespace)
 	if err != nil {
 		return err
 	}
-	sockets := filepath.Join(filepath.Dir(program), "run")
+	sockets := filepath.Join(filepath.Dir(w.Program), "run")
 	stop, err := b.serveModules(sockets)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	config, host := b.container(id, image, source, sockets, plan)
+	config, host := b.container(w, image, sockets)
 	host.Runtime = runtime
 	created, err := b.engine.ContainerCreate(ctx, config, host, nil, nil, "")
 	if err != nil {
@@ -98,7 +97,7 @@ func (b *Builder) Compile(ctx context.Context, id ID, source, program string, pl
 		b.engine.ContainerRemove(ctx, created.ID, container.RemoveOptions{Force: true}) //nolint:errcheck // the sweep comes after it
 	}()
 	said := &tail{max: 16 << 10}
-	err = b.run(ctx, created.ID, program, io.MultiWriter(log, said))
+	err = b.run(ctx, created.ID, w.Program, io.MultiWriter(log, said))
 	switch {
 	case ctx.Err() == context.DeadlineExceeded:
 		return errors.NewHTTP(422, "compiling took longer than %s", b.opts.Timeout)
@@ -108,7 +107,7 @@ func (b *Builder) Compile(ctx context.Context, id ID, source, program string, pl
 		}
 		return err
 	}
-	return checkProgram(program)
+	return checkProgram(w.Program)
 }
 
 // serveModules serves the module proxy on a socket in a directory that is
@@ -132,21 +131,21 @@ func (b *Builder) serveModules(dir string) (stop func(), err error) {
 }
 
 // container is the one template of all build containers.
-func (b *Builder) container(id ID, image base, source, sockets string, plan detect.Plan) (*container.Config, *container.HostConfig) {
-	dir := path.Join("/src", plan.Module)
+func (b *Builder) container(w Work, image base, sockets string) (*container.Config, *container.HostConfig) {
+	dir := path.Join("/src", w.Plan.Module)
 	config := &container.Config{
-		Image: image.id, User: "65532:65532", Labels: b.labels(id),
+		Image: image.id, User: "65532:65532", Labels: b.labels(w.ID),
 		WorkingDir: dir,
 		Entrypoint: []string{"/bin/relay"},
-		Cmd:        command(plan),
+		Cmd:        command(w.Plan),
 		Env: append(baseimage.Environ(), "GOPROXY=http://127.0.0.1:3000", "GOCACHE=/cache/go", "GOMODCACHE=/cache/mod", "HOME=/tmp", "TMPDIR=/tmp",
 			"RELAY_TIMEOUT="+b.opts.Timeout.String(), "RELAY_CACHE_LIMIT="+strconv.FormatInt(b.opts.Cache, 10)),
 		AttachStdout: true, AttachStderr: true,
 	}
-	if plan.Resolve {
+	if w.Plan.Resolve {
 		config.Env = append(config.Env, "RELAY_MODULE="+dir)
 	}
-	labels := b.labels(ID{Namespace: id.Namespace})
+	labels := b.labels(ID{Namespace: w.ID.Namespace})
 	labels[labelBase] = image.id
 	pids := b.opts.Pids
 	host := &container.HostConfig{
@@ -159,9 +158,9 @@ func (b *Builder) container(id ID, image base, source, sockets string, plan dete
 			Memory:   b.opts.Memory, MemorySwap: b.opts.Memory, PidsLimit: &pids,
 		},
 		Mounts: []mount.Mount{
-			{Type: mount.TypeBind, Source: source, Target: "/src", ReadOnly: true},
+			{Type: mount.TypeBind, Source: w.Source, Target: "/src", ReadOnly: true},
 			{Type: mount.TypeBind, Source: sockets, Target: "/run/micro", ReadOnly: true},
-			{Type: mount.TypeVolume, Source: b.cacheName(id.Namespace, image), Target: "/cache", VolumeOptions: &mount.VolumeOptions{Labels: labels}},
+			{Type: mount.TypeVolume, Source: b.cacheName(w.ID.Namespace, w.Slot, image), Target: "/cache", VolumeOptions: &mount.VolumeOptions{Labels: labels}},
 		},
 	}
 	return config, host
@@ -185,11 +184,16 @@ func command(plan detect.Plan) []string {
 	return append(cmd, flags, "-o", "/tmp/program", "./"+plan.Package)
 }
 
-// cacheName is the name of a namespace's cache. A new base image begins a new
+// cacheName is the name of a namespace's cache, one for each of the builds that
+// it has at once: either may empty its own. A new base image begins a new
 // one, which Docker fills with the caches of that image.
-func (b *Builder) cacheName(namespace string, image base) string {
+func (b *Builder) cacheName(namespace string, slot int, image base) string {
 	sum := sha256.Sum256([]byte(namespace + "\n" + image.id))
-	return "micro-" + b.opts.Cluster + "-cache-" + hex.EncodeToString(sum[:12])
+	name := "micro-" + b.opts.Cluster + "-cache-" + hex.EncodeToString(sum[:12])
+	if slot > 0 {
+		name += "-" + strconv.Itoa(slot)
+	}
+	return name
 }
 
 // exit is the end of a container that did not succeed.

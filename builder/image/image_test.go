@@ -67,7 +67,7 @@ func TestContainerIsLockedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, host := b.container(id, base, tree, sockets, here)
+	config, host := b.container(Work{ID: id, Source: tree, Plan: here}, base, sockets)
 	config.Cmd = []string{"/bin/busybox", "sh", "-c", `
 		busybox id -u
 		busybox grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status
@@ -100,7 +100,7 @@ func TestProgramRuns(t *testing.T) {
 	b, id := setup(t)
 	tree, program := source(t)
 	var log bytes.Buffer
-	if err := b.Compile(t.Context(), id, tree, program, here, &log); err != nil {
+	if err := b.Compile(t.Context(), Work{ID: id, Source: tree, Program: program, Plan: here}, &log); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
 	image, err := b.Assemble(t.Context(), id, program)
@@ -124,7 +124,7 @@ func TestTimeout(t *testing.T) {
 	b, id := setup(t)
 	b.opts.Timeout = time.Millisecond
 	tree, program := source(t)
-	if err := b.Compile(t.Context(), id, tree, program, here, &bytes.Buffer{}); errors.FromError(err).HTTP != 422 && !errors.Is(err, context.DeadlineExceeded) {
+	if err := b.Compile(t.Context(), Work{ID: id, Source: tree, Program: program, Plan: here}, &bytes.Buffer{}); errors.FromError(err).HTTP != 422 && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Compile: %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestNoBaseImage(t *testing.T) {
 	b, id := setup(t)
 	b.opts.Base = "micro/none:none"
 	tree, program := source(t)
-	if err := b.Compile(t.Context(), id, tree, program, here, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "micro builder-image") {
+	if err := b.Compile(t.Context(), Work{ID: id, Source: tree, Program: program, Plan: here}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "micro builder-image") {
 		t.Errorf("Compile: %v", err)
 	}
 }
