@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -144,4 +146,34 @@ func (s *Service) host(ctx context.Context) (*schedulerpb.Host, error) {
 		h.Firewall, h.Problem, h.Mended = state.InForce, state.Problem, int64(state.Mended)
 	}
 	return h, nil
+}
+
+// Egress implements the RPC. Without a firewall nothing is counted.
+func (s *Service) Egress(ctx context.Context, _ *schedulerpb.EgressRequest) (*schedulerpb.EgressResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	rsp := &schedulerpb.EgressResponse{}
+	if s.firewall == nil {
+		return rsp, nil
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("which start of the host this is: %w", err)
+	}
+	// What a network has sent that is gone now is known when it comes back.
+	bridges, err := s.driver.Bridges(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := firewall.Sent(ctx, s.cluster)
+	if err != nil {
+		return nil, err
+	}
+	for bridge, namespace := range bridges {
+		if n := sent[bridge]; n > 0 {
+			rsp.Namespaces = append(rsp.Namespaces, &schedulerpb.Egress{Namespace: namespace, Counter: strings.TrimSpace(string(boot)), Bytes: n})
+		}
+	}
+	return rsp, nil
 }

@@ -240,6 +240,15 @@ func (s *Service) Logs(req *schedulerpb.LogsRequest, stream schedulerpb.Schedule
 	return s.driver.Logs(stream.Context(), id, int(req.GetCount()), req.GetFollow(), stream.Send)
 }
 
+// Containers implements the RPC.
+func (s *Service) Containers(ctx context.Context, _ *schedulerpb.ContainersRequest) (*schedulerpb.ContainersResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	all, err := s.driver.Containers()
+	return &schedulerpb.ContainersResponse{Containers: all}, err
+}
+
 func id(p *schedulerpb.ID) plan.ID {
 	return plan.ID{Namespace: p.GetNamespace(), Service: p.GetService(), Version: p.GetVersion(), Revision: p.GetRevision()}
 }

@@ -892,6 +892,174 @@ func (x *EraseResponse) GetDone() bool {
 	return false
 }
 
+type AttemptsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that have ended and the caller has counted: the builder forgets them.
+	Counted       []*Attempt `protobuf:"bytes,1,rep,name=counted,proto3" json:"counted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttemptsRequest) Reset() {
+	*x = AttemptsRequest{}
+	mi := &file_builder_builder_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttemptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttemptsRequest) ProtoMessage() {}
+
+func (x *AttemptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttemptsRequest.ProtoReflect.Descriptor instead.
+func (*AttemptsRequest) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AttemptsRequest) GetCounted() []*Attempt {
+	if x != nil {
+		return x.Counted
+	}
+	return nil
+}
+
+type AttemptsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempts      []*Attempt             `protobuf:"bytes,1,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttemptsResponse) Reset() {
+	*x = AttemptsResponse{}
+	mi := &file_builder_builder_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttemptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttemptsResponse) ProtoMessage() {}
+
+func (x *AttemptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttemptsResponse.ProtoReflect.Descriptor instead.
+func (*AttemptsResponse) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AttemptsResponse) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+// Attempt is one try at a build.
+type Attempt struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Attempt int64                  `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Microseconds since the epoch. Of one that is under way, until is its last
+	// sign of life; of one whose worker has died it stays that.
+	Started       int64 `protobuf:"varint,3,opt,name=started,proto3" json:"started,omitempty"`
+	Until         int64 `protobuf:"varint,4,opt,name=until,proto3" json:"until,omitempty"`
+	Ended         bool  `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_builder_builder_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_builder_builder_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_builder_builder_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Attempt) GetId() *ID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Attempt) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Attempt) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Attempt) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Attempt) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 var File_builder_builder_proto protoreflect.FileDescriptor
 
 const file_builder_builder_proto_rawDesc = "" +
@@ -950,14 +1118,25 @@ const file_builder_builder_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
 	"\rEraseResponse\x12\x12\n" +
-	"\x04done\x18\x01 \x01(\bR\x04done2\xd4\x02\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\"=\n" +
+	"\x0fAttemptsRequest\x12*\n" +
+	"\acounted\x18\x01 \x03(\v2\x10.builder.AttemptR\acounted\"@\n" +
+	"\x10AttemptsResponse\x12,\n" +
+	"\battempts\x18\x01 \x03(\v2\x10.builder.AttemptR\battempts\"\x86\x01\n" +
+	"\aAttempt\x12\x1b\n" +
+	"\x02id\x18\x01 \x01(\v2\v.builder.IDR\x02id\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\x03R\aattempt\x12\x18\n" +
+	"\astarted\x18\x03 \x01(\x03R\astarted\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\x03R\x05until\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\bR\x05ended2\x95\x03\n" +
 	"\aBuilder\x126\n" +
 	"\x05Build\x12\x15.builder.BuildRequest\x1a\x16.builder.BuildResponse\x120\n" +
 	"\x05Watch\x12\x15.builder.WatchRequest\x1a\x0e.builder.State0\x01\x121\n" +
 	"\x04Logs\x12\x14.builder.LogsRequest\x1a\x11.builder.LogChunk0\x01\x129\n" +
 	"\x06Cancel\x12\x16.builder.CancelRequest\x1a\x17.builder.CancelResponse\x129\n" +
 	"\x06Forget\x12\x16.builder.ForgetRequest\x1a\x17.builder.ForgetResponse\x126\n" +
-	"\x05Hosts\x12\x15.builder.HostsRequest\x1a\x16.builder.HostsResponse2D\n" +
+	"\x05Hosts\x12\x15.builder.HostsRequest\x1a\x16.builder.HostsResponse\x12?\n" +
+	"\bAttempts\x12\x18.builder.AttemptsRequest\x1a\x19.builder.AttemptsResponse2D\n" +
 	"\n" +
 	"Components\x126\n" +
 	"\x05Erase\x12\x15.builder.EraseRequest\x1a\x16.builder.EraseResponseB3Z1github.com/micro/platform/proto/builder;builderpbb\x06proto3"
@@ -975,25 +1154,28 @@ func file_builder_builder_proto_rawDescGZIP() []byte {
 }
 
 var file_builder_builder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_builder_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_builder_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_builder_builder_proto_goTypes = []any{
-	(State_Phase)(0),       // 0: builder.State.Phase
-	(*ID)(nil),             // 1: builder.ID
-	(*BuildRequest)(nil),   // 2: builder.BuildRequest
-	(*BuildResponse)(nil),  // 3: builder.BuildResponse
-	(*WatchRequest)(nil),   // 4: builder.WatchRequest
-	(*State)(nil),          // 5: builder.State
-	(*LogsRequest)(nil),    // 6: builder.LogsRequest
-	(*LogChunk)(nil),       // 7: builder.LogChunk
-	(*CancelRequest)(nil),  // 8: builder.CancelRequest
-	(*CancelResponse)(nil), // 9: builder.CancelResponse
-	(*ForgetRequest)(nil),  // 10: builder.ForgetRequest
-	(*ForgetResponse)(nil), // 11: builder.ForgetResponse
-	(*HostsRequest)(nil),   // 12: builder.HostsRequest
-	(*HostsResponse)(nil),  // 13: builder.HostsResponse
-	(*Host)(nil),           // 14: builder.Host
-	(*EraseRequest)(nil),   // 15: builder.EraseRequest
-	(*EraseResponse)(nil),  // 16: builder.EraseResponse
+	(State_Phase)(0),         // 0: builder.State.Phase
+	(*ID)(nil),               // 1: builder.ID
+	(*BuildRequest)(nil),     // 2: builder.BuildRequest
+	(*BuildResponse)(nil),    // 3: builder.BuildResponse
+	(*WatchRequest)(nil),     // 4: builder.WatchRequest
+	(*State)(nil),            // 5: builder.State
+	(*LogsRequest)(nil),      // 6: builder.LogsRequest
+	(*LogChunk)(nil),         // 7: builder.LogChunk
+	(*CancelRequest)(nil),    // 8: builder.CancelRequest
+	(*CancelResponse)(nil),   // 9: builder.CancelResponse
+	(*ForgetRequest)(nil),    // 10: builder.ForgetRequest
+	(*ForgetResponse)(nil),   // 11: builder.ForgetResponse
+	(*HostsRequest)(nil),     // 12: builder.HostsRequest
+	(*HostsResponse)(nil),    // 13: builder.HostsResponse
+	(*Host)(nil),             // 14: builder.Host
+	(*EraseRequest)(nil),     // 15: builder.EraseRequest
+	(*EraseResponse)(nil),    // 16: builder.EraseResponse
+	(*AttemptsRequest)(nil),  // 17: builder.AttemptsRequest
+	(*AttemptsResponse)(nil), // 18: builder.AttemptsResponse
+	(*Attempt)(nil),          // 19: builder.Attempt
 }
 var file_builder_builder_proto_depIdxs = []int32{
 	1,  // 0: builder.BuildRequest.id:type_name -> builder.ID
@@ -1003,25 +1185,30 @@ var file_builder_builder_proto_depIdxs = []int32{
 	1,  // 4: builder.CancelRequest.id:type_name -> builder.ID
 	1,  // 5: builder.ForgetRequest.id:type_name -> builder.ID
 	14, // 6: builder.HostsResponse.hosts:type_name -> builder.Host
-	2,  // 7: builder.Builder.Build:input_type -> builder.BuildRequest
-	4,  // 8: builder.Builder.Watch:input_type -> builder.WatchRequest
-	6,  // 9: builder.Builder.Logs:input_type -> builder.LogsRequest
-	8,  // 10: builder.Builder.Cancel:input_type -> builder.CancelRequest
-	10, // 11: builder.Builder.Forget:input_type -> builder.ForgetRequest
-	12, // 12: builder.Builder.Hosts:input_type -> builder.HostsRequest
-	15, // 13: builder.Components.Erase:input_type -> builder.EraseRequest
-	3,  // 14: builder.Builder.Build:output_type -> builder.BuildResponse
-	5,  // 15: builder.Builder.Watch:output_type -> builder.State
-	7,  // 16: builder.Builder.Logs:output_type -> builder.LogChunk
-	9,  // 17: builder.Builder.Cancel:output_type -> builder.CancelResponse
-	11, // 18: builder.Builder.Forget:output_type -> builder.ForgetResponse
-	13, // 19: builder.Builder.Hosts:output_type -> builder.HostsResponse
-	16, // 20: builder.Components.Erase:output_type -> builder.EraseResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	19, // 7: builder.AttemptsRequest.counted:type_name -> builder.Attempt
+	19, // 8: builder.AttemptsResponse.attempts:type_name -> builder.Attempt
+	1,  // 9: builder.Attempt.id:type_name -> builder.ID
+	2,  // 10: builder.Builder.Build:input_type -> builder.BuildRequest
+	4,  // 11: builder.Builder.Watch:input_type -> builder.WatchRequest
+	6,  // 12: builder.Builder.Logs:input_type -> builder.LogsRequest
+	8,  // 13: builder.Builder.Cancel:input_type -> builder.CancelRequest
+	10, // 14: builder.Builder.Forget:input_type -> builder.ForgetRequest
+	12, // 15: builder.Builder.Hosts:input_type -> builder.HostsRequest
+	17, // 16: builder.Builder.Attempts:input_type -> builder.AttemptsRequest
+	15, // 17: builder.Components.Erase:input_type -> builder.EraseRequest
+	3,  // 18: builder.Builder.Build:output_type -> builder.BuildResponse
+	5,  // 19: builder.Builder.Watch:output_type -> builder.State
+	7,  // 20: builder.Builder.Logs:output_type -> builder.LogChunk
+	9,  // 21: builder.Builder.Cancel:output_type -> builder.CancelResponse
+	11, // 22: builder.Builder.Forget:output_type -> builder.ForgetResponse
+	13, // 23: builder.Builder.Hosts:output_type -> builder.HostsResponse
+	18, // 24: builder.Builder.Attempts:output_type -> builder.AttemptsResponse
+	16, // 25: builder.Components.Erase:output_type -> builder.EraseResponse
+	18, // [18:26] is the sub-list for method output_type
+	10, // [10:18] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_builder_builder_proto_init() }
@@ -1035,7 +1222,7 @@ func file_builder_builder_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_builder_builder_proto_rawDesc), len(file_builder_builder_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

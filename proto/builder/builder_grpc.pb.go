@@ -21,12 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Builder_Build_FullMethodName  = "/builder.Builder/Build"
-	Builder_Watch_FullMethodName  = "/builder.Builder/Watch"
-	Builder_Logs_FullMethodName   = "/builder.Builder/Logs"
-	Builder_Cancel_FullMethodName = "/builder.Builder/Cancel"
-	Builder_Forget_FullMethodName = "/builder.Builder/Forget"
-	Builder_Hosts_FullMethodName  = "/builder.Builder/Hosts"
+	Builder_Build_FullMethodName    = "/builder.Builder/Build"
+	Builder_Watch_FullMethodName    = "/builder.Builder/Watch"
+	Builder_Logs_FullMethodName     = "/builder.Builder/Logs"
+	Builder_Cancel_FullMethodName   = "/builder.Builder/Cancel"
+	Builder_Forget_FullMethodName   = "/builder.Builder/Forget"
+	Builder_Hosts_FullMethodName    = "/builder.Builder/Hosts"
+	Builder_Attempts_FullMethodName = "/builder.Builder/Attempts"
 )
 
 // BuilderClient is the client API for Builder service.
@@ -48,6 +49,10 @@ type BuilderClient interface {
 	Forget(ctx context.Context, in *ForgetRequest, opts ...grpc.CallOption) (*ForgetResponse, error)
 	// Hosts says what build containers run in, on each host.
 	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
+	// Attempts answers from when to when builds were worked at: what is under way,
+	// and up to a thousand attempts that have ended, however they did, the oldest
+	// first.
+	Attempts(ctx context.Context, in *AttemptsRequest, opts ...grpc.CallOption) (*AttemptsResponse, error)
 }
 
 type builderClient struct {
@@ -136,6 +141,16 @@ func (c *builderClient) Hosts(ctx context.Context, in *HostsRequest, opts ...grp
 	return out, nil
 }
 
+func (c *builderClient) Attempts(ctx context.Context, in *AttemptsRequest, opts ...grpc.CallOption) (*AttemptsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AttemptsResponse)
+	err := c.cc.Invoke(ctx, Builder_Attempts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BuilderServer is the server API for Builder service.
 // All implementations must embed UnimplementedBuilderServer
 // for forward compatibility.
@@ -155,6 +170,10 @@ type BuilderServer interface {
 	Forget(context.Context, *ForgetRequest) (*ForgetResponse, error)
 	// Hosts says what build containers run in, on each host.
 	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
+	// Attempts answers from when to when builds were worked at: what is under way,
+	// and up to a thousand attempts that have ended, however they did, the oldest
+	// first.
+	Attempts(context.Context, *AttemptsRequest) (*AttemptsResponse, error)
 	mustEmbedUnimplementedBuilderServer()
 }
 
@@ -182,6 +201,9 @@ func (UnimplementedBuilderServer) Forget(context.Context, *ForgetRequest) (*Forg
 }
 func (UnimplementedBuilderServer) Hosts(context.Context, *HostsRequest) (*HostsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Hosts not implemented")
+}
+func (UnimplementedBuilderServer) Attempts(context.Context, *AttemptsRequest) (*AttemptsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Attempts not implemented")
 }
 func (UnimplementedBuilderServer) mustEmbedUnimplementedBuilderServer() {}
 func (UnimplementedBuilderServer) testEmbeddedByValue()                 {}
@@ -298,6 +320,24 @@ func _Builder_Hosts_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Builder_Attempts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AttemptsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BuilderServer).Attempts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Builder_Attempts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BuilderServer).Attempts(ctx, req.(*AttemptsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Builder_ServiceDesc is the grpc.ServiceDesc for Builder service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -320,6 +360,10 @@ var Builder_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Hosts",
 			Handler:    _Builder_Hosts_Handler,
+		},
+		{
+			MethodName: "Attempts",
+			Handler:    _Builder_Attempts_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1167,6 +1167,325 @@ func (x *EraseResponse) GetDone() bool {
 	return false
 }
 
+type ContainersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainersRequest) Reset() {
+	*x = ContainersRequest{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainersRequest) ProtoMessage() {}
+
+func (x *ContainersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainersRequest.ProtoReflect.Descriptor instead.
+func (*ContainersRequest) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{20}
+}
+
+type ContainersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Containers    []*Container           `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainersResponse) Reset() {
+	*x = ContainersResponse{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainersResponse) ProtoMessage() {}
+
+func (x *ContainersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainersResponse.ProtoReflect.Descriptor instead.
+func (*ContainersResponse) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ContainersResponse) GetContainers() []*Container {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+// Container is what one container of a service has had.
+type Container struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Container string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service   string                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	// Milliseconds since the epoch; ended is 0 while it runs.
+	Started int64 `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"`
+	Ended   int64 `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	// What it may have, which is what it is given: thousandths of a core, and
+	// bytes of memory.
+	Millicores    int64 `protobuf:"varint,6,opt,name=millicores,proto3" json:"millicores,omitempty"`
+	Memory        int64 `protobuf:"varint,7,opt,name=memory,proto3" json:"memory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Container) Reset() {
+	*x = Container{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Container) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Container) ProtoMessage() {}
+
+func (x *Container) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Container.ProtoReflect.Descriptor instead.
+func (*Container) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Container) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Container) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Container) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Container) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Container) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *Container) GetMillicores() int64 {
+	if x != nil {
+		return x.Millicores
+	}
+	return 0
+}
+
+func (x *Container) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+type EgressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressRequest) Reset() {
+	*x = EgressRequest{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressRequest) ProtoMessage() {}
+
+func (x *EgressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressRequest.ProtoReflect.Descriptor instead.
+func (*EgressRequest) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{23}
+}
+
+type EgressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespaces    []*Egress              `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressResponse) Reset() {
+	*x = EgressResponse{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressResponse) ProtoMessage() {}
+
+func (x *EgressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressResponse.ProtoReflect.Descriptor instead.
+func (*EgressResponse) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *EgressResponse) GetNamespaces() []*Egress {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+// Egress is what containers of a namespace have sent to the internet.
+type Egress struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// What has counted. It only grows; another one begins at nothing, as when the
+	// host has started again.
+	Counter       string `protobuf:"bytes,2,opt,name=counter,proto3" json:"counter,omitempty"`
+	Bytes         int64  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Egress) Reset() {
+	*x = Egress{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Egress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Egress) ProtoMessage() {}
+
+func (x *Egress) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Egress.ProtoReflect.Descriptor instead.
+func (*Egress) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Egress) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Egress) GetCounter() string {
+	if x != nil {
+		return x.Counter
+	}
+	return ""
+}
+
+func (x *Egress) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_scheduler_scheduler_proto protoreflect.FileDescriptor
 
 const file_scheduler_scheduler_proto_rawDesc = "" +
@@ -1246,7 +1565,31 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
 	"\rEraseResponse\x12\x12\n" +
-	"\x04done\x18\x01 \x01(\bR\x04done2\xa4\x03\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\"\x13\n" +
+	"\x11ContainersRequest\"J\n" +
+	"\x12ContainersResponse\x124\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2\x14.scheduler.ContainerR\n" +
+	"containers\"\xc9\x01\n" +
+	"\tContainer\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x18\n" +
+	"\astarted\x18\x04 \x01(\x03R\astarted\x12\x14\n" +
+	"\x05ended\x18\x05 \x01(\x03R\x05ended\x12\x1e\n" +
+	"\n" +
+	"millicores\x18\x06 \x01(\x03R\n" +
+	"millicores\x12\x16\n" +
+	"\x06memory\x18\a \x01(\x03R\x06memory\"\x0f\n" +
+	"\rEgressRequest\"C\n" +
+	"\x0eEgressResponse\x121\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\v2\x11.scheduler.EgressR\n" +
+	"namespaces\"V\n" +
+	"\x06Egress\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\acounter\x18\x02 \x01(\tR\acounter\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xae\x04\n" +
 	"\tScheduler\x12:\n" +
 	"\x05Apply\x12\x17.scheduler.ApplyRequest\x1a\x18.scheduler.ApplyResponse\x12:\n" +
 	"\x05Scale\x12\x17.scheduler.ScaleRequest\x1a\x18.scheduler.ScaleResponse\x12=\n" +
@@ -1254,7 +1597,10 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x04List\x12\x16.scheduler.ListRequest\x1a\x17.scheduler.ListResponse\x125\n" +
 	"\x05Watch\x12\x17.scheduler.WatchRequest\x1a\x11.scheduler.Status0\x01\x124\n" +
 	"\x04Logs\x12\x16.scheduler.LogsRequest\x1a\x12.scheduler.LogLine0\x01\x12:\n" +
-	"\x05Hosts\x12\x17.scheduler.HostsRequest\x1a\x18.scheduler.HostsResponse2H\n" +
+	"\x05Hosts\x12\x17.scheduler.HostsRequest\x1a\x18.scheduler.HostsResponse\x12I\n" +
+	"\n" +
+	"Containers\x12\x1c.scheduler.ContainersRequest\x1a\x1d.scheduler.ContainersResponse\x12=\n" +
+	"\x06Egress\x12\x18.scheduler.EgressRequest\x1a\x19.scheduler.EgressResponse2H\n" +
 	"\n" +
 	"Components\x12:\n" +
 	"\x05Erase\x12\x17.scheduler.EraseRequest\x1a\x18.scheduler.EraseResponseB7Z5github.com/micro/platform/proto/scheduler;schedulerpbb\x06proto3"
@@ -1272,29 +1618,35 @@ func file_scheduler_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_scheduler_scheduler_proto_goTypes = []any{
-	(Status_State)(0),      // 0: scheduler.Status.State
-	(*ID)(nil),             // 1: scheduler.ID
-	(*Deployment)(nil),     // 2: scheduler.Deployment
-	(*Status)(nil),         // 3: scheduler.Status
-	(*Instance)(nil),       // 4: scheduler.Instance
-	(*ApplyRequest)(nil),   // 5: scheduler.ApplyRequest
-	(*ApplyResponse)(nil),  // 6: scheduler.ApplyResponse
-	(*ScaleRequest)(nil),   // 7: scheduler.ScaleRequest
-	(*ScaleResponse)(nil),  // 8: scheduler.ScaleResponse
-	(*RemoveRequest)(nil),  // 9: scheduler.RemoveRequest
-	(*RemoveResponse)(nil), // 10: scheduler.RemoveResponse
-	(*ListRequest)(nil),    // 11: scheduler.ListRequest
-	(*ListResponse)(nil),   // 12: scheduler.ListResponse
-	(*WatchRequest)(nil),   // 13: scheduler.WatchRequest
-	(*LogsRequest)(nil),    // 14: scheduler.LogsRequest
-	(*LogLine)(nil),        // 15: scheduler.LogLine
-	(*HostsRequest)(nil),   // 16: scheduler.HostsRequest
-	(*HostsResponse)(nil),  // 17: scheduler.HostsResponse
-	(*Host)(nil),           // 18: scheduler.Host
-	(*EraseRequest)(nil),   // 19: scheduler.EraseRequest
-	(*EraseResponse)(nil),  // 20: scheduler.EraseResponse
+	(Status_State)(0),          // 0: scheduler.Status.State
+	(*ID)(nil),                 // 1: scheduler.ID
+	(*Deployment)(nil),         // 2: scheduler.Deployment
+	(*Status)(nil),             // 3: scheduler.Status
+	(*Instance)(nil),           // 4: scheduler.Instance
+	(*ApplyRequest)(nil),       // 5: scheduler.ApplyRequest
+	(*ApplyResponse)(nil),      // 6: scheduler.ApplyResponse
+	(*ScaleRequest)(nil),       // 7: scheduler.ScaleRequest
+	(*ScaleResponse)(nil),      // 8: scheduler.ScaleResponse
+	(*RemoveRequest)(nil),      // 9: scheduler.RemoveRequest
+	(*RemoveResponse)(nil),     // 10: scheduler.RemoveResponse
+	(*ListRequest)(nil),        // 11: scheduler.ListRequest
+	(*ListResponse)(nil),       // 12: scheduler.ListResponse
+	(*WatchRequest)(nil),       // 13: scheduler.WatchRequest
+	(*LogsRequest)(nil),        // 14: scheduler.LogsRequest
+	(*LogLine)(nil),            // 15: scheduler.LogLine
+	(*HostsRequest)(nil),       // 16: scheduler.HostsRequest
+	(*HostsResponse)(nil),      // 17: scheduler.HostsResponse
+	(*Host)(nil),               // 18: scheduler.Host
+	(*EraseRequest)(nil),       // 19: scheduler.EraseRequest
+	(*EraseResponse)(nil),      // 20: scheduler.EraseResponse
+	(*ContainersRequest)(nil),  // 21: scheduler.ContainersRequest
+	(*ContainersResponse)(nil), // 22: scheduler.ContainersResponse
+	(*Container)(nil),          // 23: scheduler.Container
+	(*EgressRequest)(nil),      // 24: scheduler.EgressRequest
+	(*EgressResponse)(nil),     // 25: scheduler.EgressResponse
+	(*Egress)(nil),             // 26: scheduler.Egress
 }
 var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 0: scheduler.Deployment.id:type_name -> scheduler.ID
@@ -1307,27 +1659,33 @@ var file_scheduler_scheduler_proto_depIdxs = []int32{
 	3,  // 7: scheduler.ListResponse.deployments:type_name -> scheduler.Status
 	1,  // 8: scheduler.LogsRequest.id:type_name -> scheduler.ID
 	18, // 9: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
-	5,  // 10: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
-	7,  // 11: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
-	9,  // 12: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
-	11, // 13: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
-	13, // 14: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
-	14, // 15: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
-	16, // 16: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
-	19, // 17: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
-	6,  // 18: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
-	8,  // 19: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
-	10, // 20: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
-	12, // 21: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
-	3,  // 22: scheduler.Scheduler.Watch:output_type -> scheduler.Status
-	15, // 23: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
-	17, // 24: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
-	20, // 25: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
-	18, // [18:26] is the sub-list for method output_type
-	10, // [10:18] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	23, // 10: scheduler.ContainersResponse.containers:type_name -> scheduler.Container
+	26, // 11: scheduler.EgressResponse.namespaces:type_name -> scheduler.Egress
+	5,  // 12: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
+	7,  // 13: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
+	9,  // 14: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
+	11, // 15: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
+	13, // 16: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
+	14, // 17: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
+	16, // 18: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
+	21, // 19: scheduler.Scheduler.Containers:input_type -> scheduler.ContainersRequest
+	24, // 20: scheduler.Scheduler.Egress:input_type -> scheduler.EgressRequest
+	19, // 21: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
+	6,  // 22: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
+	8,  // 23: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
+	10, // 24: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
+	12, // 25: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
+	3,  // 26: scheduler.Scheduler.Watch:output_type -> scheduler.Status
+	15, // 27: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
+	17, // 28: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
+	22, // 29: scheduler.Scheduler.Containers:output_type -> scheduler.ContainersResponse
+	25, // 30: scheduler.Scheduler.Egress:output_type -> scheduler.EgressResponse
+	20, // 31: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
+	22, // [22:32] is the sub-list for method output_type
+	12, // [12:22] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_scheduler_proto_init() }
@@ -1341,7 +1699,7 @@ func file_scheduler_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_scheduler_proto_rawDesc), len(file_scheduler_scheduler_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

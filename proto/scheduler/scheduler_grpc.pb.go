@@ -21,13 +21,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Scheduler_Apply_FullMethodName  = "/scheduler.Scheduler/Apply"
-	Scheduler_Scale_FullMethodName  = "/scheduler.Scheduler/Scale"
-	Scheduler_Remove_FullMethodName = "/scheduler.Scheduler/Remove"
-	Scheduler_List_FullMethodName   = "/scheduler.Scheduler/List"
-	Scheduler_Watch_FullMethodName  = "/scheduler.Scheduler/Watch"
-	Scheduler_Logs_FullMethodName   = "/scheduler.Scheduler/Logs"
-	Scheduler_Hosts_FullMethodName  = "/scheduler.Scheduler/Hosts"
+	Scheduler_Apply_FullMethodName      = "/scheduler.Scheduler/Apply"
+	Scheduler_Scale_FullMethodName      = "/scheduler.Scheduler/Scale"
+	Scheduler_Remove_FullMethodName     = "/scheduler.Scheduler/Remove"
+	Scheduler_List_FullMethodName       = "/scheduler.Scheduler/List"
+	Scheduler_Watch_FullMethodName      = "/scheduler.Scheduler/Watch"
+	Scheduler_Logs_FullMethodName       = "/scheduler.Scheduler/Logs"
+	Scheduler_Hosts_FullMethodName      = "/scheduler.Scheduler/Hosts"
+	Scheduler_Containers_FullMethodName = "/scheduler.Scheduler/Containers"
+	Scheduler_Egress_FullMethodName     = "/scheduler.Scheduler/Egress"
 )
 
 // SchedulerClient is the client API for Scheduler service.
@@ -55,6 +57,12 @@ type SchedulerClient interface {
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
 	// Hosts says how each host keeps containers in.
 	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
+	// Containers answers from when to when containers of services have had what,
+	// whether they answered or not: those that run, and those that have ended as
+	// long as Docker has them, and some minutes more.
+	Containers(ctx context.Context, in *ContainersRequest, opts ...grpc.CallOption) (*ContainersResponse, error)
+	// Egress answers what has left the namespaces' networks on this host.
+	Egress(ctx context.Context, in *EgressRequest, opts ...grpc.CallOption) (*EgressResponse, error)
 }
 
 type schedulerClient struct {
@@ -153,6 +161,26 @@ func (c *schedulerClient) Hosts(ctx context.Context, in *HostsRequest, opts ...g
 	return out, nil
 }
 
+func (c *schedulerClient) Containers(ctx context.Context, in *ContainersRequest, opts ...grpc.CallOption) (*ContainersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ContainersResponse)
+	err := c.cc.Invoke(ctx, Scheduler_Containers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *schedulerClient) Egress(ctx context.Context, in *EgressRequest, opts ...grpc.CallOption) (*EgressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EgressResponse)
+	err := c.cc.Invoke(ctx, Scheduler_Egress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SchedulerServer is the server API for Scheduler service.
 // All implementations must embed UnimplementedSchedulerServer
 // for forward compatibility.
@@ -178,6 +206,12 @@ type SchedulerServer interface {
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
 	// Hosts says how each host keeps containers in.
 	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
+	// Containers answers from when to when containers of services have had what,
+	// whether they answered or not: those that run, and those that have ended as
+	// long as Docker has them, and some minutes more.
+	Containers(context.Context, *ContainersRequest) (*ContainersResponse, error)
+	// Egress answers what has left the namespaces' networks on this host.
+	Egress(context.Context, *EgressRequest) (*EgressResponse, error)
 	mustEmbedUnimplementedSchedulerServer()
 }
 
@@ -208,6 +242,12 @@ func (UnimplementedSchedulerServer) Logs(*LogsRequest, grpc.ServerStreamingServe
 }
 func (UnimplementedSchedulerServer) Hosts(context.Context, *HostsRequest) (*HostsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Hosts not implemented")
+}
+func (UnimplementedSchedulerServer) Containers(context.Context, *ContainersRequest) (*ContainersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Containers not implemented")
+}
+func (UnimplementedSchedulerServer) Egress(context.Context, *EgressRequest) (*EgressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Egress not implemented")
 }
 func (UnimplementedSchedulerServer) mustEmbedUnimplementedSchedulerServer() {}
 func (UnimplementedSchedulerServer) testEmbeddedByValue()                   {}
@@ -342,6 +382,42 @@ func _Scheduler_Hosts_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Scheduler_Containers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ContainersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServer).Containers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Scheduler_Containers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServer).Containers(ctx, req.(*ContainersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Scheduler_Egress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EgressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServer).Egress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Scheduler_Egress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServer).Egress(ctx, req.(*EgressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Scheduler_ServiceDesc is the grpc.ServiceDesc for Scheduler service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -368,6 +444,14 @@ var Scheduler_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Hosts",
 			Handler:    _Scheduler_Hosts_Handler,
+		},
+		{
+			MethodName: "Containers",
+			Handler:    _Scheduler_Containers_Handler,
+		},
+		{
+			MethodName: "Egress",
+			Handler:    _Scheduler_Egress_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

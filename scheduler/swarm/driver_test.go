@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/micro/platform/internal/dockerhost"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
@@ -156,6 +158,80 @@ func TestCrashAfterRunning(t *testing.T) {
 	t.Logf("crash to RUNNING: %v", time.Since(began))
 	if now.GetInstances()[0].GetContainer() == st.GetInstances()[0].GetContainer() {
 		t.Error("the container is the same")
+	}
+}
+
+// TestSpans compares when containers have run with what Docker says: one that is
+// removed, one that ends by itself, and one that was there before the scheduler.
+func TestSpans(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	first := b.wait(t, s.ID, running)
+	inspect := func(container string) (started, ended time.Time) {
+		info, err := b.engine.ContainerInspect(t.Context(), container)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, _ = time.Parse(time.RFC3339Nano, info.State.StartedAt)
+		ended, _ = time.Parse(time.RFC3339Nano, info.State.FinishedAt)
+		return started, ended
+	}
+	one := first.GetInstances()[0].GetContainer()
+	crash(t, first)
+	b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == starting })
+	second := b.wait(t, s.ID, running)
+	two := second.GetInstances()[0].GetContainer()
+	spanOf := func(d *Driver, container string) *schedulerpb.Container {
+		all, err := d.Containers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all {
+			if short(c.GetContainer()) == container {
+				return c
+			}
+		}
+		return nil
+	}
+	again := New(b.engine, b.opts, b.log)
+	if _, err := again.observe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*Driver{b.Driver, again} {
+		for container, ends := range map[string]bool{one: true, two: false} {
+			started, ended := inspect(container)
+			want := &schedulerpb.Container{Namespace: "ns", Service: "web", Started: started.UnixMilli(), Millicores: 1000, Memory: 64 << 20}
+			if ends {
+				want.Ended = ended.UnixMilli()
+			}
+			got := spanOf(d, container)
+			if diff := cmp.Diff(want, got, protocmp.Transform(), protocmp.IgnoreFields(want, "container")); diff != "" {
+				t.Error(diff)
+			}
+		}
+	}
+	before := time.Now()
+	if err := b.Remove(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	after := time.Now()
+	b.wait(t, s.ID, gone)
+	poll(t, func() bool { return spanOf(b.Driver, two).GetEnded() > 0 })
+	if ended := time.UnixMilli(spanOf(b.Driver, two).GetEnded()); ended.Before(before.Truncate(time.Millisecond)) || ended.After(after.Add(lookSeldom)) {
+		t.Errorf("removed between %v and %v, ended %v", before, after, ended)
+	}
+}
+
+// poll waits until something is so.
+func poll(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatal("it did not come")
+		}
+		pause(t.Context(), 50*time.Millisecond) //nolint:errcheck // ok says it
 	}
 }
 

@@ -177,6 +177,9 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 		return false, err
 	}
 	d.forget(w)
+	if err := d.span(ctx, w); err != nil {
+		return false, err
+	}
 	states, settled := map[plan.ID]*schedulerpb.Status{}, true
 	for _, s := range w.services {
 		id, ok := plan.FromLabels(s.Spec.Labels)

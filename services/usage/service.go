@@ -12,6 +12,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/tenants"
+	builderpb "github.com/micro/platform/proto/builder"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	usagepb "github.com/micro/platform/proto/usage"
@@ -21,6 +22,8 @@ import (
 type Options struct {
 	Budget     int64 `env:"BUDGET"      default:"10000" help:"what a namespace may cost in a month unless it says otherwise, in the smallest unit of its plan's currency: its owner gets a mail at 80 and at 100 percent; 0 is no budget"`
 	MaxBudgets int   `env:"MAX_BUDGETS" default:"100"   help:"budgets that a namespace may set"`
+
+	Sample time.Duration `env:"SAMPLE" default:"15s" help:"how often containers and builds are counted"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -33,7 +36,7 @@ var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Option
 	if err != nil {
 		return err
 	}
-	scheduler, err := h.Conn("scheduler")
+	from, err := dial(h)
 	if err != nil {
 		return err
 	}
@@ -51,11 +54,30 @@ var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Option
 		return err
 	}
 	svc.Follow(limits)
+	svc.parts = from
 	svc.Register(s)
 	h.Go("budgets", svc.keeper.run)
-	h.Go("containers", func(ctx context.Context) error { return svc.sampleLoop(ctx, schedulerpb.NewSchedulerClient(scheduler)) })
+	h.Go("sample", svc.sampleLoop)
 	return h.Serve(s)
 })
+
+// parts are the components whose meters are read.
+type parts struct {
+	scheduler schedulerpb.SchedulerClient
+	builder   builderpb.BuilderClient
+}
+
+func dial(h *app.Host) (parts, error) {
+	scheduler, err := h.Conn("scheduler")
+	if err != nil {
+		return parts{}, err
+	}
+	builder, err := h.Conn("builder")
+	if err != nil {
+		return parts{}, err
+	}
+	return parts{schedulerpb.NewSchedulerClient(scheduler), builderpb.NewBuilderClient(builder)}, nil
+}
 
 // Service implements the Usage and Components RPCs.
 type Service struct {
@@ -66,6 +88,7 @@ type Service struct {
 	log    *slog.Logger
 	opts   Options
 	keeper *keeper
+	parts  parts // set before the first sample
 	now    func() time.Time
 }
 
