@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -128,12 +129,15 @@ var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Opti
 		}
 		return nil
 	})
-	h.OnStop(func(ctx context.Context) { g.stop(ctx, s) })
+	h.OnDrain(func(ctx context.Context) {
+		g.leaving.Store(true)
+		h.Notice(ctx)
+		ctx, cancel := context.WithTimeout(ctx, h.Drain())
+		defer cancel()
+		g.stop(ctx, s)
+	})
 	return nil
 })
-
-// drain is how long requests in hand get to finish. Streams never do.
-const drain = 3 * time.Second
 
 // Gateway serves HTTP.
 type Gateway struct {
@@ -142,6 +146,7 @@ type Gateway struct {
 	opts Options
 	rest http.Handler
 
+	leaving atomic.Bool     // clients are told to connect elsewhere
 	life    context.Context // of every request; ends when the drain is over
 	end     context.CancelFunc
 	sockets sync.WaitGroup // which http.Server does not wait for
@@ -163,13 +168,23 @@ func (g *Gateway) Handler() http.Handler {
 	mux.Handle("/platform/", g.rest)
 	mux.HandleFunc("GET "+keysPath, g.keys)
 	mux.HandleFunc("/", g.service)
-	return otelhttp.NewHandler(g.observe(cors(g.limit(g.identify(mux)))), "gateway")
+	return otelhttp.NewHandler(g.departing(g.observe(cors(g.limit(g.identify(mux))))), "gateway")
 }
 
-// stop lets requests in hand finish, then cuts what is left: streams.
+// departing has clients make their next request on another connection, once the
+// gateway is going: one that it closes could have a request under way.
+func (g *Gateway) departing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// stop lets requests in hand finish until ctx ends, then cuts what is left:
+// streams.
 func (g *Gateway) stop(ctx context.Context, s *http.Server) {
-	ctx, cancel := context.WithTimeout(ctx, drain)
-	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		g.end()
 		s.Close()

@@ -93,10 +93,7 @@ func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *gr
 	status := health.NewServer()
 	healthpb.RegisterHealthServer(g, healthy{status, s.edge, newPlaces(maxAnonymous), s.proxies})
 	h.Go("serve", func(ctx context.Context) error { return serve(ctx, g) })
-	h.OnStop(func(ctx context.Context) {
-		status.Shutdown()
-		app.Drain(ctx, g)
-	})
+	h.OnDrain(func(ctx context.Context) { h.DrainServer(ctx, g, status) })
 }
 
 // server is one listener's calls.

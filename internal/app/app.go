@@ -20,9 +20,6 @@ import (
 	authpb "github.com/micro/platform/proto/auth"
 )
 
-// stopBudget is how long the components of a process have to stop, together.
-const stopBudget = 8 * time.Second
-
 // Config says what runs in this process.
 type Config struct {
 	// Components run here, in this order; they stop in reverse.
@@ -53,7 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var hosts []*Host
-	defer func() { stopAll(ctx, hosts) }()
+	defer func() { stopAll(ctx, hosts, cfg.stopBudget()) }()
 	for _, c := range cfg.Components {
 		o, err := c.load(cfg.Environ)
 		if err != nil {
@@ -81,8 +78,8 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 // stopAll stops what was started last first, within one budget.
-func stopAll(ctx context.Context, hosts []*Host) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBudget)
+func stopAll(ctx context.Context, hosts []*Host, budget time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 	defer cancel()
 	for _, h := range slices.Backward(hosts) {
 		h.shutdown(ctx)
@@ -122,6 +119,9 @@ func newGroup(cfg Config) *group {
 
 func (g *group) host(ctx context.Context, name string, fail context.CancelCauseFunc) *Host {
 	h := &Host{Name: name, Log: g.Log.With("component", name), Platform: g.Platform, group: g, fail: fail, debug: debug.New()}
+	if g.Apart { // it works on while it drains
+		ctx = context.WithoutCancel(ctx)
+	}
 	h.ctx, h.stop = context.WithCancel(ctx)
 	h.verifier = sync.OnceValues(func() (*identity.Verifier, error) {
 		conn, err := h.Conn("auth")

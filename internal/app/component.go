@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/micro/platform/internal/settings"
 )
@@ -47,6 +48,7 @@ type Platform struct {
 	TLSCert         string          `env:"TLS_CERT"       help:"file of the component's certificate, instead of the one in MICRO_TLS_DIR"`
 	TLSKey          string          `env:"TLS_KEY"        help:"file of its key"`
 	TLSCA           string          `env:"TLS_CA"         help:"file of the authorities that are trusted"`
+	DrainNotice     time.Duration   `env:"DRAIN_NOTICE"   default:"250ms" help:"how long a process of micro service that is told to stop still takes calls while it says that it is not ready, so that load balancers and other components leave it"`
 	LogLevel        string          `env:"LOG_LEVEL"      default:"info" help:"debug, info, warn or error"`
 	LogFormat       string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
 }

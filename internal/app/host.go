@@ -39,6 +39,7 @@ type Host struct {
 	Platform Platform
 
 	group  *group
+	drains []func(context.Context) // of what serves; run together, before all else
 	stops  []func(context.Context) // in the order of starting; run backwards
 	closes []func()                // of databases and the like, in the order of opening
 	work   sync.WaitGroup
@@ -237,30 +238,14 @@ func (h *Host) Serve(s *rpc.Server) error {
 		h.Go("serve", func(context.Context) error { return s.Serve(l) })
 	}
 	h.group.serveLocally(h.Name, s)
-	h.OnStop(func(ctx context.Context) {
-		status.Shutdown()
+	h.OnDrain(func(ctx context.Context) {
 		h.group.serveLocally(h.Name, nil)
-		Drain(ctx, s.Server)
+		if h.group.Apart {
+			defer time.AfterFunc(h.Platform.DrainNotice+streamsApart, s.EndStreams).Stop()
+		}
+		h.DrainServer(ctx, s.Server, status)
 	})
 	return nil
-}
-
-// drain is how long a server's calls in hand get to finish. Endless streams
-// never do, so it is less than the budget of the process.
-const drain = 3 * time.Second
-
-// Drain stops a server: it lets calls in hand finish, within drain.
-func Drain(ctx context.Context, s *grpc.Server) {
-	ctx, cancel := context.WithTimeout(ctx, drain)
-	defer cancel()
-	done := make(chan struct{})
-	go func() { s.GracefulStop(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		s.Stop()
-		<-done
-	}
 }
 
 // Listen opens a TCP listener. setting names where the address comes from, for
@@ -291,6 +276,7 @@ func (h *Host) OnStop(f func(ctx context.Context)) { h.stops = append(h.stops, f
 // they stand on when they have ended.
 func (h *Host) shutdown(ctx context.Context) {
 	started := time.Now()
+	h.drain(ctx)
 	h.stop()
 	for _, stop := range slices.Backward(h.stops) {
 		stop(ctx)

@@ -65,7 +65,7 @@ const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckCon
 
 // reconnect is quick: a component that starts again is back in a second.
 var reconnect = grpc.ConnectParams{
-	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
 	MinConnectTimeout: 5 * time.Second,
 }
 

@@ -26,7 +26,7 @@ const callTimeout = 30 * time.Second
 // before the first call.
 func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	registerJSON()
-	c := credential{own}
+	c := &caller{own: own}
 	return grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
@@ -39,9 +39,13 @@ func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.C
 	}, opts...)...)
 }
 
-type credential struct{ own TokenSource }
+// caller makes the calls of a connection.
+type caller struct {
+	own TokenSource
+	patience
+}
 
-func (c credential) unary(ctx context.Context, method string, req, rsp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (c *caller) unary(ctx context.Context, method string, req, rsp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx, err := c.sign(ctx)
 	if err != nil {
 		return err
@@ -51,31 +55,33 @@ func (c credential) unary(ctx context.Context, method string, req, rsp any, cc *
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
+	c.wait(ctx, cc)
 	return invoke(ctx, method, req, rsp, cc, opts...)
 }
 
-func (c credential) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	ctx, err := c.sign(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c.wait(ctx, cc)
 	return open(ctx, desc, cc, method, opts...)
 }
 
-func (c credential) sign(ctx context.Context) (context.Context, error) {
+func (c *caller) sign(ctx context.Context) (context.Context, error) {
 	if md, ok := metadata.FromOutgoingContext(ctx); ok && len(md.Get("authorization")) > 0 {
 		return ctx, nil // the edge passes metadata on as it decided
 	}
 	token := ""
-	caller, ok := identity.From(ctx)
-	if identity.CallsAsComponent(ctx) || caller.IsComponent() {
+	person, ok := identity.From(ctx)
+	if identity.CallsAsComponent(ctx) || person.IsComponent() {
 		own, err := c.own(ctx)
 		if err != nil {
 			return nil, err
 		}
 		token = own
 	} else if ok {
-		token = caller.Token
+		token = person.Token
 	}
 	if token == "" {
 		return ctx, nil

@@ -20,6 +20,7 @@ type Server struct {
 	*grpc.Server
 
 	intercept grpc.UnaryServerInterceptor
+	end       context.CancelCauseFunc // of all streams
 	methods   map[string]localMethod
 }
 

@@ -276,7 +276,7 @@ func TestComponentWithAnothersCertificate(t *testing.T) {
 // calls the next in its own name.
 func TestComponentsTokenStays(t *testing.T) {
 	t.Parallel()
-	c := credential{func(context.Context) (string, error) { return "own", nil }}
+	c := &caller{own: func(context.Context) (string, error) { return "own", nil }}
 	for _, tt := range []struct {
 		caller identity.Caller
 		want   string

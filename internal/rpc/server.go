@@ -46,6 +46,7 @@ type Inside interface {
 func NewServer(log *slog.Logger, v *identity.Verifier, secure credentials.TransportCredentials, inside ...Inside) *Server {
 	registerJSON()
 	i := &interceptor{log: log, verifier: v}
+	i.ending, i.end = context.WithCancelCause(context.Background())
 	unary, streams := i.unary, []grpc.StreamServerInterceptor{i.stream}
 	for _, in := range inside {
 		unary, streams = chain(unary, in.Unary), append(streams, in.Stream)
@@ -64,7 +65,7 @@ func NewServer(log *slog.Logger, v *identity.Verifier, secure credentials.Transp
 		grpc.UnaryInterceptor(unary),
 		grpc.ChainStreamInterceptor(streams...),
 	)
-	return &Server{Server: server, intercept: unary, methods: map[string]localMethod{}}
+	return &Server{Server: server, intercept: unary, end: i.end, methods: map[string]localMethod{}}
 }
 
 // chain answers an interceptor that has another inside.
@@ -79,7 +80,16 @@ func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor
 type interceptor struct {
 	log      *slog.Logger
 	verifier *identity.Verifier
+	ending   context.Context // of all streams
+	end      context.CancelCauseFunc
 }
+
+// errEnding is why streams end that could go on: their server stops.
+var errEnding = errors.New(codes.Unavailable, "this instance stops, connect again")
+
+// EndStreams ends the context of all streams, with an error that tells clients to
+// come again. Handlers that wait for a message notice when the server stops.
+func (s *Server) EndStreams() { s.end(errEnding) }
 
 func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (rsp any, err error) {
 	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
@@ -99,7 +109,13 @@ func (i *interceptor) stream(srv any, s grpc.ServerStream, info *grpc.StreamServ
 	if err != nil {
 		return err
 	}
-	return handler(srv, &identified{s, ctx})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(i.ending, func() { cancel(errEnding) })()
+	if err = handler(srv, &identified{s, ctx}); context.Cause(ctx) == errEnding {
+		return errEnding
+	}
+	return err
 }
 
 type identified struct {

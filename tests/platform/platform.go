@@ -32,6 +32,11 @@ type Config struct {
 	// Components are those to run, in the order in which they start; all of
 	// them when it is empty.
 	Components []string
+	// Twice are components of a platform that is apart with a second instance,
+	// whose process is called "auth/2".
+	Twice []string
+	// TLS gives the components of a platform that is apart certificates.
+	TLS bool
 	// Servers is where the databases are, for a platform that is apart; it
 	// brings its own when it is nil.
 	Servers *app.Platform
@@ -49,8 +54,9 @@ type Platform struct {
 	// API, Proxy, Console and Inbox are the addresses people use, host:port.
 	API, Proxy, Console, Inbox string
 
-	env       []string // of every process
-	apartEnv  []string // and of those of a platform that is apart
+	env       []string          // of every process
+	apartEnv  []string          // and of those of a platform that is apart
+	listen    map[string]string // where their processes listen
 	processes []*process
 	servers   *local.Servers
 }
@@ -106,12 +112,13 @@ func (p *Platform) startApart(ctx context.Context) error {
 		"MICRO_DURABLE_REDIS_URL="+at.DurableRedisURL.Reveal(),
 		"MICRO_BUCKET_URL="+at.BucketURL, "MICRO_STATE_DIR="+at.StateDir, "MICRO_CLUSTER_SECRET="+at.ClusterSecret.Reveal(),
 		"MICRO_ADMIN_PASSWORD=micro", "MICRO_AUTH_PUBLIC_PLATFORM=true")
-	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "usage", "audit"} {
-		address, err := freeAddress()
-		if err != nil {
+	if err := p.place(); err != nil {
+		return err
+	}
+	if p.TLS {
+		if err := p.certificates(ctx); err != nil {
 			return err
 		}
-		p.apartEnv = append(p.apartEnv, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+address)
 	}
 	migrate := exec.CommandContext(ctx, p.Micro, "migrate")
 	migrate.Env = p.apartEnv
@@ -125,6 +132,48 @@ func (p *Platform) startApart(ctx context.Context) error {
 	for _, name := range names {
 		if err := p.Again(ctx, name); err != nil {
 			return err
+		}
+	}
+	for _, name := range p.Twice {
+		if err := p.Again(ctx, name+second); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// second is what the name of a second instance ends with.
+const second = "/2"
+
+// place finds an address for every process.
+func (p *Platform) place() error {
+	p.listen = map[string]string{}
+	for _, name := range []string{"auth", "registry", "namespaces", "builder", "scheduler", "events", "runtime", "network", "config", "broker", "store", "usage", "audit"} {
+		instances := []string{name}
+		if slices.Contains(p.Twice, name) {
+			instances = append(instances, name+second)
+		}
+		var all []string
+		for _, i := range instances {
+			address, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			p.listen[i] = address
+			all = append(all, address)
+		}
+		p.apartEnv = append(p.apartEnv, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+strings.Join(all, ","))
+	}
+	return nil
+}
+
+// certificates makes one for every component.
+func (p *Platform) certificates(ctx context.Context) error {
+	dir := filepath.Join(p.Dir, "certs")
+	p.apartEnv = append(p.apartEnv, "MICRO_TLS_DIR="+dir)
+	for _, args := range [][]string{{"init", dir}, append([]string{"issue", "--dir", dir}, apart...)} {
+		if out, err := exec.CommandContext(ctx, p.Micro, append([]string{"certs"}, args...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("micro certs %s: %w: %s", args[0], err, out)
 		}
 	}
 	return nil
@@ -143,9 +192,15 @@ func (p *Platform) databases(ctx context.Context) (app.Platform, error) {
 	return servers.Platform, nil
 }
 
-// Again starts one component of a platform that is apart, at its address.
+// Again starts one component of a platform that is apart, or its second
+// instance, at its address.
 func (p *Platform) Again(ctx context.Context, name string) error {
-	return p.start(ctx, name, p.apartEnv, "service", name)
+	component := strings.TrimSuffix(name, second)
+	env := p.apartEnv
+	if at := p.listen[name]; at != "" {
+		env = append(slices.Clip(env), "MICRO_"+strings.ToUpper(component)+"_LISTEN="+at)
+	}
+	return p.start(ctx, name, env, "service", component)
 }
 
 func (p *Platform) dataDir() string { return filepath.Join(p.Dir, "server") }
@@ -203,6 +258,16 @@ func (p *Platform) Kill(name string) {
 	for _, x := range p.processes {
 		if x.name == name {
 			x.cmd.Process.Signal(syscall.SIGKILL) //nolint:errcheck // it may be gone
+		}
+	}
+	p.Await(name)
+}
+
+// Leave stops a process as an operator would, by SIGTERM.
+func (p *Platform) Leave(name string) {
+	for _, x := range p.processes {
+		if x.name == name {
+			x.stop()
 		}
 	}
 	p.Await(name)
