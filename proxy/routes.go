@@ -60,13 +60,13 @@ type routes struct {
 	once  sync.Once
 
 	mu       sync.RWMutex
-	versions map[version]entry
+	versions map[name]map[string]entry // by version
 	services map[name]*service
 	answers  map[name]answer
 }
 
 func newRoutes() *routes {
-	return &routes{ready: make(chan struct{}), versions: map[version]entry{}, services: map[name]*service{}, answers: map[name]answer{}}
+	return &routes{ready: make(chan struct{}), versions: map[name]map[string]entry{}, services: map[name]*service{}, answers: map[name]answer{}}
 }
 
 // put replaces what is known of a version. Nodes that stay keep their
@@ -75,7 +75,8 @@ func (r *routes) put(v version, s *registrypb.Service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := map[string]*node{}
-	for _, n := range r.versions[v].nodes {
+	all := r.versions[v.name]
+	for _, n := range all[v.version].nodes {
 		old[n.id+" "+n.address] = n
 	}
 	e := entry{endpoints: s.GetEndpoints()}
@@ -89,8 +90,15 @@ func (r *routes) put(v version, s *registrypb.Service) {
 	for _, n := range old {
 		n.retire()
 	}
-	if r.versions[v] = e; len(e.nodes) == 0 {
-		delete(r.versions, v)
+	if all == nil {
+		all = map[string]entry{}
+		r.versions[v.name] = all
+	}
+	if all[v.version] = e; len(e.nodes) == 0 {
+		delete(all, v.version)
+	}
+	if len(all) == 0 {
+		delete(r.versions, v.name)
 	}
 	r.rebuild(v.name)
 }
@@ -99,9 +107,11 @@ func (r *routes) put(v version, s *registrypb.Service) {
 func (r *routes) keep(seen map[version]bool) {
 	r.mu.RLock()
 	var gone []version
-	for v := range r.versions {
-		if !seen[v] {
-			gone = append(gone, v)
+	for n, all := range r.versions {
+		for text := range all {
+			if v := (version{n, text}); !seen[v] {
+				gone = append(gone, v)
+			}
 		}
 	}
 	r.mu.RUnlock()
@@ -114,12 +124,9 @@ func (r *routes) keep(seen map[version]bool) {
 // rebuild wants mu held.
 func (r *routes) rebuild(n name) {
 	s := &service{endpoints: map[string]*registrypb.Endpoint{}}
-	for v, e := range r.versions {
-		if v.name != n {
-			continue
-		}
+	for text, e := range r.versions[n] {
 		s.nodes = append(s.nodes, e.nodes...)
-		s.version = max(s.version, v.version)
+		s.version = max(s.version, text)
 		for _, d := range e.endpoints {
 			s.endpoints[d.GetName()] = d
 		}
