@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -26,13 +27,14 @@ const requestID = "micro-request-id"
 
 // Log tells the component audit.
 type Log struct {
-	client auditpb.ComponentsClient
-	log    *slog.Logger
+	client   auditpb.ComponentsClient
+	log      *slog.Logger
+	failures *failures
 }
 
 // New makes a Log.
 func New(conn grpc.ClientConnInterface, log *slog.Logger) *Log {
-	return &Log{client: auditpb.NewComponentsClient(conn), log: log}
+	return &Log{client: auditpb.NewComponentsClient(conn), log: log, failures: newFailures()}
 }
 
 // Unary is the interceptor for unary calls.
@@ -42,7 +44,9 @@ func (l *Log) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, ha
 	if err != nil {
 		return nil, err
 	}
+	ctx, c := l.watch(ctx, info.FullMethod)
 	rsp, err := handler(ctx, req)
+	c.ended(err)
 	end(err)
 	return rsp, err
 }
@@ -107,12 +111,23 @@ func (l *Log) begin(ctx context.Context, method string, req proto.Message) (end 
 	if !is {
 		return func(error) {}, nil
 	}
+	entry := newEntry(ctx, caller, method)
+	entry.Namespace, entry.Operator, entry.Target = namespace, namespace != caller.Namespace, targets(req)
+	return l.write(ctx, entry)
+}
+
+// newEntry is what is known of a call before its request is looked at.
+func newEntry(ctx context.Context, caller identity.Caller, method string) *auditpb.Entry {
 	service, handler, endpoint := split(method)
-	entry := &auditpb.Entry{
-		Namespace: namespace, Account: caller.ID, AccountType: caller.Type, Operator: namespace != caller.Namespace,
-		Session: caller.Session, Address: rpc.OriginOf(ctx).Address, RequestId: first(metadata.ValueFromIncomingContext(ctx, requestID)),
-		Action: service + "." + handler + "." + endpoint, Target: targets(req),
+	return &auditpb.Entry{
+		Account: cmp.Or(caller.ID, Stranger), AccountType: cmp.Or(caller.Type, Stranger), Session: caller.Session,
+		Address: rpc.OriginOf(ctx).Address, RequestId: first(metadata.ValueFromIncomingContext(ctx, requestID)),
+		Action: service + "." + handler + "." + endpoint,
 	}
+}
+
+// write writes an entry, and answers what writes how its call ended.
+func (l *Log) write(ctx context.Context, entry *auditpb.Entry) (end func(error), err error) {
 	bounded, cancel := context.WithTimeout(identity.AsComponent(ctx), timeout)
 	defer cancel()
 	rsp, err := l.client.Begin(bounded, &auditpb.BeginRequest{Entry: entry})
@@ -122,9 +137,9 @@ func (l *Log) begin(ctx context.Context, method string, req proto.Message) (end 
 	return func(result error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(identity.AsComponent(ctx)), timeout)
 		defer cancel()
-		_, err := l.client.End(ctx, &auditpb.EndRequest{Namespace: namespace, Id: rsp.GetId(), Outcome: outcome(result)})
+		_, err := l.client.End(ctx, &auditpb.EndRequest{Namespace: entry.GetNamespace(), Id: rsp.GetId(), Outcome: outcome(result)})
 		if err != nil {
-			l.log.WarnContext(ctx, "the end of a call is not in the audit log", "namespace", namespace, "entry", rsp.GetId(), "cause", err)
+			l.log.WarnContext(ctx, "the end of a call is not in the audit log", "namespace", entry.GetNamespace(), "entry", rsp.GetId(), "cause", err)
 		}
 	}, nil
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/micro/platform/internal/app"
@@ -12,8 +14,16 @@ import (
 	auditpb "github.com/micro/platform/proto/audit"
 )
 
+// Options come from MICRO_AUDIT_*.
+type Options struct {
+	Keep time.Duration `env:"KEEP" default:"0s" help:"how long entries are kept, a day at least; 0 is for ever"`
+}
+
 // Component runs the service, alone or beside the others.
-var Component = app.New("audit", func(ctx context.Context, h *app.Host, _ struct{}) error {
+var Component = app.New("audit", func(ctx context.Context, h *app.Host, o Options) error {
+	if o.Keep != 0 && o.Keep < minKeep {
+		return fmt.Errorf("MICRO_AUDIT_KEEP is %s: at least %s, or 0", o.Keep, minKeep)
+	}
 	pool, err := h.DB(ctx)
 	if err != nil {
 		return err
@@ -22,8 +32,11 @@ var Component = app.New("audit", func(ctx context.Context, h *app.Host, _ struct
 	if err != nil {
 		return err
 	}
-	svc := New(pool, h.Log)
+	svc := New(pool, h.Log, o)
 	h.Go("write", svc.Run)
+	if o.Keep > 0 {
+		h.Go("remove old entries", svc.removeLoop)
+	}
 	auditpb.RegisterAuditServer(s, svc)
 	auditpb.RegisterComponentsServer(s, svc)
 	return h.Serve(s)
@@ -36,11 +49,17 @@ type Service struct {
 
 	db     db
 	writer *writer
+	opts   Options
+	log    *slog.Logger
+	now    func() time.Time
 }
 
+// minKeep is the shortest time for which a log is kept. A call ends within it.
+const minKeep = 24 * time.Hour
+
 // New makes a Service. Nothing is written before Run.
-func New(pool *pgxpool.Pool, log *slog.Logger) *Service {
-	return &Service{db: db{pool}, writer: newWriter(db{pool}, log)}
+func New(pool *pgxpool.Pool, log *slog.Logger, o Options) *Service {
+	return &Service{db: db{pool}, writer: newWriter(db{pool}, log), opts: o, log: log, now: time.Now}
 }
 
 // Run writes what the others hand over, until ctx ends.
@@ -134,12 +153,29 @@ func (s *Service) Verify(ctx context.Context, req *auditpb.VerifyRequest) (*audi
 	if err != nil {
 		return nil, err
 	}
+	for {
+		out, began, err := s.verify(ctx, namespace)
+		if err != nil || out.GetBroken() == 0 {
+			return out, err
+		}
+		// It is not broken if old rows have been removed since it was begun.
+		if now, _, err := s.db.beginning(ctx, namespace); err != nil || now == began {
+			return out, err
+		}
+	}
+}
+
+// verify also answers after which row the chain begins.
+func (s *Service) verify(ctx context.Context, namespace string) (out *auditpb.VerifyResponse, began int64, err error) {
 	end, err := s.db.end(ctx, namespace)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	out := new(auditpb.VerifyResponse)
-	var hash []byte
+	began, hash, err := s.db.beginning(ctx, namespace)
+	if err != nil {
+		return nil, 0, err
+	}
+	out = &auditpb.VerifyResponse{Rows: began}
 	err = s.db.rows(ctx, namespace, func(r row, kept []byte) bool {
 		hash = r.hash(hash)
 		// Ids count up by one, so a row that was taken out shows too.
@@ -151,11 +187,11 @@ func (s *Service) Verify(ctx context.Context, req *auditpb.VerifyRequest) (*audi
 		return true
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if out.Broken == 0 && out.Rows < end {
 		out.Broken = out.Rows + 1 // the last ones were taken out
 	}
 	out.Hash = hex.EncodeToString(hash)
-	return out, nil
+	return out, began, nil
 }

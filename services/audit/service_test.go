@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
@@ -28,7 +29,7 @@ func as(t testing.TB, namespace string, scopes ...string) context.Context {
 
 func setup(t testing.TB) *Service {
 	t.Helper()
-	s := New(pgtest.New(t, "audit"), slog.New(slog.DiscardHandler))
+	s := New(pgtest.New(t, "audit"), slog.New(slog.DiscardHandler), Options{Keep: 30 * 24 * time.Hour})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
 	running.Go(func() { s.Run(ctx) }) //nolint:errcheck // it ends by stop

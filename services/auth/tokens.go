@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -126,10 +127,14 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	if err != nil && err != errNoAccount {
 		return nil, err
 	}
-	if err := s.prove(ctx, attempt{namespace, req.GetId(), rpc.OriginOf(ctx).Address}, a, req.GetSecret()); err != nil {
-		return nil, err
+	err = s.prove(ctx, attempt{namespace, req.GetId(), rpc.OriginOf(ctx).Address}, a, req.GetSecret())
+	if err == nil {
+		err = s.secondFactor(ctx, a, req.GetCode())
 	}
-	if err := s.secondFactor(ctx, a, req.GetCode()); err != nil {
+	if err != nil {
+		if a.ID != "" && errors.FromError(err).Reason != identity.CodeRequired {
+			audit.Failed(ctx, a.Namespace, map[string]string{"id": a.ID}, err)
+		}
 		return nil, err
 	}
 	life := s.opts.Session

@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -209,6 +210,9 @@ func (s invites) Accept(ctx context.Context, req *namespacespb.AcceptInviteReque
 	}
 	account, hash, err := s.invited(ctx, i, req.GetPassword())
 	if err != nil {
+		return nil, err
+	}
+	if err := audit.Concerns(ctx, i.Namespace, map[string]string{"account": account, "role": string(i.Role)}); err != nil {
 		return nil, err
 	}
 	if err := s.join(ctx, i, digest, account, hash); err != nil {

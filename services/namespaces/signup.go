@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/rpc"
 	namespacespb "github.com/micro/platform/proto/namespaces"
@@ -140,6 +141,10 @@ func (s *Service) Complete(ctx context.Context, req *namespacespb.CompleteReques
 	o, err := s.create(ctx, a, digest, order{Namespace: req.GetNamespace(), Account: a.account, PasswordHash: hash, Mailbox: a.mailbox})
 	if err != nil {
 		return nil, err
+	}
+	// The namespace is there by now: it is not taken back for want of an entry.
+	if err := audit.Concerns(ctx, o.Namespace, map[string]string{"account": o.Account}); err != nil {
+		s.log.WarnContext(ctx, "a sign-up is not in the audit log", "namespace", o.Namespace, "cause", err)
 	}
 	if err := s.carryOut(ctx, o); err != nil {
 		return nil, err
