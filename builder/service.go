@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
@@ -88,8 +89,7 @@ func (s *Service) checkMinutes(ctx context.Context, namespace string) error {
 	if spent < float64(t.Limits.BuildMinutes) {
 		return nil
 	}
-	return errors.New(codes.FailedPrecondition, "%d minutes of building are used this month, which is the limit \"build_minutes\" of plan %s: wait for the next month, or raise it with a larger plan (\"micro plan\" lists them)",
-		int64(t.Limits.BuildMinutes), t.Plan)
+	return errors.New(codes.FailedPrecondition, "%s", plans.OverText(t.Plan, "build_minutes", "wait for the next month", "%d minutes of building are used this month", t.Limits.BuildMinutes))
 }
 
 // owner is what sealed credentials belong to.

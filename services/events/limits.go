@@ -45,10 +45,10 @@ func (l limits) publish(ctx context.Context, namespace string, n int) error {
 	}
 	most := max(int64(limit), burst)
 	if limit == 0 || int64(n) > most {
-		return exhausted("namespace %q may publish %d events a second (event_rate), and %d at once", namespace, limit, most)
+		return plans.Over(t.Plan, "event_rate", "publish fewer at once", "namespace %q may publish %d events a second, and %d at once", namespace, limit, most)
 	}
 	if l.rates.TakeN(ctx, int64(n), rate.Limit{Key: rate.Key{Namespace: namespace, Kind: "events"}, Rate: int64(limit), Burst: most}) != nil {
-		return exhausted("namespace %q publishes more than %d events a second, which is its limit (event_rate)", namespace, limit)
+		return plans.Over(t.Plan, "event_rate", "try again in a second", "namespace %q may publish %d events a second", namespace, limit)
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (d db) register(ctx context.Context, t topic, limit plans.Limit) error {
 		return fmt.Errorf("register topic: %w", err)
 	}
 	if !ok {
-		return errors.New(codes.ResourceExhausted, "namespace %q has %d topics, which is its limit (topics)", t.namespace, limit)
+		return errors.New(codes.ResourceExhausted, "namespace %q may have %d topics, which is its limit \"topics\": delete one, or raise it with a larger plan (\"micro plan\" lists them)", t.namespace, limit)
 	}
 	if err := d.client.SAdd(ctx, namespaces, t.namespace).Err(); err != nil {
 		return fmt.Errorf("register namespace: %w", err)

@@ -264,18 +264,18 @@ func TestPlan(t *testing.T) {
 	publish(t, p, ns, "a", "x")
 	publish(t, q, ns, "b", "x")
 	_, err := p.Publish(as(t.Context(), ns), &eventspb.PublishRequest{Topic: "c"})
-	wantCode(t, err, codes.ResourceExhausted, "(topics)")
+	wantCode(t, err, codes.ResourceExhausted, "limit \"topics\"")
 
 	batch := func(n int) *eventspb.PublishBatchRequest {
 		return &eventspb.PublishBatchRequest{Topic: "a", Events: slices.Repeat([]*eventspb.Event{{Payload: []byte("x")}}, n)}
 	}
 	_, err = p.PublishBatch(as(t.Context(), ns), batch(burst+1))
-	wantCode(t, err, codes.ResourceExhausted, "(event_rate)")
+	wantCode(t, err, codes.ResourceExhausted, "limit \"event_rate\"")
 	if _, err = p.PublishBatch(as(t.Context(), ns), batch(burst-10)); err != nil {
 		t.Error(err)
 	}
 	_, err = q.PublishBatch(as(t.Context(), ns), batch(burst/2))
-	wantCode(t, err, codes.ResourceExhausted, "(event_rate)")
+	wantCode(t, err, codes.ResourceExhausted, "limit \"event_rate\"")
 	publish(t, q, other, "a", "x")
 
 	p.now = func() time.Time { return time.Now().Add(2 * time.Hour) }

@@ -92,7 +92,7 @@ func (s invites) Resend(ctx context.Context, req *namespacespb.ResendInviteReque
 
 // send keeps an invitation with a new code, and mails it.
 func (s invites) send(ctx context.Context, i invite) (made invite, err error) {
-	most, err := s.maxMembers(ctx, i.Namespace)
+	most, plan, err := s.maxMembers(ctx, i.Namespace)
 	if err != nil {
 		return made, err
 	}
@@ -109,7 +109,7 @@ func (s invites) send(ctx context.Context, i invite) (made invite, err error) {
 			return err
 		}
 		if !most.Allows(int64(len(r.members) + open + 1)) {
-			return tooManyMembers(i.Namespace, int64(most), open)
+			return tooManyMembers(i.Namespace, plan, most, open)
 		}
 		if err := s.limits.invite(ctx, i.Namespace, i.Mailbox); err != nil {
 			return err
@@ -125,9 +125,8 @@ func (s invites) send(ctx context.Context, i invite) (made invite, err error) {
 	return made, err
 }
 
-func tooManyMembers(name string, most int64, open int) error {
-	return errors.New(codes.ResourceExhausted, "namespace %q may have %d members by its plan, with the %d who are invited: remove one, revoke an invitation, or choose a larger plan",
-		name, most, open)
+func tooManyMembers(name, plan string, most plans.Limit, open int) error {
+	return plans.Over(plan, "members", "remove one or revoke an invitation", "namespace %q may have %d members, with the %d who are invited", name, most, open)
 }
 
 // List implements the RPC.
@@ -255,7 +254,7 @@ func (s invites) invited(ctx context.Context, i invite, secret string) (account,
 
 // join spends an invitation and makes the member.
 func (s invites) join(ctx context.Context, i invite, digest []byte, account, hash string) error {
-	most, err := s.maxMembers(ctx, i.Namespace)
+	most, plan, err := s.maxMembers(ctx, i.Namespace)
 	if err != nil {
 		return err
 	}
@@ -269,7 +268,7 @@ func (s invites) join(ctx context.Context, i invite, digest []byte, account, has
 		case r.person(i.Mailbox) != nil || r.find(account) != nil:
 			return errors.New(codes.AlreadyExists, "%s is a member of namespace %q already", account, i.Namespace)
 		case !most.Allows(int64(len(r.members) + 1)):
-			return tooManyMembers(i.Namespace, int64(most), 0)
+			return tooManyMembers(i.Namespace, plan, most, 0)
 		}
 		r.add(member{Namespace: i.Namespace, Account: account, Mailbox: i.Mailbox, Role: i.Role}, hash)
 		return nil
@@ -283,11 +282,11 @@ func (s invites) join(ctx context.Context, i invite, digest []byte, account, has
 	return s.carryOutMembers(ctx, orders)
 }
 
-// maxMembers is how many members the plan of a namespace allows.
-func (s *Service) maxMembers(ctx context.Context, name string) (plans.Limit, error) {
+// maxMembers is how many members the plan of a namespace allows, and its name.
+func (s *Service) maxMembers(ctx context.Context, name string) (most plans.Limit, plan string, err error) {
 	t, err := s.tenant(ctx, name)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	return s.tenants.catalogue.Find(t.GetPlan()).Limits.With(t.GetLimits()).Members, nil
+	return s.tenants.catalogue.Find(t.GetPlan()).Limits.With(t.GetLimits()).Members, t.GetPlan(), nil
 }

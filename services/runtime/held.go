@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/tenants"
 )
@@ -83,8 +84,7 @@ func (s *Service) checkPlan(ctx context.Context, namespace string, instances int
 		return 0, errors.New(codes.NotFound, "namespace %s is erased", namespace)
 	}
 	if l := t.Limits.Replicas; !l.Allows(instances) {
-		return 0, errors.New(codes.ResourceExhausted, "options.instances is %d: a service may have %d replicas, which is the limit \"replicas\" of plan %s; a larger plan raises it (\"micro plan\" lists them)",
-			instances, l, t.Plan)
+		return 0, plans.Over(t.Plan, "replicas", "ask for fewer", "options.instances is %d: a service may have %d replicas", instances, l)
 	}
 	services = s.opts.Services
 	if l := t.Limits.Services; !l.Allows(int64(services)) {

@@ -73,19 +73,20 @@ func (l limits) failure(u unit, c change, o outcome) error {
 	}
 }
 
-// over is the error of who has all keys or bytes that it may have.
+// over is the error of who has all keys or bytes that it may have: by its plan,
+// or by the server's settings, which no plan changes.
 func (l limits) over(u unit, what string) error {
-	kind, name := "records", what
+	kind, most := "records", l.of(u)
 	if u.table == "" {
-		kind, name = "blobs", map[string]string{"keys": "blobs", "bytes": "blob_bytes"}[what]
+		kind = "blobs"
 	}
-	if what == "keys" {
-		return errors.New(codes.ResourceExhausted, "limit %s: namespace %s may have %d %s on plan %s: delete some, or move to a larger plan",
-			name, u.namespace, l.of(u).keys, kind, l.plan)
+	switch {
+	case what == "bytes" && l.together != math.MaxInt64:
+		return plans.Over(l.plan, "store_bytes", "delete some", "the records and blobs of namespace %s may have %d bytes", u.namespace, most.bytes)
+	case what == "bytes":
+		return errors.New(codes.ResourceExhausted, "the %s of namespace %s may have %d bytes on this server: delete some", kind, u.namespace, most.bytes)
+	case u.table == "":
+		return errors.New(codes.ResourceExhausted, "namespace %s may have %d %s on this server: delete some", u.namespace, most.keys, kind)
 	}
-	if l.together != math.MaxInt64 {
-		kind, name = "records and blobs", "store_bytes"
-	}
-	return errors.New(codes.ResourceExhausted, "limit %s: the %s of namespace %s may have %d bytes on plan %s: delete some, or move to a larger plan",
-		name, kind, u.namespace, l.of(u).bytes, l.plan)
+	return plans.Over(l.plan, "keys", "delete some", "namespace %s may have %d records", u.namespace, most.keys)
 }

@@ -133,7 +133,7 @@ func TestSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	refused(put("a", "more", 1), "limit keys: namespace "+ns+" may have 3 records")
+	refused(put("a", "more", 1), "namespace "+ns+" may have 3 records, which is the limit \"keys\" of plan")
 	refused(put("b", "more", 1), "may have 3 records")
 	refused(put("c", "more", 1), "limit tables: namespace ")
 	if err := put("a", "0", 200); err != nil {
@@ -184,19 +184,19 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%v, want ResourceExhausted with %q", err, want)
 		}
 	}
-	refused(put("a", 301), "limit value_bytes: value of key \"a\": at most 300 bytes, got 301")
+	refused(put("a", 301), "value of key \"a\" has 301 bytes, and may have 300, which is the limit \"value_bytes\" of plan")
 	if err := put("a", 300); err != nil {
 		t.Fatal(err)
 	}
-	refused(writeBlob(s, ctx, "b", nil, strings.Repeat("b", 300)), "limit store_bytes: the records and blobs of namespace "+ns+" may have 600 bytes on plan fixed")
+	refused(writeBlob(s, ctx, "b", nil, strings.Repeat("b", 300)), "the records and blobs of namespace "+ns+" may have 600 bytes, which is the limit \"store_bytes\" of plan")
 	if err := writeBlob(s, ctx, "b", nil, strings.Repeat("b", 100)); err != nil {
 		t.Fatal(err)
 	}
-	refused(put("b", 100), "limit store_bytes")
+	refused(put("b", 100), "limit \"store_bytes\"")
 	if err := put("b", 0); err != nil {
 		t.Fatal(err)
 	}
-	refused(put("c", 0), "limit keys: namespace "+ns+" may have 2 records on plan fixed")
+	refused(put("c", 0), "namespace "+ns+" may have 2 records, which is the limit \"keys\" of plan")
 }
 
 // TestOthers tries every way to name another namespace.

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	storepb "github.com/micro/platform/proto/store"
 )
@@ -105,7 +106,7 @@ func (l limits) toWrite(r *storepb.Record) (change, error) {
 		return c, err
 	}
 	if n := len(r.GetValue()); n > l.value {
-		return c, errors.NewHTTP(413, "limit value_bytes: value of key %q: at most %d bytes, got %d; larger ones are for the blob store", errors.Clip(c.key), l.value, n)
+		return c, errors.NewHTTP(413, "%s", plans.OverText(l.plan, "value_bytes", "larger ones are for the blob store", "value of key %q has %d bytes, and may have %d", errors.Clip(c.key), n, l.value))
 	}
 	if n := len(r.GetMetadata()); n > maxMetadata {
 		return c, invalid("metadata of key %q: at most %d entries, got %d", errors.Clip(c.key), maxMetadata, n)
