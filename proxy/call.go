@@ -35,35 +35,53 @@ func (c *Call) begin(ctx context.Context, desc *grpc.StreamDesc, opts []grpc.Cal
 	if c.target.component != nil {
 		return c.target.component.NewStream(ctx, desc, c.method, opts...)
 	}
-	first := c.target.service.pick(time.Now(), nil)
-	s, err := c.openAt(ctx, first, desc, opts)
-	if errors.Code(err) != codes.Unavailable {
-		return s, err
-	}
-	// Nothing was sent yet, so another node may have it.
-	if second := c.target.service.pick(time.Now(), first); second != nil {
-		if s, err = c.openAt(ctx, second, desc, opts); errors.Code(err) != codes.Unavailable {
-			return s, err
+	r := &routed{call: c, ctx: ctx, desc: desc, opts: opts}
+	first := c.target.service.pick(nil)
+	a, err := c.openAt(ctx, first, desc, opts)
+	if errors.Code(err) == codes.Unavailable {
+		// Nothing was sent yet, so another node may have it.
+		if second := c.another(ctx, first); second != nil {
+			a, err = c.openAt(ctx, second, desc, opts)
+			r.final.Store(true)
 		}
 	}
-	return nil, errors.New(codes.Unavailable, "service %s: no instance is reachable", c.Service).From("go.micro.client").Because(err)
+	if err != nil {
+		if errors.Code(err) == codes.Unavailable {
+			err = errors.New(codes.Unavailable, "service %s: no instance is reachable", c.Service).From("go.micro.client").Because(err)
+		}
+		return nil, err
+	}
+	r.now.Store(a)
+	return r, nil
 }
 
-func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts []grpc.CallOption) (grpc.ClientStream, error) {
+// another answers a node of the service beside the one that was tried, by the
+// routes as they are now: a service of one instance may have been replaced
+// meanwhile. It is nil if there is none.
+func (c *Call) another(ctx context.Context, tried *node) *node {
+	s, err := c.edge.service(ctx, c)
+	if err != nil {
+		return nil
+	}
+	return s.pick(tried)
+}
+
+func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts []grpc.CallOption) (*attempt, error) {
 	conn, err := n.acquire()
 	if err != nil {
 		return nil, err
 	}
 	release := sync.OnceFunc(n.release)
-	s, err := conn.NewStream(ctx, desc, c.method, append(opts, grpc.OnFinish(func(error) { release() }))...)
+	p := &progress{node: n}
+	s, err := conn.NewStream(context.WithValue(ctx, progressKey{}, p), desc, c.method, append(opts, grpc.OnFinish(func(error) { release() }))...)
 	if err != nil {
 		release()
 		if errors.Code(err) == codes.Unavailable {
-			n.eject(time.Now())
+			n.eject()
 		}
 		return nil, err
 	}
-	return s, nil
+	return &attempt{s, p}, nil
 }
 
 // near says whether the callee can be called without a transport: a component

@@ -197,6 +197,9 @@ type target struct {
 	endpoint  *registrypb.Endpoint // nil when nobody has described it
 }
 
+// idempotent says whether the endpoint's author has: a call may be made twice.
+func (t target) idempotent() bool { return t.endpoint.GetMetadata()[idempotent] == "true" }
+
 // Admit decides on a request. A Call must be closed.
 func (e *Edge) Admit(ctx context.Context, r Request) (*Call, error) {
 	c := &Call{ID: requestID(r.Metadata), edge: e, method: r.Method, done: func() {}}

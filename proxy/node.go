@@ -5,11 +5,13 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/micro/platform/internal/rpc"
@@ -17,16 +19,17 @@ import (
 
 const (
 	// dialTimeout bounds one attempt to connect to a node.
-	dialTimeout = 2 * time.Second
-	// ejection is how long others are preferred to a node that did not answer.
-	ejection = 2 * time.Second
+	dialTimeout = time.Second
+	// silence is how long a node's host may leave unacknowledged what it was sent,
+	// which a host does whatever its programs do. Then the connection is broken.
+	silence = time.Second
 )
 
 // node is an instance of a service, and the connection to it.
 type node struct {
 	id, address string
 
-	ejected atomic.Int64 // until then, in nanoseconds since the epoch
+	suspect atomic.Bool  // it broke off, and is not known to be connected since
 	load    atomic.Int64 // calls in flight
 
 	mu      sync.Mutex
@@ -75,14 +78,50 @@ func (n *node) disconnect() {
 	}
 }
 
-func (n *node) eject(now time.Time)        { n.ejected.Store(now.Add(ejection).UnixNano()) }
-func (n *node) healthy(now time.Time) bool { return now.UnixNano() >= n.ejected.Load() }
-func (n *node) lighter(other *node) bool   { return n.load.Load() < other.load.Load() }
+// eject has others preferred to a node that did not answer, until it is connected
+// again, which is tried at once and then up to every second.
+func (n *node) eject() {
+	n.suspect.Store(true)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conn != nil {
+		n.conn.Connect()
+	}
+}
+
+func (n *node) healthy() bool {
+	if !n.suspect.Load() {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conn == nil || n.conn.GetState() != connectivity.Ready {
+		return false
+	}
+	n.suspect.Store(false)
+	return true
+}
+
+func (n *node) lighter(other *node) bool { return n.load.Load() < other.load.Load() }
 
 // alive finds nodes whose host is gone, behind a silent stream: after 30 s.
 // Pings of HTTP/2 would, too, but servers of gRPC close connections that ping
 // more often than every 5 minutes.
-var alive = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+var alive = net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+
+// tcpUserTimeout is an option of Linux that package syscall does not name.
+const tcpUserTimeout = 0x12
+
+// breakAfter breaks a connection off after silence of the other host.
+func breakAfter(_, _ string, c syscall.RawConn) error {
+	var err error
+	if controlErr := c.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(silence.Milliseconds()))
+	}); controlErr != nil {
+		return controlErr
+	}
+	return err
+}
 
 // dial connects at the first call, in plain HTTP/2, as services serve it.
 func dial(address string) (*grpc.ClientConn, error) {
@@ -93,6 +132,7 @@ func dial(address string) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
+		grpc.WithStatsHandler(progressHandler{}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(rpc.MaxMessage), grpc.MaxCallSendMsgSize(rpc.MaxMessage)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},

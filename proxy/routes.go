@@ -208,12 +208,12 @@ func nodes(s *registrypb.Service) []*node {
 }
 
 // pick answers the less loaded of two nodes taken at random, so that the edges
-// do not all go to the same one. Nodes that did not answer lately, and the one
-// that was just tried, come last.
-func (s *service) pick(now time.Time, tried *node) *node {
+// do not all go to the same one. Nodes that did not answer lately come last, and
+// the one that was just tried not at all.
+func (s *service) pick(tried *node) *node {
 	var good []*node
 	for _, n := range s.nodes {
-		if n != tried && n.healthy(now) {
+		if n != tried && n.healthy() {
 			good = append(good, n)
 		}
 	}
@@ -227,7 +227,8 @@ func (s *service) pick(now time.Time, tried *node) *node {
 	if len(good) == 0 {
 		return nil
 	}
-	a, b := good[rand.IntN(len(good))], good[rand.IntN(len(good))]
+	i := rand.IntN(len(good))
+	a, b := good[i], good[(i+1+rand.IntN(max(len(good)-1, 1)))%len(good)] // two different ones, if there are
 	if b.lighter(a) {
 		return b
 	}

@@ -58,6 +58,10 @@ func NewService(t testing.TB, name string) *Service {
 // Stop ends the service without a word to the registry.
 func (s *Service) Stop() { s.server.Stop() }
 
+// Leave ends the service when the calls that it has are answered, without a word
+// to the registry.
+func (s *Service) Leave() { s.server.GracefulStop() }
+
 // Entry is the service as it registers.
 func (s *Service) Entry() *registrypb.Service {
 	field := func(name, typ string) *registrypb.Value { return &registrypb.Value{Name: name, Type: typ} }
