@@ -41,6 +41,7 @@ func openAPI() ([]byte, error) {
 		tags = append(tags, d.Tags...)
 	}
 	paths[uploadPath+"{service}"] = json.RawMessage(uploadDescription)
+	paths[exportPath] = json.RawMessage(exportDescription)
 	return encode(map[string]any{
 		"swagger":  "2.0",
 		"info":     map[string]string{"title": "Micro", "version": "v1", "description": "The platform's API. Streams are an object on each line, or server-sent events for Accept: text/event-stream."},

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/rpc"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	runtimepb "github.com/micro/platform/proto/runtime"
 	"github.com/micro/platform/proxy"
 )
@@ -61,6 +62,9 @@ func (g *Gateway) platform() (http.Handler, error) {
 	})
 	mux.HandleFunc("GET /platform/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, document) })
 	mux.Handle("POST "+uploadPath+"{service}", g.upload(runtimepb.NewSourceClient(client)))
+	export := g.export(namespacespb.NewArchivesClient(client))
+	mux.Handle("GET "+exportPath, export)
+	mux.Handle("POST "+exportPath, export)
 	framework, err := modproxy.New()
 	if err != nil {
 		return nil, err

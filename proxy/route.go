@@ -48,6 +48,8 @@ var components = map[string]string{
 	namespacespb.Members_ServiceDesc.ServiceName:    "namespaces",
 	namespacespb.Invites_ServiceDesc.ServiceName:    "namespaces",
 	namespacespb.Plans_ServiceDesc.ServiceName:      "namespaces",
+	namespacespb.Archives_ServiceDesc.ServiceName:   "namespaces",
+	namespacespb.Imports_ServiceDesc.ServiceName:    "namespaces",
 	networkpb.Network_ServiceDesc.ServiceName:       "network",
 	registrypb.Registry_ServiceDesc.ServiceName:     "registry",
 	runtimepb.Runtime_ServiceDesc.ServiceName:       "runtime",

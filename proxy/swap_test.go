@@ -137,7 +137,7 @@ func startCatching(t *testing.T) *catching {
 		},
 		"registry": func(s grpc.ServiceRegistrar) { serve(s, catch, "registry.Nodes") },
 		"namespaces": func(s grpc.ServiceRegistrar) {
-			serve(s, catch, "namespaces.Signup", "namespaces.Members", "namespaces.Invites", "namespaces.Namespaces", "namespaces.Plans")
+			serve(s, catch, "namespaces.Signup", "namespaces.Members", "namespaces.Invites", "namespaces.Namespaces", "namespaces.Plans", "namespaces.Archives", "namespaces.Imports")
 		},
 	}
 	var others []app.Component

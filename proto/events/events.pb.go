@@ -251,6 +251,124 @@ func (x *PublishBatchResponse) GetIds() []string {
 	return nil
 }
 
+type RestoreRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// At most 1000. Of an id only the time and the number count, not the mark of
+	// the topic that it is of.
+	Events []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
+	// Of each only name and last are read, of that again no mark; empty is before
+	// the first event. A group that is there is left alone. They come with the last
+	// events, or after them.
+	Groups        []*Group `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRequest) Reset() {
+	*x = RestoreRequest{}
+	mi := &file_events_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRequest) ProtoMessage() {}
+
+func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
+func (*RestoreRequest) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RestoreRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *RestoreRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RestoreRequest) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *RestoreRequest) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+type RestoreResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events that were not left out.
+	Restored      int64 `protobuf:"varint,1,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreResponse) Reset() {
+	*x = RestoreResponse{}
+	mi := &file_events_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreResponse) ProtoMessage() {}
+
+func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
+func (*RestoreResponse) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RestoreResponse) GetRestored() int64 {
+	if x != nil {
+		return x.Restored
+	}
+	return 0
+}
+
 type ConsumeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Consumers of one group share its events. Empty is a group of its own, which
@@ -282,7 +400,7 @@ type ConsumeRequest struct {
 
 func (x *ConsumeRequest) Reset() {
 	*x = ConsumeRequest{}
-	mi := &file_events_events_proto_msgTypes[4]
+	mi := &file_events_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +412,7 @@ func (x *ConsumeRequest) String() string {
 func (*ConsumeRequest) ProtoMessage() {}
 
 func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[4]
+	mi := &file_events_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +425,7 @@ func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeRequest.ProtoReflect.Descriptor instead.
 func (*ConsumeRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{4}
+	return file_events_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConsumeRequest) GetGroup() string {
@@ -390,7 +508,7 @@ type AckRequest struct {
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_events_events_proto_msgTypes[5]
+	mi := &file_events_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +520,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[5]
+	mi := &file_events_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +533,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{5}
+	return file_events_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AckRequest) GetId() string {
@@ -445,7 +563,7 @@ type ConsumeBatchRequest struct {
 
 func (x *ConsumeBatchRequest) Reset() {
 	*x = ConsumeBatchRequest{}
-	mi := &file_events_events_proto_msgTypes[6]
+	mi := &file_events_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +575,7 @@ func (x *ConsumeBatchRequest) String() string {
 func (*ConsumeBatchRequest) ProtoMessage() {}
 
 func (x *ConsumeBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[6]
+	mi := &file_events_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +588,7 @@ func (x *ConsumeBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeBatchRequest.ProtoReflect.Descriptor instead.
 func (*ConsumeBatchRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{6}
+	return file_events_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConsumeBatchRequest) GetOpen() *ConsumeRequest {
@@ -497,7 +615,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_events_events_proto_msgTypes[7]
+	mi := &file_events_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +627,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[7]
+	mi := &file_events_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +640,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{7}
+	return file_events_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EventBatch) GetEvents() []*Event {
@@ -547,7 +665,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_events_events_proto_msgTypes[8]
+	mi := &file_events_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +677,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[8]
+	mi := &file_events_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +690,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{8}
+	return file_events_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Event) GetId() string {
@@ -635,7 +753,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_events_events_proto_msgTypes[9]
+	mi := &file_events_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +765,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[9]
+	mi := &file_events_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +778,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{9}
+	return file_events_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReadRequest) GetTopic() string {
@@ -714,7 +832,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_events_events_proto_msgTypes[10]
+	mi := &file_events_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +844,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[10]
+	mi := &file_events_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +857,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{10}
+	return file_events_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadResponse) GetEvents() []*Event {
@@ -759,7 +877,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_events_events_proto_msgTypes[11]
+	mi := &file_events_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +889,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[11]
+	mi := &file_events_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +902,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{11}
+	return file_events_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WriteRequest) GetEvent() *Event {
@@ -809,7 +927,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_events_events_proto_msgTypes[12]
+	mi := &file_events_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +939,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[12]
+	mi := &file_events_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +952,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{12}
+	return file_events_events_proto_rawDescGZIP(), []int{14}
 }
 
 type ListTopicsRequest struct {
@@ -846,7 +964,7 @@ type ListTopicsRequest struct {
 
 func (x *ListTopicsRequest) Reset() {
 	*x = ListTopicsRequest{}
-	mi := &file_events_events_proto_msgTypes[13]
+	mi := &file_events_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +976,7 @@ func (x *ListTopicsRequest) String() string {
 func (*ListTopicsRequest) ProtoMessage() {}
 
 func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[13]
+	mi := &file_events_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +989,7 @@ func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{13}
+	return file_events_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListTopicsRequest) GetNamespace() string {
@@ -890,7 +1008,7 @@ type ListTopicsResponse struct {
 
 func (x *ListTopicsResponse) Reset() {
 	*x = ListTopicsResponse{}
-	mi := &file_events_events_proto_msgTypes[14]
+	mi := &file_events_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1020,7 @@ func (x *ListTopicsResponse) String() string {
 func (*ListTopicsResponse) ProtoMessage() {}
 
 func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[14]
+	mi := &file_events_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1033,7 @@ func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{14}
+	return file_events_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListTopicsResponse) GetTopics() []*Topic {
@@ -944,7 +1062,7 @@ type Topic struct {
 
 func (x *Topic) Reset() {
 	*x = Topic{}
-	mi := &file_events_events_proto_msgTypes[15]
+	mi := &file_events_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1074,7 @@ func (x *Topic) String() string {
 func (*Topic) ProtoMessage() {}
 
 func (x *Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[15]
+	mi := &file_events_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1087,7 @@ func (x *Topic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Topic.ProtoReflect.Descriptor instead.
 func (*Topic) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{15}
+	return file_events_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Topic) GetName() string {
@@ -1038,7 +1156,7 @@ type DeleteTopicRequest struct {
 
 func (x *DeleteTopicRequest) Reset() {
 	*x = DeleteTopicRequest{}
-	mi := &file_events_events_proto_msgTypes[16]
+	mi := &file_events_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1168,7 @@ func (x *DeleteTopicRequest) String() string {
 func (*DeleteTopicRequest) ProtoMessage() {}
 
 func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[16]
+	mi := &file_events_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1181,7 @@ func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTopicRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{16}
+	return file_events_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteTopicRequest) GetTopic() string {
@@ -1088,7 +1206,7 @@ type DeleteTopicResponse struct {
 
 func (x *DeleteTopicResponse) Reset() {
 	*x = DeleteTopicResponse{}
-	mi := &file_events_events_proto_msgTypes[17]
+	mi := &file_events_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1218,7 @@ func (x *DeleteTopicResponse) String() string {
 func (*DeleteTopicResponse) ProtoMessage() {}
 
 func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[17]
+	mi := &file_events_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1231,7 @@ func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTopicResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{17}
+	return file_events_events_proto_rawDescGZIP(), []int{19}
 }
 
 type ListGroupsRequest struct {
@@ -1126,7 +1244,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_events_events_proto_msgTypes[18]
+	mi := &file_events_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1256,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[18]
+	mi := &file_events_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1269,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{18}
+	return file_events_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListGroupsRequest) GetTopic() string {
@@ -1177,7 +1295,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_events_events_proto_msgTypes[19]
+	mi := &file_events_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1307,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[19]
+	mi := &file_events_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1320,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{19}
+	return file_events_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -1220,14 +1338,16 @@ type Group struct {
 	// Events that were sent and are not acknowledged.
 	Pending int64 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Id of the last event that was sent.
-	Last          string `protobuf:"bytes,4,opt,name=last,proto3" json:"last,omitempty"`
+	Last string `protobuf:"bytes,4,opt,name=last,proto3" json:"last,omitempty"`
+	// Id of the oldest event that was sent and is not acknowledged.
+	FirstPending  string `protobuf:"bytes,5,opt,name=first_pending,json=firstPending,proto3" json:"first_pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_events_events_proto_msgTypes[20]
+	mi := &file_events_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1359,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[20]
+	mi := &file_events_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1372,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{20}
+	return file_events_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Group) GetName() string {
@@ -1283,6 +1403,13 @@ func (x *Group) GetLast() string {
 	return ""
 }
 
+func (x *Group) GetFirstPending() string {
+	if x != nil {
+		return x.FirstPending
+	}
+	return ""
+}
+
 // SeekRequest names one place: after an event, a time, the start or the end.
 type SeekRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1301,7 +1428,7 @@ type SeekRequest struct {
 
 func (x *SeekRequest) Reset() {
 	*x = SeekRequest{}
-	mi := &file_events_events_proto_msgTypes[21]
+	mi := &file_events_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1440,7 @@ func (x *SeekRequest) String() string {
 func (*SeekRequest) ProtoMessage() {}
 
 func (x *SeekRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[21]
+	mi := &file_events_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1453,7 @@ func (x *SeekRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeekRequest.ProtoReflect.Descriptor instead.
 func (*SeekRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{21}
+	return file_events_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SeekRequest) GetTopic() string {
@@ -1388,7 +1515,7 @@ type SeekResponse struct {
 
 func (x *SeekResponse) Reset() {
 	*x = SeekResponse{}
-	mi := &file_events_events_proto_msgTypes[22]
+	mi := &file_events_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1527,7 @@ func (x *SeekResponse) String() string {
 func (*SeekResponse) ProtoMessage() {}
 
 func (x *SeekResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[22]
+	mi := &file_events_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1540,7 @@ func (x *SeekResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeekResponse.ProtoReflect.Descriptor instead.
 func (*SeekResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{22}
+	return file_events_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SeekResponse) GetLag() int64 {
@@ -1434,7 +1561,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_events_events_proto_msgTypes[23]
+	mi := &file_events_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1573,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[23]
+	mi := &file_events_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1586,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{23}
+	return file_events_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteGroupRequest) GetTopic() string {
@@ -1491,7 +1618,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_events_events_proto_msgTypes[24]
+	mi := &file_events_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1630,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[24]
+	mi := &file_events_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1643,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{24}
+	return file_events_events_proto_rawDescGZIP(), []int{26}
 }
 
 type EraseRequest struct {
@@ -1528,7 +1655,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_events_events_proto_msgTypes[25]
+	mi := &file_events_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1667,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[25]
+	mi := &file_events_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1680,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{25}
+	return file_events_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EraseRequest) GetNamespace() string {
@@ -1574,7 +1701,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_events_events_proto_msgTypes[26]
+	mi := &file_events_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1713,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_events_events_proto_msgTypes[26]
+	mi := &file_events_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1726,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_events_events_proto_rawDescGZIP(), []int{26}
+	return file_events_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EraseResponse) GetDone() bool {
@@ -1637,7 +1764,14 @@ const file_events_events_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12%\n" +
 	"\x06events\x18\x03 \x03(\v2\r.events.EventR\x06events\"(\n" +
 	"\x14PublishBatchResponse\x12\x10\n" +
-	"\x03ids\x18\x01 \x03(\tR\x03ids\"\x9d\x02\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\"\x92\x01\n" +
+	"\x0eRestoreRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12%\n" +
+	"\x06events\x18\x03 \x03(\v2\r.events.EventR\x06events\x12%\n" +
+	"\x06groups\x18\x04 \x03(\v2\r.events.GroupR\x06groups\"-\n" +
+	"\x0fRestoreResponse\x12\x1a\n" +
+	"\brestored\x18\x01 \x01(\x03R\brestored\"\x9d\x02\n" +
 	"\x0eConsumeRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x16\n" +
@@ -1704,12 +1838,13 @@ const file_events_events_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\";\n" +
 	"\x12ListGroupsResponse\x12%\n" +
-	"\x06groups\x18\x01 \x03(\v2\r.events.GroupR\x06groups\"[\n" +
+	"\x06groups\x18\x01 \x03(\v2\r.events.GroupR\x06groups\"\x80\x01\n" +
 	"\x05Group\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03lag\x18\x02 \x01(\x03R\x03lag\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x03R\apending\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\tR\x04last\"\xab\x01\n" +
+	"\x04last\x18\x04 \x01(\tR\x04last\x12#\n" +
+	"\rfirst_pending\x18\x05 \x01(\tR\ffirstPending\"\xab\x01\n" +
 	"\vSeekRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1c\n" +
@@ -1729,12 +1864,13 @@ const file_events_events_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\";\n" +
 	"\rEraseResponse\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\bR\x04done\x12\x16\n" +
-	"\x06topics\x18\x02 \x01(\x03R\x06topics2\x8a\x02\n" +
+	"\x06topics\x18\x02 \x01(\x03R\x06topics2\xc6\x02\n" +
 	"\x06Stream\x12:\n" +
 	"\aPublish\x12\x16.events.PublishRequest\x1a\x17.events.PublishResponse\x12I\n" +
 	"\fPublishBatch\x12\x1b.events.PublishBatchRequest\x1a\x1c.events.PublishBatchResponse\x124\n" +
 	"\aConsume\x12\x16.events.ConsumeRequest\x1a\r.events.Event(\x010\x01\x12C\n" +
-	"\fConsumeBatch\x12\x1b.events.ConsumeBatchRequest\x1a\x12.events.EventBatch(\x010\x012p\n" +
+	"\fConsumeBatch\x12\x1b.events.ConsumeBatchRequest\x1a\x12.events.EventBatch(\x010\x01\x12:\n" +
+	"\aRestore\x12\x16.events.RestoreRequest\x1a\x17.events.RestoreResponse2p\n" +
 	"\x05Store\x121\n" +
 	"\x04Read\x12\x13.events.ReadRequest\x1a\x14.events.ReadResponse\x124\n" +
 	"\x05Write\x12\x14.events.WriteRequest\x1a\x15.events.WriteResponse2\x8a\x01\n" +
@@ -1761,78 +1897,84 @@ func file_events_events_proto_rawDescGZIP() []byte {
 	return file_events_events_proto_rawDescData
 }
 
-var file_events_events_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_events_events_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_events_events_proto_goTypes = []any{
 	(*PublishRequest)(nil),       // 0: events.PublishRequest
 	(*PublishResponse)(nil),      // 1: events.PublishResponse
 	(*PublishBatchRequest)(nil),  // 2: events.PublishBatchRequest
 	(*PublishBatchResponse)(nil), // 3: events.PublishBatchResponse
-	(*ConsumeRequest)(nil),       // 4: events.ConsumeRequest
-	(*AckRequest)(nil),           // 5: events.AckRequest
-	(*ConsumeBatchRequest)(nil),  // 6: events.ConsumeBatchRequest
-	(*EventBatch)(nil),           // 7: events.EventBatch
-	(*Event)(nil),                // 8: events.Event
-	(*ReadRequest)(nil),          // 9: events.ReadRequest
-	(*ReadResponse)(nil),         // 10: events.ReadResponse
-	(*WriteRequest)(nil),         // 11: events.WriteRequest
-	(*WriteResponse)(nil),        // 12: events.WriteResponse
-	(*ListTopicsRequest)(nil),    // 13: events.ListTopicsRequest
-	(*ListTopicsResponse)(nil),   // 14: events.ListTopicsResponse
-	(*Topic)(nil),                // 15: events.Topic
-	(*DeleteTopicRequest)(nil),   // 16: events.DeleteTopicRequest
-	(*DeleteTopicResponse)(nil),  // 17: events.DeleteTopicResponse
-	(*ListGroupsRequest)(nil),    // 18: events.ListGroupsRequest
-	(*ListGroupsResponse)(nil),   // 19: events.ListGroupsResponse
-	(*Group)(nil),                // 20: events.Group
-	(*SeekRequest)(nil),          // 21: events.SeekRequest
-	(*SeekResponse)(nil),         // 22: events.SeekResponse
-	(*DeleteGroupRequest)(nil),   // 23: events.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),  // 24: events.DeleteGroupResponse
-	(*EraseRequest)(nil),         // 25: events.EraseRequest
-	(*EraseResponse)(nil),        // 26: events.EraseResponse
-	nil,                          // 27: events.PublishRequest.MetadataEntry
-	nil,                          // 28: events.Event.MetadataEntry
+	(*RestoreRequest)(nil),       // 4: events.RestoreRequest
+	(*RestoreResponse)(nil),      // 5: events.RestoreResponse
+	(*ConsumeRequest)(nil),       // 6: events.ConsumeRequest
+	(*AckRequest)(nil),           // 7: events.AckRequest
+	(*ConsumeBatchRequest)(nil),  // 8: events.ConsumeBatchRequest
+	(*EventBatch)(nil),           // 9: events.EventBatch
+	(*Event)(nil),                // 10: events.Event
+	(*ReadRequest)(nil),          // 11: events.ReadRequest
+	(*ReadResponse)(nil),         // 12: events.ReadResponse
+	(*WriteRequest)(nil),         // 13: events.WriteRequest
+	(*WriteResponse)(nil),        // 14: events.WriteResponse
+	(*ListTopicsRequest)(nil),    // 15: events.ListTopicsRequest
+	(*ListTopicsResponse)(nil),   // 16: events.ListTopicsResponse
+	(*Topic)(nil),                // 17: events.Topic
+	(*DeleteTopicRequest)(nil),   // 18: events.DeleteTopicRequest
+	(*DeleteTopicResponse)(nil),  // 19: events.DeleteTopicResponse
+	(*ListGroupsRequest)(nil),    // 20: events.ListGroupsRequest
+	(*ListGroupsResponse)(nil),   // 21: events.ListGroupsResponse
+	(*Group)(nil),                // 22: events.Group
+	(*SeekRequest)(nil),          // 23: events.SeekRequest
+	(*SeekResponse)(nil),         // 24: events.SeekResponse
+	(*DeleteGroupRequest)(nil),   // 25: events.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),  // 26: events.DeleteGroupResponse
+	(*EraseRequest)(nil),         // 27: events.EraseRequest
+	(*EraseResponse)(nil),        // 28: events.EraseResponse
+	nil,                          // 29: events.PublishRequest.MetadataEntry
+	nil,                          // 30: events.Event.MetadataEntry
 }
 var file_events_events_proto_depIdxs = []int32{
-	27, // 0: events.PublishRequest.metadata:type_name -> events.PublishRequest.MetadataEntry
-	8,  // 1: events.PublishBatchRequest.events:type_name -> events.Event
-	5,  // 2: events.ConsumeRequest.ack:type_name -> events.AckRequest
-	4,  // 3: events.ConsumeBatchRequest.open:type_name -> events.ConsumeRequest
-	8,  // 4: events.EventBatch.events:type_name -> events.Event
-	28, // 5: events.Event.metadata:type_name -> events.Event.MetadataEntry
-	8,  // 6: events.ReadResponse.events:type_name -> events.Event
-	8,  // 7: events.WriteRequest.event:type_name -> events.Event
-	15, // 8: events.ListTopicsResponse.topics:type_name -> events.Topic
-	20, // 9: events.ListGroupsResponse.groups:type_name -> events.Group
-	0,  // 10: events.Stream.Publish:input_type -> events.PublishRequest
-	2,  // 11: events.Stream.PublishBatch:input_type -> events.PublishBatchRequest
-	4,  // 12: events.Stream.Consume:input_type -> events.ConsumeRequest
-	6,  // 13: events.Stream.ConsumeBatch:input_type -> events.ConsumeBatchRequest
-	9,  // 14: events.Store.Read:input_type -> events.ReadRequest
-	11, // 15: events.Store.Write:input_type -> events.WriteRequest
-	13, // 16: events.Topics.List:input_type -> events.ListTopicsRequest
-	16, // 17: events.Topics.Delete:input_type -> events.DeleteTopicRequest
-	18, // 18: events.Groups.List:input_type -> events.ListGroupsRequest
-	21, // 19: events.Groups.Seek:input_type -> events.SeekRequest
-	23, // 20: events.Groups.Delete:input_type -> events.DeleteGroupRequest
-	25, // 21: events.Components.Erase:input_type -> events.EraseRequest
-	1,  // 22: events.Stream.Publish:output_type -> events.PublishResponse
-	3,  // 23: events.Stream.PublishBatch:output_type -> events.PublishBatchResponse
-	8,  // 24: events.Stream.Consume:output_type -> events.Event
-	7,  // 25: events.Stream.ConsumeBatch:output_type -> events.EventBatch
-	10, // 26: events.Store.Read:output_type -> events.ReadResponse
-	12, // 27: events.Store.Write:output_type -> events.WriteResponse
-	14, // 28: events.Topics.List:output_type -> events.ListTopicsResponse
-	17, // 29: events.Topics.Delete:output_type -> events.DeleteTopicResponse
-	19, // 30: events.Groups.List:output_type -> events.ListGroupsResponse
-	22, // 31: events.Groups.Seek:output_type -> events.SeekResponse
-	24, // 32: events.Groups.Delete:output_type -> events.DeleteGroupResponse
-	26, // 33: events.Components.Erase:output_type -> events.EraseResponse
-	22, // [22:34] is the sub-list for method output_type
-	10, // [10:22] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	29, // 0: events.PublishRequest.metadata:type_name -> events.PublishRequest.MetadataEntry
+	10, // 1: events.PublishBatchRequest.events:type_name -> events.Event
+	10, // 2: events.RestoreRequest.events:type_name -> events.Event
+	22, // 3: events.RestoreRequest.groups:type_name -> events.Group
+	7,  // 4: events.ConsumeRequest.ack:type_name -> events.AckRequest
+	6,  // 5: events.ConsumeBatchRequest.open:type_name -> events.ConsumeRequest
+	10, // 6: events.EventBatch.events:type_name -> events.Event
+	30, // 7: events.Event.metadata:type_name -> events.Event.MetadataEntry
+	10, // 8: events.ReadResponse.events:type_name -> events.Event
+	10, // 9: events.WriteRequest.event:type_name -> events.Event
+	17, // 10: events.ListTopicsResponse.topics:type_name -> events.Topic
+	22, // 11: events.ListGroupsResponse.groups:type_name -> events.Group
+	0,  // 12: events.Stream.Publish:input_type -> events.PublishRequest
+	2,  // 13: events.Stream.PublishBatch:input_type -> events.PublishBatchRequest
+	6,  // 14: events.Stream.Consume:input_type -> events.ConsumeRequest
+	8,  // 15: events.Stream.ConsumeBatch:input_type -> events.ConsumeBatchRequest
+	4,  // 16: events.Stream.Restore:input_type -> events.RestoreRequest
+	11, // 17: events.Store.Read:input_type -> events.ReadRequest
+	13, // 18: events.Store.Write:input_type -> events.WriteRequest
+	15, // 19: events.Topics.List:input_type -> events.ListTopicsRequest
+	18, // 20: events.Topics.Delete:input_type -> events.DeleteTopicRequest
+	20, // 21: events.Groups.List:input_type -> events.ListGroupsRequest
+	23, // 22: events.Groups.Seek:input_type -> events.SeekRequest
+	25, // 23: events.Groups.Delete:input_type -> events.DeleteGroupRequest
+	27, // 24: events.Components.Erase:input_type -> events.EraseRequest
+	1,  // 25: events.Stream.Publish:output_type -> events.PublishResponse
+	3,  // 26: events.Stream.PublishBatch:output_type -> events.PublishBatchResponse
+	10, // 27: events.Stream.Consume:output_type -> events.Event
+	9,  // 28: events.Stream.ConsumeBatch:output_type -> events.EventBatch
+	5,  // 29: events.Stream.Restore:output_type -> events.RestoreResponse
+	12, // 30: events.Store.Read:output_type -> events.ReadResponse
+	14, // 31: events.Store.Write:output_type -> events.WriteResponse
+	16, // 32: events.Topics.List:output_type -> events.ListTopicsResponse
+	19, // 33: events.Topics.Delete:output_type -> events.DeleteTopicResponse
+	21, // 34: events.Groups.List:output_type -> events.ListGroupsResponse
+	24, // 35: events.Groups.Seek:output_type -> events.SeekResponse
+	26, // 36: events.Groups.Delete:output_type -> events.DeleteGroupResponse
+	28, // 37: events.Components.Erase:output_type -> events.EraseResponse
+	25, // [25:38] is the sub-list for method output_type
+	12, // [12:25] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_events_events_proto_init() }
@@ -1846,7 +1988,7 @@ func file_events_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_events_events_proto_rawDesc), len(file_events_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

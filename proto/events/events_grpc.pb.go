@@ -26,6 +26,7 @@ const (
 	Stream_PublishBatch_FullMethodName = "/events.Stream/PublishBatch"
 	Stream_Consume_FullMethodName      = "/events.Stream/Consume"
 	Stream_ConsumeBatch_FullMethodName = "/events.Stream/ConsumeBatch"
+	Stream_Restore_FullMethodName      = "/events.Stream/Restore"
 )
 
 // StreamClient is the client API for Stream service.
@@ -47,6 +48,11 @@ type StreamClient interface {
 	// ConsumeBatch is Consume with several events in one message, and several
 	// answers in another, which costs less of each.
 	ConsumeBatch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeBatchRequest, EventBatch], error)
+	// Restore publishes events of the past with the ids that they had, in the order
+	// of these, and makes groups where they were. Events that are not newer than
+	// the topic's newest are left out, so that it can be said again. They count as
+	// published.
+	Restore(ctx context.Context, in *RestoreRequest, opts ...grpc.CallOption) (*RestoreResponse, error)
 }
 
 type streamClient struct {
@@ -103,6 +109,16 @@ func (c *streamClient) ConsumeBatch(ctx context.Context, opts ...grpc.CallOption
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Stream_ConsumeBatchClient = grpc.BidiStreamingClient[ConsumeBatchRequest, EventBatch]
 
+func (c *streamClient) Restore(ctx context.Context, in *RestoreRequest, opts ...grpc.CallOption) (*RestoreResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreResponse)
+	err := c.cc.Invoke(ctx, Stream_Restore_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StreamServer is the server API for Stream service.
 // All implementations must embed UnimplementedStreamServer
 // for forward compatibility.
@@ -122,6 +138,11 @@ type StreamServer interface {
 	// ConsumeBatch is Consume with several events in one message, and several
 	// answers in another, which costs less of each.
 	ConsumeBatch(grpc.BidiStreamingServer[ConsumeBatchRequest, EventBatch]) error
+	// Restore publishes events of the past with the ids that they had, in the order
+	// of these, and makes groups where they were. Events that are not newer than
+	// the topic's newest are left out, so that it can be said again. They count as
+	// published.
+	Restore(context.Context, *RestoreRequest) (*RestoreResponse, error)
 	mustEmbedUnimplementedStreamServer()
 }
 
@@ -143,6 +164,9 @@ func (UnimplementedStreamServer) Consume(grpc.BidiStreamingServer[ConsumeRequest
 }
 func (UnimplementedStreamServer) ConsumeBatch(grpc.BidiStreamingServer[ConsumeBatchRequest, EventBatch]) error {
 	return status.Error(codes.Unimplemented, "method ConsumeBatch not implemented")
+}
+func (UnimplementedStreamServer) Restore(context.Context, *RestoreRequest) (*RestoreResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Restore not implemented")
 }
 func (UnimplementedStreamServer) mustEmbedUnimplementedStreamServer() {}
 func (UnimplementedStreamServer) testEmbeddedByValue()                {}
@@ -215,6 +239,24 @@ func _Stream_ConsumeBatch_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Stream_ConsumeBatchServer = grpc.BidiStreamingServer[ConsumeBatchRequest, EventBatch]
 
+func _Stream_Restore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StreamServer).Restore(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Stream_Restore_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StreamServer).Restore(ctx, req.(*RestoreRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Stream_ServiceDesc is the grpc.ServiceDesc for Stream service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -229,6 +271,10 @@ var Stream_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PublishBatch",
 			Handler:    _Stream_PublishBatch_Handler,
+		},
+		{
+			MethodName: "Restore",
+			Handler:    _Stream_Restore_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

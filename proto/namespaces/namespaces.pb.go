@@ -3786,6 +3786,486 @@ func (*SetThrottleResponse) Descriptor() ([]byte, []int) {
 	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{68}
 }
 
+type ExportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 12 to 256 bytes; empty leaves secrets out.
+	Passphrase    string `protobuf:"bytes,2,opt,name=passphrase,proto3" json:"passphrase,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *ExportRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetPassphrase() string {
+	if x != nil {
+		return x.Passphrase
+	}
+	return ""
+}
+
+type ExportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the archive.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// The part that is being written, and how many of its records are.
+	Part          string `protobuf:"bytes,2,opt,name=part,proto3" json:"part,omitempty"`
+	Records       int64  `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *ExportResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *ExportResponse) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+type BeginImportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty is the caller's own.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Of the archive: the SHA-256 of its manifest, in hexadecimal.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Begin nothing: only say how far it has come.
+	Look          bool `protobuf:"varint,3,opt,name=look,proto3" json:"look,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginImportRequest) Reset() {
+	*x = BeginImportRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginImportRequest) ProtoMessage() {}
+
+func (x *BeginImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginImportRequest.ProtoReflect.Descriptor instead.
+func (*BeginImportRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *BeginImportRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *BeginImportRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *BeginImportRequest) GetLook() bool {
+	if x != nil {
+		return x.Look
+	}
+	return false
+}
+
+type BeginImportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It had begun before.
+	Resumed bool `protobuf:"varint,1,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	// By name.
+	Parts         []*ImportedPart `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginImportResponse) Reset() {
+	*x = BeginImportResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginImportResponse) ProtoMessage() {}
+
+func (x *BeginImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginImportResponse.ProtoReflect.Descriptor instead.
+func (*BeginImportResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *BeginImportResponse) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *BeginImportResponse) GetParts() []*ImportedPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// ImportedPart is a part of an archive of which something was imported.
+type ImportedPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many records of it are there, from its beginning on.
+	Records       int64 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportedPart) Reset() {
+	*x = ImportedPart{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportedPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportedPart) ProtoMessage() {}
+
+func (x *ImportedPart) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportedPart.ProtoReflect.Descriptor instead.
+func (*ImportedPart) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *ImportedPart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImportedPart) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+type EndImportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Digest        string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndImportRequest) Reset() {
+	*x = EndImportRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndImportRequest) ProtoMessage() {}
+
+func (x *EndImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndImportRequest.ProtoReflect.Descriptor instead.
+func (*EndImportRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *EndImportRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *EndImportRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type EndImportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndImportResponse) Reset() {
+	*x = EndImportResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndImportResponse) ProtoMessage() {}
+
+func (x *EndImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndImportResponse.ProtoReflect.Descriptor instead.
+func (*EndImportResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{75}
+}
+
+type AdvanceRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Digest    string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Its name, as in the manifest.
+	Part          string `protobuf:"bytes,3,opt,name=part,proto3" json:"part,omitempty"`
+	Records       int64  `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvanceRequest) Reset() {
+	*x = AdvanceRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceRequest) ProtoMessage() {}
+
+func (x *AdvanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceRequest.ProtoReflect.Descriptor instead.
+func (*AdvanceRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *AdvanceRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AdvanceRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *AdvanceRequest) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *AdvanceRequest) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+type AdvanceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdvanceResponse) Reset() {
+	*x = AdvanceResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdvanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdvanceResponse) ProtoMessage() {}
+
+func (x *AdvanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdvanceResponse.ProtoReflect.Descriptor instead.
+func (*AdvanceResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{77}
+}
+
 var File_namespaces_namespaces_proto protoreflect.FileDescriptor
 
 const file_namespaces_namespaces_proto_rawDesc = "" +
@@ -4021,7 +4501,36 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12*\n" +
 	"\x06action\x18\x03 \x01(\x0e2\x12.namespaces.ActionR\x06action\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x15\n" +
-	"\x13SetThrottleResponse*:\n" +
+	"\x13SetThrottleResponse\"M\n" +
+	"\rExportRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1e\n" +
+	"\n" +
+	"passphrase\x18\x02 \x01(\tR\n" +
+	"passphrase\"R\n" +
+	"\x0eExportResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\tR\x04part\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x03R\arecords\"^\n" +
+	"\x12BeginImportRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04look\x18\x03 \x01(\bR\x04look\"_\n" +
+	"\x13BeginImportResponse\x12\x18\n" +
+	"\aresumed\x18\x01 \x01(\bR\aresumed\x12.\n" +
+	"\x05parts\x18\x02 \x03(\v2\x18.namespaces.ImportedPartR\x05parts\"<\n" +
+	"\fImportedPart\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x03R\arecords\"H\n" +
+	"\x10EndImportRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"\x13\n" +
+	"\x11EndImportResponse\"t\n" +
+	"\x0eAdvanceRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04part\x18\x03 \x01(\tR\x04part\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\x03R\arecords\"\x11\n" +
+	"\x0fAdvanceResponse*:\n" +
 	"\x05State\x12\n" +
 	"\n" +
 	"\x06ACTIVE\x10\x00\x12\f\n" +
@@ -4064,7 +4573,13 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x06Limits\x12\x19.namespaces.LimitsRequest\x1a\x1a.namespaces.LimitsResponse\x12=\n" +
 	"\x03Set\x12\x1a.namespaces.SetPlanRequest\x1a\x1a.namespaces.LimitsResponse\x12B\n" +
 	"\aSuspend\x12\x1a.namespaces.SuspendRequest\x1a\x1b.namespaces.SuspendResponse\x12?\n" +
-	"\x06Resume\x12\x19.namespaces.ResumeRequest\x1a\x1a.namespaces.ResumeResponse2\xd4\x01\n" +
+	"\x06Resume\x12\x19.namespaces.ResumeRequest\x1a\x1a.namespaces.ResumeResponse2\xe7\x01\n" +
+	"\bArchives\x12A\n" +
+	"\x06Export\x12\x19.namespaces.ExportRequest\x1a\x1a.namespaces.ExportResponse0\x01\x12N\n" +
+	"\vBeginImport\x12\x1e.namespaces.BeginImportRequest\x1a\x1f.namespaces.BeginImportResponse\x12H\n" +
+	"\tEndImport\x12\x1c.namespaces.EndImportRequest\x1a\x1d.namespaces.EndImportResponse2M\n" +
+	"\aImports\x12B\n" +
+	"\aAdvance\x12\x1a.namespaces.AdvanceRequest\x1a\x1b.namespaces.AdvanceResponse2\xd4\x01\n" +
 	"\n" +
 	"Components\x127\n" +
 	"\x05Watch\x12\x18.namespaces.WatchRequest\x1a\x12.namespaces.Change0\x01\x12=\n" +
@@ -4084,7 +4599,7 @@ func file_namespaces_namespaces_proto_rawDescGZIP() []byte {
 }
 
 var file_namespaces_namespaces_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
 var file_namespaces_namespaces_proto_goTypes = []any{
 	(State)(0),                        // 0: namespaces.State
 	(Action)(0),                       // 1: namespaces.Action
@@ -4157,10 +4672,19 @@ var file_namespaces_namespaces_proto_goTypes = []any{
 	(*GetTenantRequest)(nil),          // 68: namespaces.GetTenantRequest
 	(*SetThrottleRequest)(nil),        // 69: namespaces.SetThrottleRequest
 	(*SetThrottleResponse)(nil),       // 70: namespaces.SetThrottleResponse
-	nil,                               // 71: namespaces.Plan.LimitsEntry
-	nil,                               // 72: namespaces.Price.UnitsEntry
-	nil,                               // 73: namespaces.SetPlanRequest.LimitsEntry
-	nil,                               // 74: namespaces.Tenant.LimitsEntry
+	(*ExportRequest)(nil),             // 71: namespaces.ExportRequest
+	(*ExportResponse)(nil),            // 72: namespaces.ExportResponse
+	(*BeginImportRequest)(nil),        // 73: namespaces.BeginImportRequest
+	(*BeginImportResponse)(nil),       // 74: namespaces.BeginImportResponse
+	(*ImportedPart)(nil),              // 75: namespaces.ImportedPart
+	(*EndImportRequest)(nil),          // 76: namespaces.EndImportRequest
+	(*EndImportResponse)(nil),         // 77: namespaces.EndImportResponse
+	(*AdvanceRequest)(nil),            // 78: namespaces.AdvanceRequest
+	(*AdvanceResponse)(nil),           // 79: namespaces.AdvanceResponse
+	nil,                               // 80: namespaces.Plan.LimitsEntry
+	nil,                               // 81: namespaces.Price.UnitsEntry
+	nil,                               // 82: namespaces.SetPlanRequest.LimitsEntry
+	nil,                               // 83: namespaces.Tenant.LimitsEntry
 }
 var file_namespaces_namespaces_proto_depIdxs = []int32{
 	10, // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
@@ -4176,85 +4700,94 @@ var file_namespaces_namespaces_proto_depIdxs = []int32{
 	39, // 10: namespaces.ListInvitesResponse.invites:type_name -> namespaces.Invite
 	39, // 11: namespaces.ResendInviteResponse.invite:type_name -> namespaces.Invite
 	52, // 12: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
-	71, // 13: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
+	80, // 13: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
 	53, // 14: namespaces.Plan.price:type_name -> namespaces.Price
-	72, // 15: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
+	81, // 15: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
 	56, // 16: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
 	62, // 17: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
 	63, // 18: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
-	73, // 19: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
+	82, // 19: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
 	1,  // 20: namespaces.Throttle.action:type_name -> namespaces.Action
 	52, // 21: namespaces.Change.plan:type_name -> namespaces.Plan
 	66, // 22: namespaces.Change.tenant:type_name -> namespaces.Tenant
-	74, // 23: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
+	83, // 23: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
 	62, // 24: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
 	63, // 25: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
 	67, // 26: namespaces.Tenant.deleted:type_name -> namespaces.Deleted
 	0,  // 27: namespaces.Deleted.state:type_name -> namespaces.State
 	1,  // 28: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
-	2,  // 29: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
-	4,  // 30: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
-	6,  // 31: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
-	8,  // 32: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
-	11, // 33: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
-	14, // 34: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
-	16, // 35: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
-	18, // 36: namespaces.Namespaces.Delete:input_type -> namespaces.DeleteNamespaceRequest
-	20, // 37: namespaces.Namespaces.Undelete:input_type -> namespaces.UndeleteNamespaceRequest
-	22, // 38: namespaces.Namespaces.GetDeletion:input_type -> namespaces.GetDeletionRequest
-	24, // 39: namespaces.Namespaces.ListDeletions:input_type -> namespaces.ListDeletionsRequest
-	29, // 40: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
-	31, // 41: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
-	33, // 42: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
-	35, // 43: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
-	37, // 44: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
-	40, // 45: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
-	42, // 46: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
-	44, // 47: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
-	46, // 48: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
-	48, // 49: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
-	50, // 50: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
-	54, // 51: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
-	57, // 52: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
-	58, // 53: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
-	60, // 54: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
-	64, // 55: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
-	68, // 56: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
-	69, // 57: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
-	3,  // 58: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
-	5,  // 59: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
-	7,  // 60: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
-	9,  // 61: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
-	12, // 62: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
-	15, // 63: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
-	17, // 64: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
-	19, // 65: namespaces.Namespaces.Delete:output_type -> namespaces.DeleteNamespaceResponse
-	21, // 66: namespaces.Namespaces.Undelete:output_type -> namespaces.UndeleteNamespaceResponse
-	23, // 67: namespaces.Namespaces.GetDeletion:output_type -> namespaces.GetDeletionResponse
-	25, // 68: namespaces.Namespaces.ListDeletions:output_type -> namespaces.ListDeletionsResponse
-	30, // 69: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
-	32, // 70: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
-	34, // 71: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
-	36, // 72: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
-	38, // 73: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
-	41, // 74: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
-	43, // 75: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
-	45, // 76: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
-	47, // 77: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
-	49, // 78: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
-	51, // 79: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
-	55, // 80: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
-	55, // 81: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
-	59, // 82: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
-	61, // 83: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
-	65, // 84: namespaces.Components.Watch:output_type -> namespaces.Change
-	66, // 85: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
-	70, // 86: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
-	58, // [58:87] is the sub-list for method output_type
-	29, // [29:58] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	75, // 29: namespaces.BeginImportResponse.parts:type_name -> namespaces.ImportedPart
+	2,  // 30: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
+	4,  // 31: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
+	6,  // 32: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
+	8,  // 33: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
+	11, // 34: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
+	14, // 35: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
+	16, // 36: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
+	18, // 37: namespaces.Namespaces.Delete:input_type -> namespaces.DeleteNamespaceRequest
+	20, // 38: namespaces.Namespaces.Undelete:input_type -> namespaces.UndeleteNamespaceRequest
+	22, // 39: namespaces.Namespaces.GetDeletion:input_type -> namespaces.GetDeletionRequest
+	24, // 40: namespaces.Namespaces.ListDeletions:input_type -> namespaces.ListDeletionsRequest
+	29, // 41: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
+	31, // 42: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
+	33, // 43: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
+	35, // 44: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
+	37, // 45: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
+	40, // 46: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
+	42, // 47: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
+	44, // 48: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
+	46, // 49: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
+	48, // 50: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
+	50, // 51: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
+	54, // 52: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
+	57, // 53: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
+	58, // 54: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
+	60, // 55: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
+	71, // 56: namespaces.Archives.Export:input_type -> namespaces.ExportRequest
+	73, // 57: namespaces.Archives.BeginImport:input_type -> namespaces.BeginImportRequest
+	76, // 58: namespaces.Archives.EndImport:input_type -> namespaces.EndImportRequest
+	78, // 59: namespaces.Imports.Advance:input_type -> namespaces.AdvanceRequest
+	64, // 60: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
+	68, // 61: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
+	69, // 62: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
+	3,  // 63: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
+	5,  // 64: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
+	7,  // 65: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
+	9,  // 66: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
+	12, // 67: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
+	15, // 68: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
+	17, // 69: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
+	19, // 70: namespaces.Namespaces.Delete:output_type -> namespaces.DeleteNamespaceResponse
+	21, // 71: namespaces.Namespaces.Undelete:output_type -> namespaces.UndeleteNamespaceResponse
+	23, // 72: namespaces.Namespaces.GetDeletion:output_type -> namespaces.GetDeletionResponse
+	25, // 73: namespaces.Namespaces.ListDeletions:output_type -> namespaces.ListDeletionsResponse
+	30, // 74: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
+	32, // 75: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
+	34, // 76: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
+	36, // 77: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
+	38, // 78: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
+	41, // 79: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
+	43, // 80: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
+	45, // 81: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
+	47, // 82: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
+	49, // 83: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
+	51, // 84: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
+	55, // 85: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
+	55, // 86: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
+	59, // 87: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
+	61, // 88: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
+	72, // 89: namespaces.Archives.Export:output_type -> namespaces.ExportResponse
+	74, // 90: namespaces.Archives.BeginImport:output_type -> namespaces.BeginImportResponse
+	77, // 91: namespaces.Archives.EndImport:output_type -> namespaces.EndImportResponse
+	79, // 92: namespaces.Imports.Advance:output_type -> namespaces.AdvanceResponse
+	65, // 93: namespaces.Components.Watch:output_type -> namespaces.Change
+	66, // 94: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
+	70, // 95: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
+	63, // [63:96] is the sub-list for method output_type
+	30, // [30:63] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_namespaces_namespaces_proto_init() }
@@ -4268,9 +4801,9 @@ func file_namespaces_namespaces_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_namespaces_namespaces_proto_rawDesc), len(file_namespaces_namespaces_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   73,
+			NumMessages:   82,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   8,
 		},
 		GoTypes:           file_namespaces_namespaces_proto_goTypes,
 		DependencyIndexes: file_namespaces_namespaces_proto_depIdxs,

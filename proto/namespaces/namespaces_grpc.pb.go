@@ -1457,6 +1457,320 @@ var Plans_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Archives_Export_FullMethodName      = "/namespaces.Archives/Export"
+	Archives_BeginImport_FullMethodName = "/namespaces.Archives/BeginImport"
+	Archives_EndImport_FullMethodName   = "/namespaces.Archives/EndImport"
+)
+
+// ArchivesClient is the client API for Archives service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Archives takes a namespace along: all that it has is one file, which another
+// namespace or another server takes in. docs/leaving.md has its format, and what
+// is done with it. Callers are owners and admins of the namespace, who have logged
+// in, and operators.
+type ArchivesClient interface {
+	// Export streams the archive of a namespace. Secrets are left out of it unless
+	// a passphrase is given, which seals them.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
+	// BeginImport says how far the import of an archive has come, for one that was
+	// cut off, and keeps from then on what Imports.Advance says.
+	BeginImport(ctx context.Context, in *BeginImportRequest, opts ...grpc.CallOption) (*BeginImportResponse, error)
+	// EndImport forgets how far an import came: it is done, or given up.
+	EndImport(ctx context.Context, in *EndImportRequest, opts ...grpc.CallOption) (*EndImportResponse, error)
+}
+
+type archivesClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewArchivesClient(cc grpc.ClientConnInterface) ArchivesClient {
+	return &archivesClient{cc}
+}
+
+func (c *archivesClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Archives_ServiceDesc.Streams[0], Archives_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRequest, ExportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Archives_ExportClient = grpc.ServerStreamingClient[ExportResponse]
+
+func (c *archivesClient) BeginImport(ctx context.Context, in *BeginImportRequest, opts ...grpc.CallOption) (*BeginImportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginImportResponse)
+	err := c.cc.Invoke(ctx, Archives_BeginImport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *archivesClient) EndImport(ctx context.Context, in *EndImportRequest, opts ...grpc.CallOption) (*EndImportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndImportResponse)
+	err := c.cc.Invoke(ctx, Archives_EndImport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ArchivesServer is the server API for Archives service.
+// All implementations must embed UnimplementedArchivesServer
+// for forward compatibility.
+//
+// Archives takes a namespace along: all that it has is one file, which another
+// namespace or another server takes in. docs/leaving.md has its format, and what
+// is done with it. Callers are owners and admins of the namespace, who have logged
+// in, and operators.
+type ArchivesServer interface {
+	// Export streams the archive of a namespace. Secrets are left out of it unless
+	// a passphrase is given, which seals them.
+	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
+	// BeginImport says how far the import of an archive has come, for one that was
+	// cut off, and keeps from then on what Imports.Advance says.
+	BeginImport(context.Context, *BeginImportRequest) (*BeginImportResponse, error)
+	// EndImport forgets how far an import came: it is done, or given up.
+	EndImport(context.Context, *EndImportRequest) (*EndImportResponse, error)
+	mustEmbedUnimplementedArchivesServer()
+}
+
+// UnimplementedArchivesServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedArchivesServer struct{}
+
+func (UnimplementedArchivesServer) Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
+}
+func (UnimplementedArchivesServer) BeginImport(context.Context, *BeginImportRequest) (*BeginImportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginImport not implemented")
+}
+func (UnimplementedArchivesServer) EndImport(context.Context, *EndImportRequest) (*EndImportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndImport not implemented")
+}
+func (UnimplementedArchivesServer) mustEmbedUnimplementedArchivesServer() {}
+func (UnimplementedArchivesServer) testEmbeddedByValue()                  {}
+
+// UnsafeArchivesServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ArchivesServer will
+// result in compilation errors.
+type UnsafeArchivesServer interface {
+	mustEmbedUnimplementedArchivesServer()
+}
+
+func RegisterArchivesServer(s grpc.ServiceRegistrar, srv ArchivesServer) {
+	// If the following call panics, it indicates UnimplementedArchivesServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Archives_ServiceDesc, srv)
+}
+
+func _Archives_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ArchivesServer).Export(m, &grpc.GenericServerStream[ExportRequest, ExportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Archives_ExportServer = grpc.ServerStreamingServer[ExportResponse]
+
+func _Archives_BeginImport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArchivesServer).BeginImport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Archives_BeginImport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArchivesServer).BeginImport(ctx, req.(*BeginImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Archives_EndImport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ArchivesServer).EndImport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Archives_EndImport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ArchivesServer).EndImport(ctx, req.(*EndImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Archives_ServiceDesc is the grpc.ServiceDesc for Archives service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Archives_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "namespaces.Archives",
+	HandlerType: (*ArchivesServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "BeginImport",
+			Handler:    _Archives_BeginImport_Handler,
+		},
+		{
+			MethodName: "EndImport",
+			Handler:    _Archives_EndImport_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Export",
+			Handler:       _Archives_Export_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "namespaces/namespaces.proto",
+}
+
+const (
+	Imports_Advance_FullMethodName = "/namespaces.Imports/Advance"
+)
+
+// ImportsClient is the client API for Imports service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Imports keeps how far the import of an archive has come. Callers as for
+// Archives.
+type ImportsClient interface {
+	// Advance says that the first records of a part are there. The import must
+	// have begun. Saying less than before changes nothing.
+	Advance(ctx context.Context, in *AdvanceRequest, opts ...grpc.CallOption) (*AdvanceResponse, error)
+}
+
+type importsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewImportsClient(cc grpc.ClientConnInterface) ImportsClient {
+	return &importsClient{cc}
+}
+
+func (c *importsClient) Advance(ctx context.Context, in *AdvanceRequest, opts ...grpc.CallOption) (*AdvanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdvanceResponse)
+	err := c.cc.Invoke(ctx, Imports_Advance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ImportsServer is the server API for Imports service.
+// All implementations must embed UnimplementedImportsServer
+// for forward compatibility.
+//
+// Imports keeps how far the import of an archive has come. Callers as for
+// Archives.
+type ImportsServer interface {
+	// Advance says that the first records of a part are there. The import must
+	// have begun. Saying less than before changes nothing.
+	Advance(context.Context, *AdvanceRequest) (*AdvanceResponse, error)
+	mustEmbedUnimplementedImportsServer()
+}
+
+// UnimplementedImportsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedImportsServer struct{}
+
+func (UnimplementedImportsServer) Advance(context.Context, *AdvanceRequest) (*AdvanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Advance not implemented")
+}
+func (UnimplementedImportsServer) mustEmbedUnimplementedImportsServer() {}
+func (UnimplementedImportsServer) testEmbeddedByValue()                 {}
+
+// UnsafeImportsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ImportsServer will
+// result in compilation errors.
+type UnsafeImportsServer interface {
+	mustEmbedUnimplementedImportsServer()
+}
+
+func RegisterImportsServer(s grpc.ServiceRegistrar, srv ImportsServer) {
+	// If the following call panics, it indicates UnimplementedImportsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Imports_ServiceDesc, srv)
+}
+
+func _Imports_Advance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdvanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImportsServer).Advance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Imports_Advance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImportsServer).Advance(ctx, req.(*AdvanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Imports_ServiceDesc is the grpc.ServiceDesc for Imports service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Imports_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "namespaces.Imports",
+	HandlerType: (*ImportsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Advance",
+			Handler:    _Imports_Advance_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "namespaces/namespaces.proto",
+}
+
+const (
 	Components_Watch_FullMethodName       = "/namespaces.Components/Watch"
 	Components_GetTenant_FullMethodName   = "/namespaces.Components/GetTenant"
 	Components_SetThrottle_FullMethodName = "/namespaces.Components/SetThrottle"

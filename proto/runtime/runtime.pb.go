@@ -2335,6 +2335,255 @@ func (x *ScaleResponse) GetBefore() int64 {
 	return 0
 }
 
+type ExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_runtime_runtime_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ExportRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+type ExportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of these is set.
+	Service       *Deployed `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Source        []byte    `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_runtime_runtime_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ExportResponse) GetService() *Deployed {
+	if x != nil {
+		return x.Service
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+// Deployed is what is wanted of a service, and what became of it.
+type Deployed struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version    string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Source     string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Metadata   map[string]string      `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Owner      string                 `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
+	Entrypoint string                 `protobuf:"bytes,6,opt,name=entrypoint,proto3" json:"entrypoint,omitempty"`
+	Instances  int64                  `protobuf:"varint,7,opt,name=instances,proto3" json:"instances,omitempty"`
+	Env        []string               `protobuf:"bytes,8,rep,name=env,proto3" json:"env,omitempty"`
+	Secrets    map[string]string      `protobuf:"bytes,9,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Command    []string               `protobuf:"bytes,10,rep,name=command,proto3" json:"command,omitempty"`
+	Args       []string               `protobuf:"bytes,11,rep,name=args,proto3" json:"args,omitempty"`
+	// What the API token that deployed it was granted. Not limited: what it may do
+	// is not bounded by a token.
+	Grants  []string `protobuf:"bytes,12,rep,name=grants,proto3" json:"grants,omitempty"`
+	Limited bool     `protobuf:"varint,13,opt,name=limited,proto3" json:"limited,omitempty"`
+	// Those that are kept, the oldest first.
+	Revisions     []*Revision `protobuf:"bytes,14,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deployed) Reset() {
+	*x = Deployed{}
+	mi := &file_runtime_runtime_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deployed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deployed) ProtoMessage() {}
+
+func (x *Deployed) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deployed.ProtoReflect.Descriptor instead.
+func (*Deployed) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Deployed) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Deployed) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Deployed) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Deployed) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Deployed) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Deployed) GetEntrypoint() string {
+	if x != nil {
+		return x.Entrypoint
+	}
+	return ""
+}
+
+func (x *Deployed) GetInstances() int64 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *Deployed) GetEnv() []string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *Deployed) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Deployed) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *Deployed) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Deployed) GetGrants() []string {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *Deployed) GetLimited() bool {
+	if x != nil {
+		return x.Limited
+	}
+	return false
+}
+
+func (x *Deployed) GetRevisions() []*Revision {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
 var File_runtime_runtime_proto protoreflect.FileDescriptor
 
 const file_runtime_runtime_proto_rawDesc = "" +
@@ -2512,7 +2761,36 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\aoptions\x18\x03 \x01(\v2\x18.runtime.RevisionOptionsR\aoptions\x12\x1c\n" +
 	"\tinstances\x18\x04 \x01(\x03R\tinstances\"'\n" +
 	"\rScaleResponse\x12\x16\n" +
-	"\x06before\x18\x01 \x01(\x03R\x06before2\x9a\x04\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\"-\n" +
+	"\rExportRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"U\n" +
+	"\x0eExportResponse\x12+\n" +
+	"\aservice\x18\x01 \x01(\v2\x11.runtime.DeployedR\aservice\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\fR\x06source\"\xb7\x04\n" +
+	"\bDeployed\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12;\n" +
+	"\bmetadata\x18\x04 \x03(\v2\x1f.runtime.Deployed.MetadataEntryR\bmetadata\x12\x14\n" +
+	"\x05owner\x18\x05 \x01(\tR\x05owner\x12\x1e\n" +
+	"\n" +
+	"entrypoint\x18\x06 \x01(\tR\n" +
+	"entrypoint\x12\x1c\n" +
+	"\tinstances\x18\a \x01(\x03R\tinstances\x12\x10\n" +
+	"\x03env\x18\b \x03(\tR\x03env\x128\n" +
+	"\asecrets\x18\t \x03(\v2\x1e.runtime.Deployed.SecretsEntryR\asecrets\x12\x18\n" +
+	"\acommand\x18\n" +
+	" \x03(\tR\acommand\x12\x12\n" +
+	"\x04args\x18\v \x03(\tR\x04args\x12\x16\n" +
+	"\x06grants\x18\f \x03(\tR\x06grants\x12\x18\n" +
+	"\alimited\x18\r \x01(\bR\alimited\x12/\n" +
+	"\trevisions\x18\x0e \x03(\v2\x11.runtime.RevisionR\trevisions\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x9a\x04\n" +
 	"\aRuntime\x129\n" +
 	"\x06Create\x12\x16.runtime.CreateRequest\x1a\x17.runtime.CreateResponse\x123\n" +
 	"\x04Read\x12\x14.runtime.ReadRequest\x1a\x15.runtime.ReadResponse\x129\n" +
@@ -2526,10 +2804,11 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\x06Source\x12;\n" +
 	"\x06Upload\x12\x16.runtime.UploadRequest\x1a\x17.runtime.UploadResponse(\x012?\n" +
 	"\x05Build\x126\n" +
-	"\x04Read\x12\x10.runtime.Service\x1a\x1a.runtime.BuildReadResponse0\x012D\n" +
+	"\x04Read\x12\x10.runtime.Service\x1a\x1a.runtime.BuildReadResponse0\x012\x81\x01\n" +
 	"\n" +
 	"Components\x126\n" +
-	"\x05Erase\x12\x15.runtime.EraseRequest\x1a\x16.runtime.EraseResponseB3Z1github.com/micro/platform/proto/runtime;runtimepbb\x06proto3"
+	"\x05Erase\x12\x15.runtime.EraseRequest\x1a\x16.runtime.EraseResponse\x12;\n" +
+	"\x06Export\x12\x16.runtime.ExportRequest\x1a\x17.runtime.ExportResponse0\x01B3Z1github.com/micro/platform/proto/runtime;runtimepbb\x06proto3"
 
 var (
 	file_runtime_runtime_proto_rawDescOnce sync.Once
@@ -2543,7 +2822,7 @@ func file_runtime_runtime_proto_rawDescGZIP() []byte {
 	return file_runtime_runtime_proto_rawDescData
 }
 
-var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_runtime_runtime_proto_goTypes = []any{
 	(*Resource)(nil),          // 0: runtime.Resource
 	(*Service)(nil),           // 1: runtime.Service
@@ -2584,29 +2863,34 @@ var file_runtime_runtime_proto_goTypes = []any{
 	(*RollbackResponse)(nil),  // 36: runtime.RollbackResponse
 	(*ScaleRequest)(nil),      // 37: runtime.ScaleRequest
 	(*ScaleResponse)(nil),     // 38: runtime.ScaleResponse
-	nil,                       // 39: runtime.Service.MetadataEntry
-	nil,                       // 40: runtime.NetworkPolicy.AllowedlabelsEntry
-	nil,                       // 41: runtime.CreateOptions.SecretsEntry
-	nil,                       // 42: runtime.CreateOptions.VolumesEntry
-	nil,                       // 43: runtime.UpdateOptions.SecretsEntry
-	nil,                       // 44: runtime.LogRecord.MetadataEntry
+	(*ExportRequest)(nil),     // 39: runtime.ExportRequest
+	(*ExportResponse)(nil),    // 40: runtime.ExportResponse
+	(*Deployed)(nil),          // 41: runtime.Deployed
+	nil,                       // 42: runtime.Service.MetadataEntry
+	nil,                       // 43: runtime.NetworkPolicy.AllowedlabelsEntry
+	nil,                       // 44: runtime.CreateOptions.SecretsEntry
+	nil,                       // 45: runtime.CreateOptions.VolumesEntry
+	nil,                       // 46: runtime.UpdateOptions.SecretsEntry
+	nil,                       // 47: runtime.LogRecord.MetadataEntry
+	nil,                       // 48: runtime.Deployed.MetadataEntry
+	nil,                       // 49: runtime.Deployed.SecretsEntry
 }
 var file_runtime_runtime_proto_depIdxs = []int32{
 	2,  // 0: runtime.Resource.namespace:type_name -> runtime.Namespace
 	3,  // 1: runtime.Resource.networkpolicy:type_name -> runtime.NetworkPolicy
 	1,  // 2: runtime.Resource.service:type_name -> runtime.Service
 	4,  // 3: runtime.Resource.resourcequota:type_name -> runtime.ResourceQuota
-	39, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
-	40, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
+	42, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
+	43, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
 	5,  // 6: runtime.ResourceQuota.requests:type_name -> runtime.Resources
 	5,  // 7: runtime.ResourceQuota.limits:type_name -> runtime.Resources
-	41, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
-	42, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
+	44, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
+	45, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
 	0,  // 10: runtime.CreateRequest.resource:type_name -> runtime.Resource
 	6,  // 11: runtime.CreateRequest.options:type_name -> runtime.CreateOptions
 	8,  // 12: runtime.ReadRequest.options:type_name -> runtime.ReadOptions
 	1,  // 13: runtime.ReadResponse.services:type_name -> runtime.Service
-	43, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
+	46, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
 	0,  // 15: runtime.UpdateRequest.resource:type_name -> runtime.Resource
 	11, // 16: runtime.UpdateRequest.options:type_name -> runtime.UpdateOptions
 	0,  // 17: runtime.DeleteRequest.resource:type_name -> runtime.Resource
@@ -2614,42 +2898,48 @@ var file_runtime_runtime_proto_depIdxs = []int32{
 	15, // 19: runtime.ListRequest.options:type_name -> runtime.ListOptions
 	1,  // 20: runtime.ListResponse.services:type_name -> runtime.Service
 	18, // 21: runtime.LogsRequest.options:type_name -> runtime.LogsOptions
-	44, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
+	47, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
 	1,  // 23: runtime.UploadRequest.service:type_name -> runtime.Service
 	18, // 24: runtime.WatchRequest.options:type_name -> runtime.LogsOptions
 	31, // 25: runtime.RevisionsRequest.options:type_name -> runtime.RevisionOptions
 	34, // 26: runtime.RevisionsResponse.revisions:type_name -> runtime.Revision
 	31, // 27: runtime.RollbackRequest.options:type_name -> runtime.RevisionOptions
 	31, // 28: runtime.ScaleRequest.options:type_name -> runtime.RevisionOptions
-	7,  // 29: runtime.Runtime.Create:input_type -> runtime.CreateRequest
-	9,  // 30: runtime.Runtime.Read:input_type -> runtime.ReadRequest
-	12, // 31: runtime.Runtime.Update:input_type -> runtime.UpdateRequest
-	14, // 32: runtime.Runtime.Delete:input_type -> runtime.DeleteRequest
-	19, // 33: runtime.Runtime.Logs:input_type -> runtime.LogsRequest
-	27, // 34: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
-	32, // 35: runtime.Runtime.Revisions:input_type -> runtime.RevisionsRequest
-	35, // 36: runtime.Runtime.Rollback:input_type -> runtime.RollbackRequest
-	37, // 37: runtime.Runtime.Scale:input_type -> runtime.ScaleRequest
-	21, // 38: runtime.Source.Upload:input_type -> runtime.UploadRequest
-	1,  // 39: runtime.Build.Read:input_type -> runtime.Service
-	29, // 40: runtime.Components.Erase:input_type -> runtime.EraseRequest
-	24, // 41: runtime.Runtime.Create:output_type -> runtime.CreateResponse
-	10, // 42: runtime.Runtime.Read:output_type -> runtime.ReadResponse
-	25, // 43: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
-	26, // 44: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
-	20, // 45: runtime.Runtime.Logs:output_type -> runtime.LogRecord
-	28, // 46: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
-	33, // 47: runtime.Runtime.Revisions:output_type -> runtime.RevisionsResponse
-	36, // 48: runtime.Runtime.Rollback:output_type -> runtime.RollbackResponse
-	38, // 49: runtime.Runtime.Scale:output_type -> runtime.ScaleResponse
-	22, // 50: runtime.Source.Upload:output_type -> runtime.UploadResponse
-	23, // 51: runtime.Build.Read:output_type -> runtime.BuildReadResponse
-	30, // 52: runtime.Components.Erase:output_type -> runtime.EraseResponse
-	41, // [41:53] is the sub-list for method output_type
-	29, // [29:41] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	41, // 29: runtime.ExportResponse.service:type_name -> runtime.Deployed
+	48, // 30: runtime.Deployed.metadata:type_name -> runtime.Deployed.MetadataEntry
+	49, // 31: runtime.Deployed.secrets:type_name -> runtime.Deployed.SecretsEntry
+	34, // 32: runtime.Deployed.revisions:type_name -> runtime.Revision
+	7,  // 33: runtime.Runtime.Create:input_type -> runtime.CreateRequest
+	9,  // 34: runtime.Runtime.Read:input_type -> runtime.ReadRequest
+	12, // 35: runtime.Runtime.Update:input_type -> runtime.UpdateRequest
+	14, // 36: runtime.Runtime.Delete:input_type -> runtime.DeleteRequest
+	19, // 37: runtime.Runtime.Logs:input_type -> runtime.LogsRequest
+	27, // 38: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
+	32, // 39: runtime.Runtime.Revisions:input_type -> runtime.RevisionsRequest
+	35, // 40: runtime.Runtime.Rollback:input_type -> runtime.RollbackRequest
+	37, // 41: runtime.Runtime.Scale:input_type -> runtime.ScaleRequest
+	21, // 42: runtime.Source.Upload:input_type -> runtime.UploadRequest
+	1,  // 43: runtime.Build.Read:input_type -> runtime.Service
+	29, // 44: runtime.Components.Erase:input_type -> runtime.EraseRequest
+	39, // 45: runtime.Components.Export:input_type -> runtime.ExportRequest
+	24, // 46: runtime.Runtime.Create:output_type -> runtime.CreateResponse
+	10, // 47: runtime.Runtime.Read:output_type -> runtime.ReadResponse
+	25, // 48: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
+	26, // 49: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
+	20, // 50: runtime.Runtime.Logs:output_type -> runtime.LogRecord
+	28, // 51: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
+	33, // 52: runtime.Runtime.Revisions:output_type -> runtime.RevisionsResponse
+	36, // 53: runtime.Runtime.Rollback:output_type -> runtime.RollbackResponse
+	38, // 54: runtime.Runtime.Scale:output_type -> runtime.ScaleResponse
+	22, // 55: runtime.Source.Upload:output_type -> runtime.UploadResponse
+	23, // 56: runtime.Build.Read:output_type -> runtime.BuildReadResponse
+	30, // 57: runtime.Components.Erase:output_type -> runtime.EraseResponse
+	40, // 58: runtime.Components.Export:output_type -> runtime.ExportResponse
+	46, // [46:59] is the sub-list for method output_type
+	33, // [33:46] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_runtime_runtime_proto_init() }
@@ -2663,7 +2953,7 @@ func file_runtime_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runtime_runtime_proto_rawDesc), len(file_runtime_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -682,7 +682,8 @@ var Build_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Components_Erase_FullMethodName = "/runtime.Components/Erase"
+	Components_Erase_FullMethodName  = "/runtime.Components/Erase"
+	Components_Export_FullMethodName = "/runtime.Components/Export"
 )
 
 // ComponentsClient is the client API for Components service.
@@ -695,6 +696,10 @@ type ComponentsClient interface {
 	// uploads, a bounded part at each call: call it until it is done. Again is no
 	// error.
 	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
+	// Export streams what is wanted of a namespace's services, by name and version,
+	// with their secrets. Each is followed by its uploaded source, if it has one,
+	// in chunks.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
 }
 
 type componentsClient struct {
@@ -715,6 +720,25 @@ func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...
 	return out, nil
 }
 
+func (c *componentsClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Components_ServiceDesc.Streams[0], Components_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRequest, ExportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Components_ExportClient = grpc.ServerStreamingClient[ExportResponse]
+
 // ComponentsServer is the server API for Components service.
 // All implementations must embed UnimplementedComponentsServer
 // for forward compatibility.
@@ -725,6 +749,10 @@ type ComponentsServer interface {
 	// uploads, a bounded part at each call: call it until it is done. Again is no
 	// error.
 	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
+	// Export streams what is wanted of a namespace's services, by name and version,
+	// with their secrets. Each is followed by its uploaded source, if it has one,
+	// in chunks.
+	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
 	mustEmbedUnimplementedComponentsServer()
 }
 
@@ -737,6 +765,9 @@ type UnimplementedComponentsServer struct{}
 
 func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedComponentsServer) Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
 func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
@@ -777,6 +808,17 @@ func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ComponentsServer).Export(m, &grpc.GenericServerStream[ExportRequest, ExportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Components_ExportServer = grpc.ServerStreamingServer[ExportResponse]
+
 // Components_ServiceDesc is the grpc.ServiceDesc for Components service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -789,6 +831,12 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Components_Erase_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Export",
+			Handler:       _Components_Export_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "runtime/runtime.proto",
 }

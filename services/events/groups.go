@@ -47,6 +47,11 @@ func (a groupsAPI) List(ctx context.Context, req *eventspb.ListGroupsRequest) (*
 		if g.LastDeliveredID != "0-0" {
 			v.Last = t.eventID(g.LastDeliveredID)
 		}
+		if g.Pending > 0 {
+			if v.FirstPending, err = a.s.db.firstPending(ctx, t, g.Name); err != nil {
+				return nil, away("list groups", err)
+			}
+		}
 		rsp.Groups = append(rsp.Groups, v)
 	}
 	return rsp, nil

@@ -113,6 +113,19 @@ func (d db) groups(ctx context.Context, t topic) ([]redis.XInfoGroup, error) {
 	return groups, d.mendLags(ctx, t, groups)
 }
 
+// firstPending answers the id of a group's oldest event that was sent and is not
+// acknowledged, "" if there is none any more.
+func (d db) firstPending(ctx context.Context, t topic, group string) (string, error) {
+	p, err := d.client.XPending(ctx, t.key(), group).Result()
+	if isMissing(err) || err == nil && p.Lower == "" {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for pending events: %w", err)
+	}
+	return t.eventID(p.Lower), nil
+}
+
 // once is a command that the client does not send again when the answer is lost:
 // the events of that answer would come after those of the next.
 type once struct{ *redis.XStreamSliceCmd }

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc/codes"
@@ -37,6 +38,17 @@ func newAdd(ctx context.Context, key string, blob []byte, create bool) add {
 	return add{redis.NewStringCmd(ctx, args...)}
 }
 
+// newAddAt adds an event of the past to a stream, with the id that it had.
+func newAddAt(ctx context.Context, key string, blob []byte, at position) add {
+	return add{redis.NewStringCmd(ctx, "XADD", key, at.String(), blobField, blob)}
+}
+
+// isOld says whether an event of the past was not added, since the stream has
+// one of that id or a later one.
+func isOld(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "equal or smaller than the target stream top item")
+}
+
 // wakeChannel is where processes hear that a topic has something new: its key.
 const wakeChannel = "events:wake"
 
@@ -44,12 +56,13 @@ const wakeChannel = "events:wake"
 type write struct {
 	topic  topic
 	blobs  [][]byte
-	create bool // the stream, if it is not there
+	at     []position // of events of the past; nil is now
+	create bool       // the stream, if it is not there
 	result chan written
 }
 
 type written struct {
-	ids []string
+	ids []string // "" is an event of the past that was left out
 	err error
 }
 
@@ -76,9 +89,14 @@ func newWriter(d db, replicas int) *writer {
 // write answers the ids of the events when they are kept. redis.Nil says that
 // the topic is not there and create was not asked for.
 func (w *writer) write(ctx context.Context, t topic, blobs [][]byte, create bool) ([]string, error) {
+	return w.put(ctx, write{topic: t, blobs: blobs, create: create})
+}
+
+func (w *writer) put(ctx context.Context, x write) ([]string, error) {
 	result := make(chan written, 1)
+	x.result = result
 	select {
-	case w.queue <- write{t, blobs, create, result}:
+	case w.queue <- x:
 	case <-ctx.Done():
 		return nil, errors.New(codes.Unavailable, "events are not available now, try again").Because(ctx.Err())
 	}
@@ -157,8 +175,11 @@ func (w *writer) commitAt(ctx context.Context, p redis.Pipeliner, batch []write)
 	added := make([][]*redis.StringCmd, len(batch))
 	woken := map[string]bool{}
 	for i, x := range batch {
-		for _, blob := range x.blobs {
+		for n, blob := range x.blobs {
 			cmd := newAdd(ctx, x.topic.key(), blob, x.create)
+			if x.at != nil {
+				cmd = newAddAt(ctx, x.topic.key(), blob, x.at[n])
+			}
 			_ = p.Process(ctx, cmd) // it waits for Exec
 			added[i] = append(added[i], cmd.StringCmd)
 		}
@@ -193,6 +214,8 @@ func collect(added []*redis.StringCmd, execErr error) written {
 		switch {
 		case err == redis.Nil:
 			r.err = redis.Nil
+		case isOld(err):
+			r.ids = append(r.ids, "")
 		case err != nil:
 			r.err = away("publish", err)
 		case id == "": // it was never sent

@@ -20,7 +20,10 @@
 // to undo that is over: then every component that keeps something of it is
 // called until all are done.
 //
+// It also exports a namespace as one archive, which it collects from all
+// components (export), and knows how far imports of archives have come.
+//
 // Tables: namespaces, codes, outbox, throttles, members, invites, member_orders,
-// deletions, erasures.
+// deletions, erasures, imports.
 // Redis: how much mail was asked for lately.
 package namespaces

@@ -133,5 +133,8 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 		if err := s.db.forgetDeletions(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "who deleted namespaces is still known", "error", err)
 		}
+		if err := s.db.pruneImports(ctx, s.now().Add(-importLife)); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "old imports were not forgotten", "error", err)
+		}
 	}
 }

@@ -190,6 +190,7 @@ func (d db) begin(ctx context.Context) (name string, err error) {
 			`UPDATE namespaces.namespaces SET active_at = null, signed_up = false WHERE namespace = $1`,
 			`DELETE FROM namespaces.members WHERE namespace = $1`,
 			`DELETE FROM namespaces.invites WHERE namespace = $1`,
+			`DELETE FROM namespaces.imports WHERE namespace = $1`,
 			`DELETE FROM namespaces.member_orders WHERE namespace = $1`,
 			`DELETE FROM namespaces.outbox WHERE namespace = $1`,
 		} {

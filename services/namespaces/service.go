@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
+	"github.com/micro/platform/services/namespaces/export"
 )
 
 // Options come from MICRO_NAMESPACES_*.
@@ -50,6 +51,10 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
+	peers, err := export.Connect(h.Conn)
+	if err != nil {
+		return err
+	}
 	svc, err := New(Stores{pool, limits}, authpb.NewComponentsClient(auth), mails, h.Platform.ClusterSecret, h.Log, o)
 	if err != nil {
 		return err
@@ -69,6 +74,9 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	namespacespb.RegisterInvitesServer(s, invites{Service: svc})
 	namespacespb.RegisterPlansServer(s, plansAPI{Service: svc})
 	namespacespb.RegisterComponentsServer(s, components{Service: svc})
+	archives := newArchives(svc, peers)
+	namespacespb.RegisterArchivesServer(s, archives)
+	namespacespb.RegisterImportsServer(s, archives)
 	h.Go("tenants", svc.tenants.run)
 	h.Go("orders", svc.orderLoop)
 	h.Go("prune", svc.pruneLoop)

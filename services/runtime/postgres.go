@@ -310,6 +310,23 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 	return out, nil
 }
 
+// wanted answers the record of a service, nil if there is none any more.
+func (d db) wanted(ctx context.Context, k key) (*record, error) {
+	const q = `
+		SELECT source, spec, metadata, owner
+		FROM runtime.services
+		WHERE namespace = $1 AND name = $2 AND version = $3 AND deleted_at IS NULL`
+	rows, _ := d.pool.Query(ctx, q, k.Namespace, k.Name, k.Version)
+	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[record])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read service: %w", err)
+	}
+	return r, nil
+}
+
 const revisionColumns = `namespace, name, version, number, state, reason, since, created_at, author, source, spec, upload, image, commit, build,
 	account, secret, instances, ready, ran_at IS NOT NULL AS ran, tail`
 

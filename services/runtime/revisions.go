@@ -18,21 +18,27 @@ func (s *Service) Revisions(ctx context.Context, req *runtimepb.RevisionsRequest
 	if err != nil {
 		return nil, err
 	}
-	k, all, err := s.history(ctx, namespace, req.GetService(), req.GetVersion())
+	_, all, err := s.history(ctx, namespace, req.GetService(), req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
 	able := s.rollbackable(all)
 	rsp := &runtimepb.RevisionsResponse{}
 	for _, rev := range all {
-		rsp.Revisions = append(rsp.Revisions, &runtimepb.Revision{
-			Number: rev.Number, Version: k.Version, Source: rev.Source, Commit: rev.Commit, Created: rev.CreatedAt.UnixMilli(),
-			Since: rev.Since.UnixMilli(), Author: rev.Author, Status: rev.State.status(), Detail: oneLine(rev.Reason), Image: rev.Image,
-			BuiltAs: rev.Build, Instances: max(rev.Instances, 1), Ready: rev.answering(),
-			Kept: slices.ContainsFunc(able, func(a revision) bool { return a.Number == rev.Number }),
-		})
+		m := rev.message()
+		m.Kept = slices.ContainsFunc(able, func(a revision) bool { return a.Number == rev.Number })
+		rsp.Revisions = append(rsp.Revisions, m)
 	}
 	return rsp, nil
+}
+
+// message is a revision as clients know it.
+func (rev revision) message() *runtimepb.Revision {
+	return &runtimepb.Revision{
+		Number: rev.Number, Version: rev.Version, Source: rev.Source, Commit: rev.Commit, Created: rev.CreatedAt.UnixMilli(),
+		Since: rev.Since.UnixMilli(), Author: rev.Author, Status: rev.State.status(), Detail: oneLine(rev.Reason), Image: rev.Image,
+		BuiltAs: rev.Build, Instances: max(rev.Instances, 1), Ready: rev.answering(),
+	}
 }
 
 // history answers a service that there is and its revisions, newest first.
