@@ -51,7 +51,8 @@ func namespaceCommand(c *cli) *cobra.Command {
 				return err
 			}),
 		},
-		transferCommand(c), requireFactorCommand(c))
+		transferCommand(c), requireFactorCommand(c),
+		exportNamespaceCommand(c), importNamespaceCommand(c))
 }
 
 // membership is a namespace as it is printed.

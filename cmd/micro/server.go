@@ -64,7 +64,7 @@ func components() []app.Component {
 // clientNames are the MICRO_ names that the command line and services read.
 // They may stand in a server's environment without meaning anything to it.
 var clientNames = []string{
-	"MICRO_ENV", "MICRO_CONFIG_FILE", "MICRO_NAMESPACE", "MICRO_PROXY", "MICRO_TOKEN",
+	"MICRO_ENV", "MICRO_CONFIG_FILE", "MICRO_NAMESPACE", "MICRO_PASSPHRASE", "MICRO_PROXY", "MICRO_TOKEN",
 	"MICRO_TEST_POSTGRES_URL", "MICRO_TEST_REDIS_URL",
 }
 

@@ -265,3 +265,9 @@ func Lines[T any](f File, each func(T) error) error {
 		}
 	}
 }
+
+// Kind is the kind of the file's part: the beginning of its name.
+func (f File) Kind() Kind {
+	kind, _, _ := strings.Cut(f.Part, "/")
+	return Kind(kind)
+}
