@@ -15,6 +15,7 @@ import (
 func namespaceCommand(c *cli) *cobra.Command {
 	return group("namespace", "Manage your namespaces and their members",
 		listNamespacesCommand(c), createNamespaceCommand(c), switchCommand(c, "set NAME"),
+		deleteNamespaceCommand(c), undeleteNamespaceCommand(c), namespaceStatusCommand(c),
 		membersCommand(c), inviteCommand(c), invitesCommand(c), acceptCommand(c),
 		&cobra.Command{
 			Use: "resend ID", Short: "Mail an invitation again", Args: exactly("ID"),
