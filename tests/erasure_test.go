@@ -61,7 +61,7 @@ func TestErasure(t *testing.T) {
 
 	for what, find := range map[string]func(*testing.T) []string{"Postgres": l.inPostgres, "Redis": l.inRedis, "the bucket": l.inBucket, "Docker": l.inDocker} {
 		var found []string
-		l.soon(t, "nothing is left in "+what, time.Minute, func() bool { found = find(t); return len(found) == 0 })
+		l.soon(t, "nothing is left in "+what, 2*time.Minute, func() bool { found = find(t); return len(found) == 0 })
 		for _, x := range found {
 			t.Errorf("left in %s: %s", what, x)
 		}

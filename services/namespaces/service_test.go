@@ -158,7 +158,7 @@ func (b *bundle) start(t *testing.T) *Service {
 		l.Close()      // the server may not have seen it yet
 		running.Wait()
 	})
-	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local", PerPerson: 3})
+	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local", PerPerson: 3, Undo: 336 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
