@@ -71,7 +71,7 @@ func TestErasure(t *testing.T) {
 	if got := l.status(t, token); got == http.StatusOK {
 		t.Error("an old token is good")
 	}
-	refuse(t, l.zoe, "log in", "micro login --username zoe@example.com --password '"+secret+"'")
+	refuse(t, l.zoe, "no such account", "micro login --username zoe@example.com --password '"+secret+"'")
 	refuse(t, l.neighbour, "is taken", "micro namespace create "+leaving)
 	expect(t, l.neighbour, "value of neighbour-space", "micro store read key")
 	expect(t, l.neighbour, "Hello Jane", "micro helloworld call --name=Jane")
