@@ -181,7 +181,10 @@ func collectLess() {
 
 // derive sets what follows from the addresses that people use, unless it is set.
 func (s *server) derive() {
-	derived := map[string]string{"MICRO_CONSOLE_API": "http://" + s.address("MICRO_GATEWAY_ADDRESS")}
+	derived := map[string]string{
+		"MICRO_CONSOLE_API":  "http://" + s.address("MICRO_GATEWAY_ADDRESS"),
+		"MICRO_AUTH_CONSOLE": consoleAt(s.address("MICRO_CONSOLE_ADDRESS")),
+	}
 	if _, port, err := net.SplitHostPort(s.address("MICRO_PROXY_ADDRESS")); err == nil {
 		derived["MICRO_SCHEDULER_EDGE_ADDRESS"] = ":" + port // the proxy listens for containers on the same port
 	}
@@ -193,6 +196,16 @@ func (s *server) derive() {
 			s.environ[name] = value
 		}
 	}
+}
+
+// consoleAt is how a browser on this machine reaches the console: passkeys belong
+// to a name, never to an IP address.
+func consoleAt(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsLoopback() {
+		return "http://" + net.JoinHostPort("localhost", port)
+	}
+	return "http://" + address
 }
 
 // load reads the settings, and refuses those that nobody knows.

@@ -586,7 +586,9 @@ type TokenRequest struct {
 	Options      *Options               `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
 	// The code of an authenticator, or a recovery code, of a person who has a
 	// second factor.
-	Code          string `protobuf:"bytes,100,opt,name=code,proto3" json:"code,omitempty"`
+	Code string `protobuf:"bytes,100,opt,name=code,proto3" json:"code,omitempty"`
+	// In the place of a code: a passkey, as for Passkeys.Login.
+	Passkey       *PasskeyLoginRequest `protobuf:"bytes,101,opt,name=passkey,proto3" json:"passkey,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -661,6 +663,13 @@ func (x *TokenRequest) GetCode() string {
 		return x.Code
 	}
 	return ""
+}
+
+func (x *TokenRequest) GetPasskey() *PasskeyLoginRequest {
+	if x != nil {
+		return x.Passkey
+	}
+	return nil
 }
 
 type TokenResponse struct {
@@ -3046,7 +3055,9 @@ type CreateOwnerRequest struct {
 	// For people; empty is the id.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	// Whose account it is: the form that all spellings of the address share.
-	Mailbox       string `protobuf:"bytes,5,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	Mailbox string `protobuf:"bytes,5,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	// The account elsewhere with which the owner signed up, if any.
+	Login         *ExternalLogin `protobuf:"bytes,6,opt,name=login,proto3" json:"login,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3114,6 +3125,13 @@ func (x *CreateOwnerRequest) GetMailbox() string {
 		return x.Mailbox
 	}
 	return ""
+}
+
+func (x *CreateOwnerRequest) GetLogin() *ExternalLogin {
+	if x != nil {
+		return x.Login
+	}
+	return nil
 }
 
 type CreateOwnerResponse struct {
@@ -3585,7 +3603,9 @@ type GetFactorsResponse struct {
 	// Recovery codes that are left.
 	RecoveryCodes int32 `protobuf:"varint,3,opt,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
 	// The namespace of the token wants one of its members.
-	Required      bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
+	Required bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
+	// There is an authenticator; without, passkeys alone are the second factor.
+	Authenticator bool `protobuf:"varint,5,opt,name=authenticator,proto3" json:"authenticator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3644,6 +3664,13 @@ func (x *GetFactorsResponse) GetRecoveryCodes() int32 {
 func (x *GetFactorsResponse) GetRequired() bool {
 	if x != nil {
 		return x.Required
+	}
+	return false
+}
+
+func (x *GetFactorsResponse) GetAuthenticator() bool {
+	if x != nil {
+		return x.Authenticator
 	}
 	return false
 }
@@ -4010,6 +4037,1876 @@ func (*RemoveFactorResponse) Descriptor() ([]byte, []int) {
 	return file_auth_auth_proto_rawDescGZIP(), []int{73}
 }
 
+type ListProvidersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProvidersRequest) Reset() {
+	*x = ListProvidersRequest{}
+	mi := &file_auth_auth_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProvidersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProvidersRequest) ProtoMessage() {}
+
+func (x *ListProvidersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProvidersRequest.ProtoReflect.Descriptor instead.
+func (*ListProvidersRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{74}
+}
+
+type ListProvidersResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Providers []*Provider            `protobuf:"bytes,1,rep,name=providers,proto3" json:"providers,omitempty"`
+	// Where the console is, "https://console.example.com": what passkeys belong to.
+	Console       string `protobuf:"bytes,2,opt,name=console,proto3" json:"console,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProvidersResponse) Reset() {
+	*x = ListProvidersResponse{}
+	mi := &file_auth_auth_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProvidersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProvidersResponse) ProtoMessage() {}
+
+func (x *ListProvidersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProvidersResponse.ProtoReflect.Descriptor instead.
+func (*ListProvidersResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *ListProvidersResponse) GetProviders() []*Provider {
+	if x != nil {
+		return x.Providers
+	}
+	return nil
+}
+
+func (x *ListProvidersResponse) GetConsole() string {
+	if x != nil {
+		return x.Console
+	}
+	return ""
+}
+
+type Provider struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "google"
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// For people: "Google".
+	Title         string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provider) Reset() {
+	*x = Provider{}
+	mi := &file_auth_auth_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provider) ProtoMessage() {}
+
+func (x *Provider) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provider.ProtoReflect.Descriptor instead.
+func (*Provider) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *Provider) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Provider) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+type BeginSignInRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Provider string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// SHA-256 of the verifier, base64url without padding.
+	Challenge     string `protobuf:"bytes,2,opt,name=challenge,proto3" json:"challenge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginSignInRequest) Reset() {
+	*x = BeginSignInRequest{}
+	mi := &file_auth_auth_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginSignInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginSignInRequest) ProtoMessage() {}
+
+func (x *BeginSignInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginSignInRequest.ProtoReflect.Descriptor instead.
+func (*BeginSignInRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *BeginSignInRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *BeginSignInRequest) GetChallenge() string {
+	if x != nil {
+		return x.Challenge
+	}
+	return ""
+}
+
+type BeginSignInResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the browser goes.
+	Url           string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginSignInResponse) Reset() {
+	*x = BeginSignInResponse{}
+	mi := &file_auth_auth_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginSignInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginSignInResponse) ProtoMessage() {}
+
+func (x *BeginSignInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginSignInResponse.ProtoReflect.Descriptor instead.
+func (*BeginSignInResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *BeginSignInResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+type CompleteSignInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the provider gave them.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Code  string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// What Begin had the SHA-256 of.
+	Verifier      string `protobuf:"bytes,3,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteSignInRequest) Reset() {
+	*x = CompleteSignInRequest{}
+	mi := &file_auth_auth_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteSignInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteSignInRequest) ProtoMessage() {}
+
+func (x *CompleteSignInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteSignInRequest.ProtoReflect.Descriptor instead.
+func (*CompleteSignInRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *CompleteSignInRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CompleteSignInRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CompleteSignInRequest) GetVerifier() string {
+	if x != nil {
+		return x.Verifier
+	}
+	return ""
+}
+
+type RedeemTicketRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Ticket   string                 `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Verifier string                 `protobuf:"bytes,2,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	Password string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// Of an authenticator, or a recovery code.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// In the place of a code.
+	Passkey       *PasskeyLoginRequest `protobuf:"bytes,5,opt,name=passkey,proto3" json:"passkey,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedeemTicketRequest) Reset() {
+	*x = RedeemTicketRequest{}
+	mi := &file_auth_auth_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedeemTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedeemTicketRequest) ProtoMessage() {}
+
+func (x *RedeemTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedeemTicketRequest.ProtoReflect.Descriptor instead.
+func (*RedeemTicketRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *RedeemTicketRequest) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *RedeemTicketRequest) GetVerifier() string {
+	if x != nil {
+		return x.Verifier
+	}
+	return ""
+}
+
+func (x *RedeemTicketRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *RedeemTicketRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *RedeemTicketRequest) GetPasskey() *PasskeyLoginRequest {
+	if x != nil {
+		return x.Passkey
+	}
+	return nil
+}
+
+// SignInResponse has a token, or a ticket and what it wants.
+type SignInResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Token *Token                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Good for ten minutes, and for what is wanted only.
+	Ticket string `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// "password": Redeem with the password of the person whose mailbox it is.
+	// "code": Redeem with a code. "signup": nobody has the mailbox, so it is for
+	// namespaces.Signup/Complete.
+	Wants []string `protobuf:"bytes,3,rep,name=wants,proto3" json:"wants,omitempty"`
+	// Verified by the provider.
+	Email string `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`
+	// Of the provider, for people.
+	Title         string `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignInResponse) Reset() {
+	*x = SignInResponse{}
+	mi := &file_auth_auth_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignInResponse) ProtoMessage() {}
+
+func (x *SignInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignInResponse.ProtoReflect.Descriptor instead.
+func (*SignInResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *SignInResponse) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *SignInResponse) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *SignInResponse) GetWants() []string {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *SignInResponse) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *SignInResponse) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+type ListLinksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLinksRequest) Reset() {
+	*x = ListLinksRequest{}
+	mi := &file_auth_auth_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLinksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLinksRequest) ProtoMessage() {}
+
+func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
+func (*ListLinksRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{82}
+}
+
+type ListLinksResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Links         []*Link                `protobuf:"bytes,1,rep,name=links,proto3" json:"links,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLinksResponse) Reset() {
+	*x = ListLinksResponse{}
+	mi := &file_auth_auth_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLinksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLinksResponse) ProtoMessage() {}
+
+func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
+func (*ListLinksResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *ListLinksResponse) GetLinks() []*Link {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+// Link is an account elsewhere.
+type Link struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Provider string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	Title    string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// As the provider said when it was linked.
+	Email string `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,4,opt,name=created,proto3" json:"created,omitempty"`
+	// Unix seconds, 0 is never.
+	LastUsed      int64  `protobuf:"varint,5,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	Id            string `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Link) Reset() {
+	*x = Link{}
+	mi := &file_auth_auth_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Link) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Link) ProtoMessage() {}
+
+func (x *Link) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Link.ProtoReflect.Descriptor instead.
+func (*Link) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *Link) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Link) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Link) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *Link) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Link) GetLastUsed() int64 {
+	if x != nil {
+		return x.LastUsed
+	}
+	return 0
+}
+
+func (x *Link) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type BeginLinkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Provider      string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	Challenge     string                 `protobuf:"bytes,2,opt,name=challenge,proto3" json:"challenge,omitempty"`
+	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginLinkRequest) Reset() {
+	*x = BeginLinkRequest{}
+	mi := &file_auth_auth_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginLinkRequest) ProtoMessage() {}
+
+func (x *BeginLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginLinkRequest.ProtoReflect.Descriptor instead.
+func (*BeginLinkRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *BeginLinkRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetChallenge() string {
+	if x != nil {
+		return x.Challenge
+	}
+	return ""
+}
+
+func (x *BeginLinkRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type LinkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Link          *Link                  `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkResponse) Reset() {
+	*x = LinkResponse{}
+	mi := &file_auth_auth_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkResponse) ProtoMessage() {}
+
+func (x *LinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkResponse.ProtoReflect.Descriptor instead.
+func (*LinkResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *LinkResponse) GetLink() *Link {
+	if x != nil {
+		return x.Link
+	}
+	return nil
+}
+
+type UnlinkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlinkRequest) Reset() {
+	*x = UnlinkRequest{}
+	mi := &file_auth_auth_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlinkRequest) ProtoMessage() {}
+
+func (x *UnlinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlinkRequest.ProtoReflect.Descriptor instead.
+func (*UnlinkRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *UnlinkRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type UnlinkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlinkResponse) Reset() {
+	*x = UnlinkResponse{}
+	mi := &file_auth_auth_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlinkResponse) ProtoMessage() {}
+
+func (x *UnlinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlinkResponse.ProtoReflect.Descriptor instead.
+func (*UnlinkResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{88}
+}
+
+type ListPasskeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPasskeysRequest) Reset() {
+	*x = ListPasskeysRequest{}
+	mi := &file_auth_auth_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPasskeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPasskeysRequest) ProtoMessage() {}
+
+func (x *ListPasskeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPasskeysRequest.ProtoReflect.Descriptor instead.
+func (*ListPasskeysRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{89}
+}
+
+type ListPasskeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Passkeys      []*Passkey             `protobuf:"bytes,1,rep,name=passkeys,proto3" json:"passkeys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPasskeysResponse) Reset() {
+	*x = ListPasskeysResponse{}
+	mi := &file_auth_auth_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPasskeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPasskeysResponse) ProtoMessage() {}
+
+func (x *ListPasskeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPasskeysResponse.ProtoReflect.Descriptor instead.
+func (*ListPasskeysResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *ListPasskeysResponse) GetPasskeys() []*Passkey {
+	if x != nil {
+		return x.Passkeys
+	}
+	return nil
+}
+
+type Passkey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	// Unix seconds, 0 is never.
+	LastUsed      int64 `protobuf:"varint,4,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Passkey) Reset() {
+	*x = Passkey{}
+	mi := &file_auth_auth_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Passkey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Passkey) ProtoMessage() {}
+
+func (x *Passkey) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Passkey.ProtoReflect.Descriptor instead.
+func (*Passkey) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *Passkey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Passkey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Passkey) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Passkey) GetLastUsed() int64 {
+	if x != nil {
+		return x.LastUsed
+	}
+	return 0
+}
+
+type BeginRegistrationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Password      string                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginRegistrationRequest) Reset() {
+	*x = BeginRegistrationRequest{}
+	mi := &file_auth_auth_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginRegistrationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginRegistrationRequest) ProtoMessage() {}
+
+func (x *BeginRegistrationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginRegistrationRequest.ProtoReflect.Descriptor instead.
+func (*BeginRegistrationRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *BeginRegistrationRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type BeginCeremonyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the answer is shown with.
+	Ceremony string `protobuf:"bytes,1,opt,name=ceremony,proto3" json:"ceremony,omitempty"`
+	// JSON: publicKey as PublicKeyCredential.parse…FromJSON takes it.
+	Options       string `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginCeremonyResponse) Reset() {
+	*x = BeginCeremonyResponse{}
+	mi := &file_auth_auth_proto_msgTypes[93]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginCeremonyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginCeremonyResponse) ProtoMessage() {}
+
+func (x *BeginCeremonyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[93]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginCeremonyResponse.ProtoReflect.Descriptor instead.
+func (*BeginCeremonyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{93}
+}
+
+func (x *BeginCeremonyResponse) GetCeremony() string {
+	if x != nil {
+		return x.Ceremony
+	}
+	return ""
+}
+
+func (x *BeginCeremonyResponse) GetOptions() string {
+	if x != nil {
+		return x.Options
+	}
+	return ""
+}
+
+type RegisterPasskeyRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Ceremony string                 `protobuf:"bytes,1,opt,name=ceremony,proto3" json:"ceremony,omitempty"`
+	// JSON, as PublicKeyCredential.toJSON makes it.
+	Credential string `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	// 1 to 64 characters, unique among the person's.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterPasskeyRequest) Reset() {
+	*x = RegisterPasskeyRequest{}
+	mi := &file_auth_auth_proto_msgTypes[94]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterPasskeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterPasskeyRequest) ProtoMessage() {}
+
+func (x *RegisterPasskeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[94]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterPasskeyRequest.ProtoReflect.Descriptor instead.
+func (*RegisterPasskeyRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{94}
+}
+
+func (x *RegisterPasskeyRequest) GetCeremony() string {
+	if x != nil {
+		return x.Ceremony
+	}
+	return ""
+}
+
+func (x *RegisterPasskeyRequest) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *RegisterPasskeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RegisterPasskeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Passkey       *Passkey               `protobuf:"bytes,1,opt,name=passkey,proto3" json:"passkey,omitempty"`
+	RecoveryCodes []string               `protobuf:"bytes,2,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterPasskeyResponse) Reset() {
+	*x = RegisterPasskeyResponse{}
+	mi := &file_auth_auth_proto_msgTypes[95]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterPasskeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterPasskeyResponse) ProtoMessage() {}
+
+func (x *RegisterPasskeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[95]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterPasskeyResponse.ProtoReflect.Descriptor instead.
+func (*RegisterPasskeyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{95}
+}
+
+func (x *RegisterPasskeyResponse) GetPasskey() *Passkey {
+	if x != nil {
+		return x.Passkey
+	}
+	return nil
+}
+
+func (x *RegisterPasskeyResponse) GetRecoveryCodes() []string {
+	if x != nil {
+		return x.RecoveryCodes
+	}
+	return nil
+}
+
+type RemovePasskeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovePasskeyRequest) Reset() {
+	*x = RemovePasskeyRequest{}
+	mi := &file_auth_auth_proto_msgTypes[96]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovePasskeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovePasskeyRequest) ProtoMessage() {}
+
+func (x *RemovePasskeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[96]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovePasskeyRequest.ProtoReflect.Descriptor instead.
+func (*RemovePasskeyRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{96}
+}
+
+func (x *RemovePasskeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemovePasskeyRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type RemovePasskeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovePasskeyResponse) Reset() {
+	*x = RemovePasskeyResponse{}
+	mi := &file_auth_auth_proto_msgTypes[97]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovePasskeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovePasskeyResponse) ProtoMessage() {}
+
+func (x *RemovePasskeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[97]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovePasskeyResponse.ProtoReflect.Descriptor instead.
+func (*RemovePasskeyResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{97}
+}
+
+type BeginPasskeyLoginRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginPasskeyLoginRequest) Reset() {
+	*x = BeginPasskeyLoginRequest{}
+	mi := &file_auth_auth_proto_msgTypes[98]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginPasskeyLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginPasskeyLoginRequest) ProtoMessage() {}
+
+func (x *BeginPasskeyLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[98]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginPasskeyLoginRequest.ProtoReflect.Descriptor instead.
+func (*BeginPasskeyLoginRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{98}
+}
+
+type PasskeyLoginRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Ceremony   string                 `protobuf:"bytes,1,opt,name=ceremony,proto3" json:"ceremony,omitempty"`
+	Credential string                 `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	// Seconds, as in TokenRequest.
+	TokenExpiry   int64 `protobuf:"varint,3,opt,name=token_expiry,json=tokenExpiry,proto3" json:"token_expiry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PasskeyLoginRequest) Reset() {
+	*x = PasskeyLoginRequest{}
+	mi := &file_auth_auth_proto_msgTypes[99]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PasskeyLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PasskeyLoginRequest) ProtoMessage() {}
+
+func (x *PasskeyLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[99]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PasskeyLoginRequest.ProtoReflect.Descriptor instead.
+func (*PasskeyLoginRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{99}
+}
+
+func (x *PasskeyLoginRequest) GetCeremony() string {
+	if x != nil {
+		return x.Ceremony
+	}
+	return ""
+}
+
+func (x *PasskeyLoginRequest) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *PasskeyLoginRequest) GetTokenExpiry() int64 {
+	if x != nil {
+		return x.TokenExpiry
+	}
+	return 0
+}
+
+type BeginDeviceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginDeviceRequest) Reset() {
+	*x = BeginDeviceRequest{}
+	mi := &file_auth_auth_proto_msgTypes[100]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginDeviceRequest) ProtoMessage() {}
+
+func (x *BeginDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[100]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginDeviceRequest.ProtoReflect.Descriptor instead.
+func (*BeginDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{100}
+}
+
+type BeginDeviceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For Token.
+	DeviceCode string `protobuf:"bytes,1,opt,name=device_code,json=deviceCode,proto3" json:"device_code,omitempty"`
+	// For people, "ABCD-EFGH".
+	UserCode string `protobuf:"bytes,2,opt,name=user_code,json=userCode,proto3" json:"user_code,omitempty"`
+	// Where it is typed.
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// Seconds.
+	ExpiresIn int64 `protobuf:"varint,4,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// Seconds between two tries of Token.
+	Interval      int64 `protobuf:"varint,5,opt,name=interval,proto3" json:"interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginDeviceResponse) Reset() {
+	*x = BeginDeviceResponse{}
+	mi := &file_auth_auth_proto_msgTypes[101]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginDeviceResponse) ProtoMessage() {}
+
+func (x *BeginDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[101]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginDeviceResponse.ProtoReflect.Descriptor instead.
+func (*BeginDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{101}
+}
+
+func (x *BeginDeviceResponse) GetDeviceCode() string {
+	if x != nil {
+		return x.DeviceCode
+	}
+	return ""
+}
+
+func (x *BeginDeviceResponse) GetUserCode() string {
+	if x != nil {
+		return x.UserCode
+	}
+	return ""
+}
+
+func (x *BeginDeviceResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *BeginDeviceResponse) GetExpiresIn() int64 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *BeginDeviceResponse) GetInterval() int64 {
+	if x != nil {
+		return x.Interval
+	}
+	return 0
+}
+
+type GetDeviceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the terminal shows it.
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeviceRequest) Reset() {
+	*x = GetDeviceRequest{}
+	mi := &file_auth_auth_proto_msgTypes[102]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeviceRequest) ProtoMessage() {}
+
+func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[102]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
+func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{102}
+}
+
+func (x *GetDeviceRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type GetDeviceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network address that began.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Unix seconds.
+	Created       int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeviceResponse) Reset() {
+	*x = GetDeviceResponse{}
+	mi := &file_auth_auth_proto_msgTypes[103]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeviceResponse) ProtoMessage() {}
+
+func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[103]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeviceResponse.ProtoReflect.Descriptor instead.
+func (*GetDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{103}
+}
+
+func (x *GetDeviceResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GetDeviceResponse) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+type ApproveDeviceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the terminal shows it.
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveDeviceRequest) Reset() {
+	*x = ApproveDeviceRequest{}
+	mi := &file_auth_auth_proto_msgTypes[104]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveDeviceRequest) ProtoMessage() {}
+
+func (x *ApproveDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[104]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveDeviceRequest.ProtoReflect.Descriptor instead.
+func (*ApproveDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{104}
+}
+
+func (x *ApproveDeviceRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+type ApproveDeviceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveDeviceResponse) Reset() {
+	*x = ApproveDeviceResponse{}
+	mi := &file_auth_auth_proto_msgTypes[105]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveDeviceResponse) ProtoMessage() {}
+
+func (x *ApproveDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[105]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveDeviceResponse.ProtoReflect.Descriptor instead.
+func (*ApproveDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{105}
+}
+
+type DeviceTokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DeviceCode    string                 `protobuf:"bytes,1,opt,name=device_code,json=deviceCode,proto3" json:"device_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceTokenRequest) Reset() {
+	*x = DeviceTokenRequest{}
+	mi := &file_auth_auth_proto_msgTypes[106]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceTokenRequest) ProtoMessage() {}
+
+func (x *DeviceTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[106]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceTokenRequest.ProtoReflect.Descriptor instead.
+func (*DeviceTokenRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{106}
+}
+
+func (x *DeviceTokenRequest) GetDeviceCode() string {
+	if x != nil {
+		return x.DeviceCode
+	}
+	return ""
+}
+
+type ProveTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ticket        string                 `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Verifier      string                 `protobuf:"bytes,2,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveTicketRequest) Reset() {
+	*x = ProveTicketRequest{}
+	mi := &file_auth_auth_proto_msgTypes[107]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveTicketRequest) ProtoMessage() {}
+
+func (x *ProveTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[107]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveTicketRequest.ProtoReflect.Descriptor instead.
+func (*ProveTicketRequest) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{107}
+}
+
+func (x *ProveTicketRequest) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *ProveTicketRequest) GetVerifier() string {
+	if x != nil {
+		return x.Verifier
+	}
+	return ""
+}
+
+type ProveTicketResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Verified by the provider.
+	Email         string         `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	Login         *ExternalLogin `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveTicketResponse) Reset() {
+	*x = ProveTicketResponse{}
+	mi := &file_auth_auth_proto_msgTypes[108]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveTicketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveTicketResponse) ProtoMessage() {}
+
+func (x *ProveTicketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[108]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveTicketResponse.ProtoReflect.Descriptor instead.
+func (*ProveTicketResponse) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{108}
+}
+
+func (x *ProveTicketResponse) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *ProveTicketResponse) GetLogin() *ExternalLogin {
+	if x != nil {
+		return x.Login
+	}
+	return nil
+}
+
+// ExternalLogin is an account elsewhere as components hand it on.
+type ExternalLogin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Provider      string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	Email         string                 `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalLogin) Reset() {
+	*x = ExternalLogin{}
+	mi := &file_auth_auth_proto_msgTypes[109]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalLogin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalLogin) ProtoMessage() {}
+
+func (x *ExternalLogin) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_auth_proto_msgTypes[109]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalLogin.ProtoReflect.Descriptor instead.
+func (*ExternalLogin) Descriptor() ([]byte, []int) {
+	return file_auth_auth_proto_rawDescGZIP(), []int{109}
+}
+
+func (x *ExternalLogin) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ExternalLogin) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ExternalLogin) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -4018,7 +5915,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_auth_auth_proto_msgTypes[74]
+	mi := &file_auth_auth_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +5927,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[74]
+	mi := &file_auth_auth_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +5940,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{74}
+	return file_auth_auth_proto_rawDescGZIP(), []int{110}
 }
 
 // Change is one thing an edge must know. One of the fields is set.
@@ -4063,7 +5960,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_auth_auth_proto_msgTypes[75]
+	mi := &file_auth_auth_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +5972,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[75]
+	mi := &file_auth_auth_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +5985,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{75}
+	return file_auth_auth_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *Change) GetRules() *RuleSet {
@@ -4131,7 +6028,7 @@ type RuleSet struct {
 
 func (x *RuleSet) Reset() {
 	*x = RuleSet{}
-	mi := &file_auth_auth_proto_msgTypes[76]
+	mi := &file_auth_auth_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4143,7 +6040,7 @@ func (x *RuleSet) String() string {
 func (*RuleSet) ProtoMessage() {}
 
 func (x *RuleSet) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[76]
+	mi := &file_auth_auth_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4156,7 +6053,7 @@ func (x *RuleSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSet.ProtoReflect.Descriptor instead.
 func (*RuleSet) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{76}
+	return file_auth_auth_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *RuleSet) GetNamespace() string {
@@ -4206,7 +6103,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_auth_auth_proto_msgTypes[77]
+	mi := &file_auth_auth_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4218,7 +6115,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[77]
+	mi := &file_auth_auth_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4231,7 +6128,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{77}
+	return file_auth_auth_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *Revocation) GetNamespace() string {
@@ -4306,7 +6203,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_auth_auth_proto_msgTypes[78]
+	mi := &file_auth_auth_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4318,7 +6215,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[78]
+	mi := &file_auth_auth_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4331,7 +6228,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{78}
+	return file_auth_auth_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *EraseRequest) GetNamespace() string {
@@ -4350,7 +6247,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_auth_auth_proto_msgTypes[79]
+	mi := &file_auth_auth_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4362,7 +6259,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_auth_auth_proto_msgTypes[79]
+	mi := &file_auth_auth_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4375,7 +6272,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_auth_auth_proto_rawDescGZIP(), []int{79}
+	return file_auth_auth_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *EraseResponse) GetDone() bool {
@@ -4430,14 +6327,15 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12'\n" +
 	"\aoptions\x18\x02 \x01(\v2\r.auth.OptionsR\aoptions\":\n" +
 	"\x0fInspectResponse\x12'\n" +
-	"\aaccount\x18\x01 \x01(\v2\r.auth.AccountR\aaccount\"\xbb\x01\n" +
+	"\aaccount\x18\x01 \x01(\v2\r.auth.AccountR\aaccount\"\xf0\x01\n" +
 	"\fTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\x12#\n" +
 	"\rrefresh_token\x18\x03 \x01(\tR\frefreshToken\x12!\n" +
 	"\ftoken_expiry\x18\x04 \x01(\x03R\vtokenExpiry\x12'\n" +
 	"\aoptions\x18\x05 \x01(\v2\r.auth.OptionsR\aoptions\x12\x12\n" +
-	"\x04code\x18d \x01(\tR\x04code\"2\n" +
+	"\x04code\x18d \x01(\tR\x04code\x123\n" +
+	"\apasskey\x18e \x01(\v2\x19.auth.PasskeyLoginRequestR\apasskey\"2\n" +
 	"\rTokenResponse\x12!\n" +
 	"\x05token\x18\x01 \x01(\v2\v.auth.TokenR\x05token\"4\n" +
 	"\rLogoutRequest\x12#\n" +
@@ -4576,13 +6474,14 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x11RetireKeyResponse\"C\n" +
 	"\x15ComponentTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x95\x01\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\xc0\x01\n" +
 	"\x12CreateOwnerRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
 	"\rpassword_hash\x18\x03 \x01(\tR\fpasswordHash\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x18\n" +
-	"\amailbox\x18\x05 \x01(\tR\amailbox\"\x15\n" +
+	"\amailbox\x18\x05 \x01(\tR\amailbox\x12)\n" +
+	"\x05login\x18\x06 \x01(\v2\x13.auth.ExternalLoginR\x05login\"\x15\n" +
 	"\x13CreateOwnerResponse\"\xb7\x01\n" +
 	"\x10SetMemberRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
@@ -4607,12 +6506,13 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\rSwitchRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12!\n" +
 	"\ftoken_expiry\x18\x02 \x01(\x03R\vtokenExpiry\"\x13\n" +
-	"\x11GetFactorsRequest\"\x89\x01\n" +
+	"\x11GetFactorsRequest\"\xaf\x01\n" +
 	"\x12GetFactorsResponse\x12\x1a\n" +
 	"\benrolled\x18\x01 \x01(\bR\benrolled\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x03R\x05since\x12%\n" +
 	"\x0erecovery_codes\x18\x03 \x01(\x05R\rrecoveryCodes\x12\x1a\n" +
-	"\brequired\x18\x04 \x01(\bR\brequired\"*\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired\x12$\n" +
+	"\rauthenticator\x18\x05 \x01(\bR\rauthenticator\"*\n" +
 	"\fEnrolRequest\x12\x1a\n" +
 	"\bpassword\x18\x01 \x01(\tR\bpassword\"9\n" +
 	"\rEnrolResponse\x12\x10\n" +
@@ -4629,7 +6529,119 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x13RemoveFactorRequest\x12\x1a\n" +
 	"\bpassword\x18\x01 \x01(\tR\bpassword\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\"\x16\n" +
-	"\x14RemoveFactorResponse\"\x0e\n" +
+	"\x14RemoveFactorResponse\"\x16\n" +
+	"\x14ListProvidersRequest\"_\n" +
+	"\x15ListProvidersResponse\x12,\n" +
+	"\tproviders\x18\x01 \x03(\v2\x0e.auth.ProviderR\tproviders\x12\x18\n" +
+	"\aconsole\x18\x02 \x01(\tR\aconsole\"0\n" +
+	"\bProvider\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\"N\n" +
+	"\x12BeginSignInRequest\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1c\n" +
+	"\tchallenge\x18\x02 \x01(\tR\tchallenge\"'\n" +
+	"\x13BeginSignInResponse\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\"]\n" +
+	"\x15CompleteSignInRequest\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x1a\n" +
+	"\bverifier\x18\x03 \x01(\tR\bverifier\"\xae\x01\n" +
+	"\x13RedeemTicketRequest\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12\x1a\n" +
+	"\bverifier\x18\x02 \x01(\tR\bverifier\x12\x1a\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x123\n" +
+	"\apasskey\x18\x05 \x01(\v2\x19.auth.PasskeyLoginRequestR\apasskey\"\x8d\x01\n" +
+	"\x0eSignInResponse\x12!\n" +
+	"\x05token\x18\x01 \x01(\v2\v.auth.TokenR\x05token\x12\x16\n" +
+	"\x06ticket\x18\x02 \x01(\tR\x06ticket\x12\x14\n" +
+	"\x05wants\x18\x03 \x03(\tR\x05wants\x12\x14\n" +
+	"\x05email\x18\x04 \x01(\tR\x05email\x12\x14\n" +
+	"\x05title\x18\x05 \x01(\tR\x05title\"\x12\n" +
+	"\x10ListLinksRequest\"5\n" +
+	"\x11ListLinksResponse\x12 \n" +
+	"\x05links\x18\x01 \x03(\v2\n" +
+	".auth.LinkR\x05links\"\x95\x01\n" +
+	"\x04Link\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\x12\x18\n" +
+	"\acreated\x18\x04 \x01(\x03R\acreated\x12\x1b\n" +
+	"\tlast_used\x18\x05 \x01(\x03R\blastUsed\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\tR\x02id\"h\n" +
+	"\x10BeginLinkRequest\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1c\n" +
+	"\tchallenge\x18\x02 \x01(\tR\tchallenge\x12\x1a\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\".\n" +
+	"\fLinkResponse\x12\x1e\n" +
+	"\x04link\x18\x01 \x01(\v2\n" +
+	".auth.LinkR\x04link\"\x1f\n" +
+	"\rUnlinkRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x10\n" +
+	"\x0eUnlinkResponse\"\x15\n" +
+	"\x13ListPasskeysRequest\"A\n" +
+	"\x14ListPasskeysResponse\x12)\n" +
+	"\bpasskeys\x18\x01 \x03(\v2\r.auth.PasskeyR\bpasskeys\"d\n" +
+	"\aPasskey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\acreated\x18\x03 \x01(\x03R\acreated\x12\x1b\n" +
+	"\tlast_used\x18\x04 \x01(\x03R\blastUsed\"6\n" +
+	"\x18BeginRegistrationRequest\x12\x1a\n" +
+	"\bpassword\x18\x01 \x01(\tR\bpassword\"M\n" +
+	"\x15BeginCeremonyResponse\x12\x1a\n" +
+	"\bceremony\x18\x01 \x01(\tR\bceremony\x12\x18\n" +
+	"\aoptions\x18\x02 \x01(\tR\aoptions\"h\n" +
+	"\x16RegisterPasskeyRequest\x12\x1a\n" +
+	"\bceremony\x18\x01 \x01(\tR\bceremony\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x02 \x01(\tR\n" +
+	"credential\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"i\n" +
+	"\x17RegisterPasskeyResponse\x12'\n" +
+	"\apasskey\x18\x01 \x01(\v2\r.auth.PasskeyR\apasskey\x12%\n" +
+	"\x0erecovery_codes\x18\x02 \x03(\tR\rrecoveryCodes\"B\n" +
+	"\x14RemovePasskeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\"\x17\n" +
+	"\x15RemovePasskeyResponse\"\x1a\n" +
+	"\x18BeginPasskeyLoginRequest\"t\n" +
+	"\x13PasskeyLoginRequest\x12\x1a\n" +
+	"\bceremony\x18\x01 \x01(\tR\bceremony\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x02 \x01(\tR\n" +
+	"credential\x12!\n" +
+	"\ftoken_expiry\x18\x03 \x01(\x03R\vtokenExpiry\"\x14\n" +
+	"\x12BeginDeviceRequest\"\xa8\x01\n" +
+	"\x13BeginDeviceResponse\x12\x1f\n" +
+	"\vdevice_code\x18\x01 \x01(\tR\n" +
+	"deviceCode\x12\x1b\n" +
+	"\tuser_code\x18\x02 \x01(\tR\buserCode\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1d\n" +
+	"\n" +
+	"expires_in\x18\x04 \x01(\x03R\texpiresIn\x12\x1a\n" +
+	"\binterval\x18\x05 \x01(\x03R\binterval\"&\n" +
+	"\x10GetDeviceRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"G\n" +
+	"\x11GetDeviceResponse\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\"*\n" +
+	"\x14ApproveDeviceRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"\x17\n" +
+	"\x15ApproveDeviceResponse\"5\n" +
+	"\x12DeviceTokenRequest\x12\x1f\n" +
+	"\vdevice_code\x18\x01 \x01(\tR\n" +
+	"deviceCode\"H\n" +
+	"\x12ProveTicketRequest\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12\x1a\n" +
+	"\bverifier\x18\x02 \x01(\tR\bverifier\"V\n" +
+	"\x13ProveTicketResponse\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12)\n" +
+	"\x05login\x18\x02 \x01(\v2\x13.auth.ExternalLoginR\x05login\"[\n" +
+	"\rExternalLogin\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x14\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\"\x0e\n" +
 	"\fWatchRequest\"\x89\x01\n" +
 	"\x06Change\x12#\n" +
 	"\x05rules\x18\x01 \x01(\v2\r.auth.RuleSetR\x05rules\x120\n" +
@@ -4685,7 +6697,29 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x05Enrol\x12\x12.auth.EnrolRequest\x1a\x13.auth.EnrolResponse\x126\n" +
 	"\aConfirm\x12\x14.auth.ConfirmRequest\x1a\x15.auth.ConfirmResponse\x126\n" +
 	"\aRecover\x12\x14.auth.RecoverRequest\x1a\x15.auth.RecoverResponse\x12?\n" +
-	"\x06Remove\x12\x19.auth.RemoveFactorRequest\x1a\x1a.auth.RemoveFactorResponse2\xd3\x01\n" +
+	"\x06Remove\x12\x19.auth.RemoveFactorRequest\x1a\x1a.auth.RemoveFactorResponse2\xec\x03\n" +
+	"\tProviders\x12?\n" +
+	"\x04List\x12\x1a.auth.ListProvidersRequest\x1a\x1b.auth.ListProvidersResponse\x12<\n" +
+	"\x05Begin\x12\x18.auth.BeginSignInRequest\x1a\x19.auth.BeginSignInResponse\x12=\n" +
+	"\bComplete\x12\x1b.auth.CompleteSignInRequest\x1a\x14.auth.SignInResponse\x129\n" +
+	"\x06Redeem\x12\x19.auth.RedeemTicketRequest\x1a\x14.auth.SignInResponse\x128\n" +
+	"\x05Links\x12\x16.auth.ListLinksRequest\x1a\x17.auth.ListLinksResponse\x12>\n" +
+	"\tBeginLink\x12\x16.auth.BeginLinkRequest\x1a\x19.auth.BeginSignInResponse\x127\n" +
+	"\x04Link\x12\x1b.auth.CompleteSignInRequest\x1a\x12.auth.LinkResponse\x123\n" +
+	"\x06Unlink\x12\x13.auth.UnlinkRequest\x1a\x14.auth.UnlinkResponse2\xab\x03\n" +
+	"\bPasskeys\x12=\n" +
+	"\x04List\x12\x19.auth.ListPasskeysRequest\x1a\x1a.auth.ListPasskeysResponse\x12P\n" +
+	"\x11BeginRegistration\x12\x1e.auth.BeginRegistrationRequest\x1a\x1b.auth.BeginCeremonyResponse\x12G\n" +
+	"\bRegister\x12\x1c.auth.RegisterPasskeyRequest\x1a\x1d.auth.RegisterPasskeyResponse\x12A\n" +
+	"\x06Remove\x12\x1a.auth.RemovePasskeyRequest\x1a\x1b.auth.RemovePasskeyResponse\x12I\n" +
+	"\n" +
+	"BeginLogin\x12\x1e.auth.BeginPasskeyLoginRequest\x1a\x1b.auth.BeginCeremonyResponse\x127\n" +
+	"\x05Login\x12\x19.auth.PasskeyLoginRequest\x1a\x13.auth.TokenResponse2\xfb\x01\n" +
+	"\aDevices\x12<\n" +
+	"\x05Begin\x12\x18.auth.BeginDeviceRequest\x1a\x19.auth.BeginDeviceResponse\x126\n" +
+	"\x03Get\x12\x16.auth.GetDeviceRequest\x1a\x17.auth.GetDeviceResponse\x12B\n" +
+	"\aApprove\x12\x1a.auth.ApproveDeviceRequest\x1a\x1b.auth.ApproveDeviceResponse\x126\n" +
+	"\x05Token\x12\x18.auth.DeviceTokenRequest\x1a\x13.auth.TokenResponse2\xd3\x01\n" +
 	"\bAccounts\x12=\n" +
 	"\x04List\x12\x19.auth.ListAccountsRequest\x1a\x1a.auth.ListAccountsResponse\x12A\n" +
 	"\x06Delete\x12\x1a.auth.DeleteAccountRequest\x1a\x1b.auth.DeleteAccountResponse\x12E\n" +
@@ -4698,14 +6732,15 @@ const file_auth_auth_proto_rawDesc = "" +
 	"\x04Keys\x125\n" +
 	"\x04List\x12\x15.auth.ListKeysRequest\x1a\x16.auth.ListKeysResponse\x129\n" +
 	"\x06Rotate\x12\x16.auth.RotateKeyRequest\x1a\x17.auth.RotateKeyResponse\x129\n" +
-	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xe5\x03\n" +
+	"\x06Retire\x12\x16.auth.RetireKeyRequest\x1a\x17.auth.RetireKeyResponse2\xa9\x04\n" +
 	"\n" +
 	"Components\x129\n" +
 	"\x05Token\x12\x1b.auth.ComponentTokenRequest\x1a\x13.auth.TokenResponse\x12B\n" +
 	"\vCreateOwner\x12\x18.auth.CreateOwnerRequest\x1a\x19.auth.CreateOwnerResponse\x12<\n" +
 	"\tSetMember\x12\x16.auth.SetMemberRequest\x1a\x17.auth.SetMemberResponse\x12<\n" +
 	"\tSetPolicy\x12\x16.auth.SetPolicyRequest\x1a\x17.auth.SetPolicyResponse\x12B\n" +
-	"\vProvePerson\x12\x18.auth.ProvePersonRequest\x1a\x19.auth.ProvePersonResponse\x129\n" +
+	"\vProvePerson\x12\x18.auth.ProvePersonRequest\x1a\x19.auth.ProvePersonResponse\x12B\n" +
+	"\vProveTicket\x12\x18.auth.ProveTicketRequest\x1a\x19.auth.ProveTicketResponse\x129\n" +
 	"\bExchange\x12\x15.auth.ExchangeRequest\x1a\x16.auth.ExchangeResponse\x12+\n" +
 	"\x05Watch\x12\x12.auth.WatchRequest\x1a\f.auth.Change0\x01\x120\n" +
 	"\x05Erase\x12\x12.auth.EraseRequest\x1a\x13.auth.EraseResponseB-Z+github.com/micro/platform/proto/auth;authpbb\x06proto3"
@@ -4723,203 +6758,287 @@ func file_auth_auth_proto_rawDescGZIP() []byte {
 }
 
 var file_auth_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
+var file_auth_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 118)
 var file_auth_auth_proto_goTypes = []any{
-	(Access)(0),                   // 0: auth.Access
-	(*Options)(nil),               // 1: auth.Options
-	(*Account)(nil),               // 2: auth.Account
-	(*Token)(nil),                 // 3: auth.Token
-	(*Resource)(nil),              // 4: auth.Resource
-	(*GenerateRequest)(nil),       // 5: auth.GenerateRequest
-	(*GenerateResponse)(nil),      // 6: auth.GenerateResponse
-	(*InspectRequest)(nil),        // 7: auth.InspectRequest
-	(*InspectResponse)(nil),       // 8: auth.InspectResponse
-	(*TokenRequest)(nil),          // 9: auth.TokenRequest
-	(*TokenResponse)(nil),         // 10: auth.TokenResponse
-	(*LogoutRequest)(nil),         // 11: auth.LogoutRequest
-	(*LogoutResponse)(nil),        // 12: auth.LogoutResponse
-	(*ApiToken)(nil),              // 13: auth.ApiToken
-	(*CreateTokenRequest)(nil),    // 14: auth.CreateTokenRequest
-	(*CreateTokenResponse)(nil),   // 15: auth.CreateTokenResponse
-	(*ListTokensRequest)(nil),     // 16: auth.ListTokensRequest
-	(*ListTokensResponse)(nil),    // 17: auth.ListTokensResponse
-	(*RevokeTokenRequest)(nil),    // 18: auth.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),   // 19: auth.RevokeTokenResponse
-	(*BeginResetRequest)(nil),     // 20: auth.BeginResetRequest
-	(*BeginResetResponse)(nil),    // 21: auth.BeginResetResponse
-	(*ResetRequest)(nil),          // 22: auth.ResetRequest
-	(*ResetResponse)(nil),         // 23: auth.ResetResponse
-	(*Session)(nil),               // 24: auth.Session
-	(*ListSessionsRequest)(nil),   // 25: auth.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 26: auth.ListSessionsResponse
-	(*RevokeSessionRequest)(nil),  // 27: auth.RevokeSessionRequest
-	(*RevokeSessionResponse)(nil), // 28: auth.RevokeSessionResponse
-	(*ExchangeRequest)(nil),       // 29: auth.ExchangeRequest
-	(*ExchangeResponse)(nil),      // 30: auth.ExchangeResponse
-	(*ListAccountsRequest)(nil),   // 31: auth.ListAccountsRequest
-	(*ListAccountsResponse)(nil),  // 32: auth.ListAccountsResponse
-	(*DeleteAccountRequest)(nil),  // 33: auth.DeleteAccountRequest
-	(*ChangeSecretRequest)(nil),   // 34: auth.ChangeSecretRequest
-	(*Rule)(nil),                  // 35: auth.Rule
-	(*CreateRequest)(nil),         // 36: auth.CreateRequest
-	(*DeleteRequest)(nil),         // 37: auth.DeleteRequest
-	(*ListRequest)(nil),           // 38: auth.ListRequest
-	(*ListResponse)(nil),          // 39: auth.ListResponse
-	(*ExplainRequest)(nil),        // 40: auth.ExplainRequest
-	(*ExplainResponse)(nil),       // 41: auth.ExplainResponse
-	(*Check)(nil),                 // 42: auth.Check
-	(*RuleCheck)(nil),             // 43: auth.RuleCheck
-	(*DeleteAccountResponse)(nil), // 44: auth.DeleteAccountResponse
-	(*ChangeSecretResponse)(nil),  // 45: auth.ChangeSecretResponse
-	(*CreateResponse)(nil),        // 46: auth.CreateResponse
-	(*DeleteResponse)(nil),        // 47: auth.DeleteResponse
-	(*ListKeysRequest)(nil),       // 48: auth.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 49: auth.ListKeysResponse
-	(*Key)(nil),                   // 50: auth.Key
-	(*RotateKeyRequest)(nil),      // 51: auth.RotateKeyRequest
-	(*RotateKeyResponse)(nil),     // 52: auth.RotateKeyResponse
-	(*RetireKeyRequest)(nil),      // 53: auth.RetireKeyRequest
-	(*RetireKeyResponse)(nil),     // 54: auth.RetireKeyResponse
-	(*ComponentTokenRequest)(nil), // 55: auth.ComponentTokenRequest
-	(*CreateOwnerRequest)(nil),    // 56: auth.CreateOwnerRequest
-	(*CreateOwnerResponse)(nil),   // 57: auth.CreateOwnerResponse
-	(*SetMemberRequest)(nil),      // 58: auth.SetMemberRequest
-	(*SetMemberResponse)(nil),     // 59: auth.SetMemberResponse
-	(*SetPolicyRequest)(nil),      // 60: auth.SetPolicyRequest
-	(*SetPolicyResponse)(nil),     // 61: auth.SetPolicyResponse
-	(*ProvePersonRequest)(nil),    // 62: auth.ProvePersonRequest
-	(*ProvePersonResponse)(nil),   // 63: auth.ProvePersonResponse
-	(*SwitchRequest)(nil),         // 64: auth.SwitchRequest
-	(*GetFactorsRequest)(nil),     // 65: auth.GetFactorsRequest
-	(*GetFactorsResponse)(nil),    // 66: auth.GetFactorsResponse
-	(*EnrolRequest)(nil),          // 67: auth.EnrolRequest
-	(*EnrolResponse)(nil),         // 68: auth.EnrolResponse
-	(*ConfirmRequest)(nil),        // 69: auth.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 70: auth.ConfirmResponse
-	(*RecoverRequest)(nil),        // 71: auth.RecoverRequest
-	(*RecoverResponse)(nil),       // 72: auth.RecoverResponse
-	(*RemoveFactorRequest)(nil),   // 73: auth.RemoveFactorRequest
-	(*RemoveFactorResponse)(nil),  // 74: auth.RemoveFactorResponse
-	(*WatchRequest)(nil),          // 75: auth.WatchRequest
-	(*Change)(nil),                // 76: auth.Change
-	(*RuleSet)(nil),               // 77: auth.RuleSet
-	(*Revocation)(nil),            // 78: auth.Revocation
-	(*EraseRequest)(nil),          // 79: auth.EraseRequest
-	(*EraseResponse)(nil),         // 80: auth.EraseResponse
-	nil,                           // 81: auth.Account.MetadataEntry
-	nil,                           // 82: auth.GenerateRequest.MetadataEntry
+	(Access)(0),                      // 0: auth.Access
+	(*Options)(nil),                  // 1: auth.Options
+	(*Account)(nil),                  // 2: auth.Account
+	(*Token)(nil),                    // 3: auth.Token
+	(*Resource)(nil),                 // 4: auth.Resource
+	(*GenerateRequest)(nil),          // 5: auth.GenerateRequest
+	(*GenerateResponse)(nil),         // 6: auth.GenerateResponse
+	(*InspectRequest)(nil),           // 7: auth.InspectRequest
+	(*InspectResponse)(nil),          // 8: auth.InspectResponse
+	(*TokenRequest)(nil),             // 9: auth.TokenRequest
+	(*TokenResponse)(nil),            // 10: auth.TokenResponse
+	(*LogoutRequest)(nil),            // 11: auth.LogoutRequest
+	(*LogoutResponse)(nil),           // 12: auth.LogoutResponse
+	(*ApiToken)(nil),                 // 13: auth.ApiToken
+	(*CreateTokenRequest)(nil),       // 14: auth.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 15: auth.CreateTokenResponse
+	(*ListTokensRequest)(nil),        // 16: auth.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 17: auth.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 18: auth.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),      // 19: auth.RevokeTokenResponse
+	(*BeginResetRequest)(nil),        // 20: auth.BeginResetRequest
+	(*BeginResetResponse)(nil),       // 21: auth.BeginResetResponse
+	(*ResetRequest)(nil),             // 22: auth.ResetRequest
+	(*ResetResponse)(nil),            // 23: auth.ResetResponse
+	(*Session)(nil),                  // 24: auth.Session
+	(*ListSessionsRequest)(nil),      // 25: auth.ListSessionsRequest
+	(*ListSessionsResponse)(nil),     // 26: auth.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),     // 27: auth.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil),    // 28: auth.RevokeSessionResponse
+	(*ExchangeRequest)(nil),          // 29: auth.ExchangeRequest
+	(*ExchangeResponse)(nil),         // 30: auth.ExchangeResponse
+	(*ListAccountsRequest)(nil),      // 31: auth.ListAccountsRequest
+	(*ListAccountsResponse)(nil),     // 32: auth.ListAccountsResponse
+	(*DeleteAccountRequest)(nil),     // 33: auth.DeleteAccountRequest
+	(*ChangeSecretRequest)(nil),      // 34: auth.ChangeSecretRequest
+	(*Rule)(nil),                     // 35: auth.Rule
+	(*CreateRequest)(nil),            // 36: auth.CreateRequest
+	(*DeleteRequest)(nil),            // 37: auth.DeleteRequest
+	(*ListRequest)(nil),              // 38: auth.ListRequest
+	(*ListResponse)(nil),             // 39: auth.ListResponse
+	(*ExplainRequest)(nil),           // 40: auth.ExplainRequest
+	(*ExplainResponse)(nil),          // 41: auth.ExplainResponse
+	(*Check)(nil),                    // 42: auth.Check
+	(*RuleCheck)(nil),                // 43: auth.RuleCheck
+	(*DeleteAccountResponse)(nil),    // 44: auth.DeleteAccountResponse
+	(*ChangeSecretResponse)(nil),     // 45: auth.ChangeSecretResponse
+	(*CreateResponse)(nil),           // 46: auth.CreateResponse
+	(*DeleteResponse)(nil),           // 47: auth.DeleteResponse
+	(*ListKeysRequest)(nil),          // 48: auth.ListKeysRequest
+	(*ListKeysResponse)(nil),         // 49: auth.ListKeysResponse
+	(*Key)(nil),                      // 50: auth.Key
+	(*RotateKeyRequest)(nil),         // 51: auth.RotateKeyRequest
+	(*RotateKeyResponse)(nil),        // 52: auth.RotateKeyResponse
+	(*RetireKeyRequest)(nil),         // 53: auth.RetireKeyRequest
+	(*RetireKeyResponse)(nil),        // 54: auth.RetireKeyResponse
+	(*ComponentTokenRequest)(nil),    // 55: auth.ComponentTokenRequest
+	(*CreateOwnerRequest)(nil),       // 56: auth.CreateOwnerRequest
+	(*CreateOwnerResponse)(nil),      // 57: auth.CreateOwnerResponse
+	(*SetMemberRequest)(nil),         // 58: auth.SetMemberRequest
+	(*SetMemberResponse)(nil),        // 59: auth.SetMemberResponse
+	(*SetPolicyRequest)(nil),         // 60: auth.SetPolicyRequest
+	(*SetPolicyResponse)(nil),        // 61: auth.SetPolicyResponse
+	(*ProvePersonRequest)(nil),       // 62: auth.ProvePersonRequest
+	(*ProvePersonResponse)(nil),      // 63: auth.ProvePersonResponse
+	(*SwitchRequest)(nil),            // 64: auth.SwitchRequest
+	(*GetFactorsRequest)(nil),        // 65: auth.GetFactorsRequest
+	(*GetFactorsResponse)(nil),       // 66: auth.GetFactorsResponse
+	(*EnrolRequest)(nil),             // 67: auth.EnrolRequest
+	(*EnrolResponse)(nil),            // 68: auth.EnrolResponse
+	(*ConfirmRequest)(nil),           // 69: auth.ConfirmRequest
+	(*ConfirmResponse)(nil),          // 70: auth.ConfirmResponse
+	(*RecoverRequest)(nil),           // 71: auth.RecoverRequest
+	(*RecoverResponse)(nil),          // 72: auth.RecoverResponse
+	(*RemoveFactorRequest)(nil),      // 73: auth.RemoveFactorRequest
+	(*RemoveFactorResponse)(nil),     // 74: auth.RemoveFactorResponse
+	(*ListProvidersRequest)(nil),     // 75: auth.ListProvidersRequest
+	(*ListProvidersResponse)(nil),    // 76: auth.ListProvidersResponse
+	(*Provider)(nil),                 // 77: auth.Provider
+	(*BeginSignInRequest)(nil),       // 78: auth.BeginSignInRequest
+	(*BeginSignInResponse)(nil),      // 79: auth.BeginSignInResponse
+	(*CompleteSignInRequest)(nil),    // 80: auth.CompleteSignInRequest
+	(*RedeemTicketRequest)(nil),      // 81: auth.RedeemTicketRequest
+	(*SignInResponse)(nil),           // 82: auth.SignInResponse
+	(*ListLinksRequest)(nil),         // 83: auth.ListLinksRequest
+	(*ListLinksResponse)(nil),        // 84: auth.ListLinksResponse
+	(*Link)(nil),                     // 85: auth.Link
+	(*BeginLinkRequest)(nil),         // 86: auth.BeginLinkRequest
+	(*LinkResponse)(nil),             // 87: auth.LinkResponse
+	(*UnlinkRequest)(nil),            // 88: auth.UnlinkRequest
+	(*UnlinkResponse)(nil),           // 89: auth.UnlinkResponse
+	(*ListPasskeysRequest)(nil),      // 90: auth.ListPasskeysRequest
+	(*ListPasskeysResponse)(nil),     // 91: auth.ListPasskeysResponse
+	(*Passkey)(nil),                  // 92: auth.Passkey
+	(*BeginRegistrationRequest)(nil), // 93: auth.BeginRegistrationRequest
+	(*BeginCeremonyResponse)(nil),    // 94: auth.BeginCeremonyResponse
+	(*RegisterPasskeyRequest)(nil),   // 95: auth.RegisterPasskeyRequest
+	(*RegisterPasskeyResponse)(nil),  // 96: auth.RegisterPasskeyResponse
+	(*RemovePasskeyRequest)(nil),     // 97: auth.RemovePasskeyRequest
+	(*RemovePasskeyResponse)(nil),    // 98: auth.RemovePasskeyResponse
+	(*BeginPasskeyLoginRequest)(nil), // 99: auth.BeginPasskeyLoginRequest
+	(*PasskeyLoginRequest)(nil),      // 100: auth.PasskeyLoginRequest
+	(*BeginDeviceRequest)(nil),       // 101: auth.BeginDeviceRequest
+	(*BeginDeviceResponse)(nil),      // 102: auth.BeginDeviceResponse
+	(*GetDeviceRequest)(nil),         // 103: auth.GetDeviceRequest
+	(*GetDeviceResponse)(nil),        // 104: auth.GetDeviceResponse
+	(*ApproveDeviceRequest)(nil),     // 105: auth.ApproveDeviceRequest
+	(*ApproveDeviceResponse)(nil),    // 106: auth.ApproveDeviceResponse
+	(*DeviceTokenRequest)(nil),       // 107: auth.DeviceTokenRequest
+	(*ProveTicketRequest)(nil),       // 108: auth.ProveTicketRequest
+	(*ProveTicketResponse)(nil),      // 109: auth.ProveTicketResponse
+	(*ExternalLogin)(nil),            // 110: auth.ExternalLogin
+	(*WatchRequest)(nil),             // 111: auth.WatchRequest
+	(*Change)(nil),                   // 112: auth.Change
+	(*RuleSet)(nil),                  // 113: auth.RuleSet
+	(*Revocation)(nil),               // 114: auth.Revocation
+	(*EraseRequest)(nil),             // 115: auth.EraseRequest
+	(*EraseResponse)(nil),            // 116: auth.EraseResponse
+	nil,                              // 117: auth.Account.MetadataEntry
+	nil,                              // 118: auth.GenerateRequest.MetadataEntry
 }
 var file_auth_auth_proto_depIdxs = []int32{
-	81, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
-	82, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
-	1,  // 2: auth.GenerateRequest.options:type_name -> auth.Options
-	2,  // 3: auth.GenerateResponse.account:type_name -> auth.Account
-	1,  // 4: auth.InspectRequest.options:type_name -> auth.Options
-	2,  // 5: auth.InspectResponse.account:type_name -> auth.Account
-	1,  // 6: auth.TokenRequest.options:type_name -> auth.Options
-	3,  // 7: auth.TokenResponse.token:type_name -> auth.Token
-	13, // 8: auth.CreateTokenResponse.token:type_name -> auth.ApiToken
-	1,  // 9: auth.ListTokensRequest.options:type_name -> auth.Options
-	13, // 10: auth.ListTokensResponse.tokens:type_name -> auth.ApiToken
-	1,  // 11: auth.RevokeTokenRequest.options:type_name -> auth.Options
-	1,  // 12: auth.BeginResetRequest.options:type_name -> auth.Options
-	1,  // 13: auth.ResetRequest.options:type_name -> auth.Options
-	24, // 14: auth.ListSessionsResponse.sessions:type_name -> auth.Session
-	1,  // 15: auth.ListAccountsRequest.options:type_name -> auth.Options
-	2,  // 16: auth.ListAccountsResponse.accounts:type_name -> auth.Account
-	1,  // 17: auth.DeleteAccountRequest.options:type_name -> auth.Options
-	1,  // 18: auth.ChangeSecretRequest.options:type_name -> auth.Options
-	4,  // 19: auth.Rule.resource:type_name -> auth.Resource
-	0,  // 20: auth.Rule.access:type_name -> auth.Access
-	35, // 21: auth.CreateRequest.rule:type_name -> auth.Rule
-	1,  // 22: auth.CreateRequest.options:type_name -> auth.Options
-	1,  // 23: auth.DeleteRequest.options:type_name -> auth.Options
-	1,  // 24: auth.ListRequest.options:type_name -> auth.Options
-	35, // 25: auth.ListResponse.rules:type_name -> auth.Rule
-	1,  // 26: auth.ExplainRequest.options:type_name -> auth.Options
-	42, // 27: auth.ExplainResponse.checks:type_name -> auth.Check
-	43, // 28: auth.ExplainResponse.rules:type_name -> auth.RuleCheck
-	35, // 29: auth.RuleCheck.rule:type_name -> auth.Rule
-	50, // 30: auth.ListKeysResponse.keys:type_name -> auth.Key
-	50, // 31: auth.RotateKeyResponse.key:type_name -> auth.Key
-	77, // 32: auth.Change.rules:type_name -> auth.RuleSet
-	78, // 33: auth.Change.revocation:type_name -> auth.Revocation
-	35, // 34: auth.RuleSet.rules:type_name -> auth.Rule
-	5,  // 35: auth.Auth.Generate:input_type -> auth.GenerateRequest
-	7,  // 36: auth.Auth.Inspect:input_type -> auth.InspectRequest
-	9,  // 37: auth.Auth.Token:input_type -> auth.TokenRequest
-	11, // 38: auth.Auth.Logout:input_type -> auth.LogoutRequest
-	14, // 39: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
-	16, // 40: auth.Tokens.List:input_type -> auth.ListTokensRequest
-	18, // 41: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
-	20, // 42: auth.Passwords.BeginReset:input_type -> auth.BeginResetRequest
-	22, // 43: auth.Passwords.Reset:input_type -> auth.ResetRequest
-	25, // 44: auth.Sessions.List:input_type -> auth.ListSessionsRequest
-	27, // 45: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
-	64, // 46: auth.People.Switch:input_type -> auth.SwitchRequest
-	65, // 47: auth.Factors.Get:input_type -> auth.GetFactorsRequest
-	67, // 48: auth.Factors.Enrol:input_type -> auth.EnrolRequest
-	69, // 49: auth.Factors.Confirm:input_type -> auth.ConfirmRequest
-	71, // 50: auth.Factors.Recover:input_type -> auth.RecoverRequest
-	73, // 51: auth.Factors.Remove:input_type -> auth.RemoveFactorRequest
-	31, // 52: auth.Accounts.List:input_type -> auth.ListAccountsRequest
-	33, // 53: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
-	34, // 54: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
-	36, // 55: auth.Rules.Create:input_type -> auth.CreateRequest
-	37, // 56: auth.Rules.Delete:input_type -> auth.DeleteRequest
-	38, // 57: auth.Rules.List:input_type -> auth.ListRequest
-	40, // 58: auth.Rules.Explain:input_type -> auth.ExplainRequest
-	48, // 59: auth.Keys.List:input_type -> auth.ListKeysRequest
-	51, // 60: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
-	53, // 61: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
-	55, // 62: auth.Components.Token:input_type -> auth.ComponentTokenRequest
-	56, // 63: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
-	58, // 64: auth.Components.SetMember:input_type -> auth.SetMemberRequest
-	60, // 65: auth.Components.SetPolicy:input_type -> auth.SetPolicyRequest
-	62, // 66: auth.Components.ProvePerson:input_type -> auth.ProvePersonRequest
-	29, // 67: auth.Components.Exchange:input_type -> auth.ExchangeRequest
-	75, // 68: auth.Components.Watch:input_type -> auth.WatchRequest
-	79, // 69: auth.Components.Erase:input_type -> auth.EraseRequest
-	6,  // 70: auth.Auth.Generate:output_type -> auth.GenerateResponse
-	8,  // 71: auth.Auth.Inspect:output_type -> auth.InspectResponse
-	10, // 72: auth.Auth.Token:output_type -> auth.TokenResponse
-	12, // 73: auth.Auth.Logout:output_type -> auth.LogoutResponse
-	15, // 74: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
-	17, // 75: auth.Tokens.List:output_type -> auth.ListTokensResponse
-	19, // 76: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
-	21, // 77: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
-	23, // 78: auth.Passwords.Reset:output_type -> auth.ResetResponse
-	26, // 79: auth.Sessions.List:output_type -> auth.ListSessionsResponse
-	28, // 80: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
-	10, // 81: auth.People.Switch:output_type -> auth.TokenResponse
-	66, // 82: auth.Factors.Get:output_type -> auth.GetFactorsResponse
-	68, // 83: auth.Factors.Enrol:output_type -> auth.EnrolResponse
-	70, // 84: auth.Factors.Confirm:output_type -> auth.ConfirmResponse
-	72, // 85: auth.Factors.Recover:output_type -> auth.RecoverResponse
-	74, // 86: auth.Factors.Remove:output_type -> auth.RemoveFactorResponse
-	32, // 87: auth.Accounts.List:output_type -> auth.ListAccountsResponse
-	44, // 88: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
-	45, // 89: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
-	46, // 90: auth.Rules.Create:output_type -> auth.CreateResponse
-	47, // 91: auth.Rules.Delete:output_type -> auth.DeleteResponse
-	39, // 92: auth.Rules.List:output_type -> auth.ListResponse
-	41, // 93: auth.Rules.Explain:output_type -> auth.ExplainResponse
-	49, // 94: auth.Keys.List:output_type -> auth.ListKeysResponse
-	52, // 95: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
-	54, // 96: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
-	10, // 97: auth.Components.Token:output_type -> auth.TokenResponse
-	57, // 98: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
-	59, // 99: auth.Components.SetMember:output_type -> auth.SetMemberResponse
-	61, // 100: auth.Components.SetPolicy:output_type -> auth.SetPolicyResponse
-	63, // 101: auth.Components.ProvePerson:output_type -> auth.ProvePersonResponse
-	30, // 102: auth.Components.Exchange:output_type -> auth.ExchangeResponse
-	76, // 103: auth.Components.Watch:output_type -> auth.Change
-	80, // 104: auth.Components.Erase:output_type -> auth.EraseResponse
-	70, // [70:105] is the sub-list for method output_type
-	35, // [35:70] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	117, // 0: auth.Account.metadata:type_name -> auth.Account.MetadataEntry
+	118, // 1: auth.GenerateRequest.metadata:type_name -> auth.GenerateRequest.MetadataEntry
+	1,   // 2: auth.GenerateRequest.options:type_name -> auth.Options
+	2,   // 3: auth.GenerateResponse.account:type_name -> auth.Account
+	1,   // 4: auth.InspectRequest.options:type_name -> auth.Options
+	2,   // 5: auth.InspectResponse.account:type_name -> auth.Account
+	1,   // 6: auth.TokenRequest.options:type_name -> auth.Options
+	100, // 7: auth.TokenRequest.passkey:type_name -> auth.PasskeyLoginRequest
+	3,   // 8: auth.TokenResponse.token:type_name -> auth.Token
+	13,  // 9: auth.CreateTokenResponse.token:type_name -> auth.ApiToken
+	1,   // 10: auth.ListTokensRequest.options:type_name -> auth.Options
+	13,  // 11: auth.ListTokensResponse.tokens:type_name -> auth.ApiToken
+	1,   // 12: auth.RevokeTokenRequest.options:type_name -> auth.Options
+	1,   // 13: auth.BeginResetRequest.options:type_name -> auth.Options
+	1,   // 14: auth.ResetRequest.options:type_name -> auth.Options
+	24,  // 15: auth.ListSessionsResponse.sessions:type_name -> auth.Session
+	1,   // 16: auth.ListAccountsRequest.options:type_name -> auth.Options
+	2,   // 17: auth.ListAccountsResponse.accounts:type_name -> auth.Account
+	1,   // 18: auth.DeleteAccountRequest.options:type_name -> auth.Options
+	1,   // 19: auth.ChangeSecretRequest.options:type_name -> auth.Options
+	4,   // 20: auth.Rule.resource:type_name -> auth.Resource
+	0,   // 21: auth.Rule.access:type_name -> auth.Access
+	35,  // 22: auth.CreateRequest.rule:type_name -> auth.Rule
+	1,   // 23: auth.CreateRequest.options:type_name -> auth.Options
+	1,   // 24: auth.DeleteRequest.options:type_name -> auth.Options
+	1,   // 25: auth.ListRequest.options:type_name -> auth.Options
+	35,  // 26: auth.ListResponse.rules:type_name -> auth.Rule
+	1,   // 27: auth.ExplainRequest.options:type_name -> auth.Options
+	42,  // 28: auth.ExplainResponse.checks:type_name -> auth.Check
+	43,  // 29: auth.ExplainResponse.rules:type_name -> auth.RuleCheck
+	35,  // 30: auth.RuleCheck.rule:type_name -> auth.Rule
+	50,  // 31: auth.ListKeysResponse.keys:type_name -> auth.Key
+	50,  // 32: auth.RotateKeyResponse.key:type_name -> auth.Key
+	110, // 33: auth.CreateOwnerRequest.login:type_name -> auth.ExternalLogin
+	77,  // 34: auth.ListProvidersResponse.providers:type_name -> auth.Provider
+	100, // 35: auth.RedeemTicketRequest.passkey:type_name -> auth.PasskeyLoginRequest
+	3,   // 36: auth.SignInResponse.token:type_name -> auth.Token
+	85,  // 37: auth.ListLinksResponse.links:type_name -> auth.Link
+	85,  // 38: auth.LinkResponse.link:type_name -> auth.Link
+	92,  // 39: auth.ListPasskeysResponse.passkeys:type_name -> auth.Passkey
+	92,  // 40: auth.RegisterPasskeyResponse.passkey:type_name -> auth.Passkey
+	110, // 41: auth.ProveTicketResponse.login:type_name -> auth.ExternalLogin
+	113, // 42: auth.Change.rules:type_name -> auth.RuleSet
+	114, // 43: auth.Change.revocation:type_name -> auth.Revocation
+	35,  // 44: auth.RuleSet.rules:type_name -> auth.Rule
+	5,   // 45: auth.Auth.Generate:input_type -> auth.GenerateRequest
+	7,   // 46: auth.Auth.Inspect:input_type -> auth.InspectRequest
+	9,   // 47: auth.Auth.Token:input_type -> auth.TokenRequest
+	11,  // 48: auth.Auth.Logout:input_type -> auth.LogoutRequest
+	14,  // 49: auth.Tokens.Create:input_type -> auth.CreateTokenRequest
+	16,  // 50: auth.Tokens.List:input_type -> auth.ListTokensRequest
+	18,  // 51: auth.Tokens.Revoke:input_type -> auth.RevokeTokenRequest
+	20,  // 52: auth.Passwords.BeginReset:input_type -> auth.BeginResetRequest
+	22,  // 53: auth.Passwords.Reset:input_type -> auth.ResetRequest
+	25,  // 54: auth.Sessions.List:input_type -> auth.ListSessionsRequest
+	27,  // 55: auth.Sessions.Revoke:input_type -> auth.RevokeSessionRequest
+	64,  // 56: auth.People.Switch:input_type -> auth.SwitchRequest
+	65,  // 57: auth.Factors.Get:input_type -> auth.GetFactorsRequest
+	67,  // 58: auth.Factors.Enrol:input_type -> auth.EnrolRequest
+	69,  // 59: auth.Factors.Confirm:input_type -> auth.ConfirmRequest
+	71,  // 60: auth.Factors.Recover:input_type -> auth.RecoverRequest
+	73,  // 61: auth.Factors.Remove:input_type -> auth.RemoveFactorRequest
+	75,  // 62: auth.Providers.List:input_type -> auth.ListProvidersRequest
+	78,  // 63: auth.Providers.Begin:input_type -> auth.BeginSignInRequest
+	80,  // 64: auth.Providers.Complete:input_type -> auth.CompleteSignInRequest
+	81,  // 65: auth.Providers.Redeem:input_type -> auth.RedeemTicketRequest
+	83,  // 66: auth.Providers.Links:input_type -> auth.ListLinksRequest
+	86,  // 67: auth.Providers.BeginLink:input_type -> auth.BeginLinkRequest
+	80,  // 68: auth.Providers.Link:input_type -> auth.CompleteSignInRequest
+	88,  // 69: auth.Providers.Unlink:input_type -> auth.UnlinkRequest
+	90,  // 70: auth.Passkeys.List:input_type -> auth.ListPasskeysRequest
+	93,  // 71: auth.Passkeys.BeginRegistration:input_type -> auth.BeginRegistrationRequest
+	95,  // 72: auth.Passkeys.Register:input_type -> auth.RegisterPasskeyRequest
+	97,  // 73: auth.Passkeys.Remove:input_type -> auth.RemovePasskeyRequest
+	99,  // 74: auth.Passkeys.BeginLogin:input_type -> auth.BeginPasskeyLoginRequest
+	100, // 75: auth.Passkeys.Login:input_type -> auth.PasskeyLoginRequest
+	101, // 76: auth.Devices.Begin:input_type -> auth.BeginDeviceRequest
+	103, // 77: auth.Devices.Get:input_type -> auth.GetDeviceRequest
+	105, // 78: auth.Devices.Approve:input_type -> auth.ApproveDeviceRequest
+	107, // 79: auth.Devices.Token:input_type -> auth.DeviceTokenRequest
+	31,  // 80: auth.Accounts.List:input_type -> auth.ListAccountsRequest
+	33,  // 81: auth.Accounts.Delete:input_type -> auth.DeleteAccountRequest
+	34,  // 82: auth.Accounts.ChangeSecret:input_type -> auth.ChangeSecretRequest
+	36,  // 83: auth.Rules.Create:input_type -> auth.CreateRequest
+	37,  // 84: auth.Rules.Delete:input_type -> auth.DeleteRequest
+	38,  // 85: auth.Rules.List:input_type -> auth.ListRequest
+	40,  // 86: auth.Rules.Explain:input_type -> auth.ExplainRequest
+	48,  // 87: auth.Keys.List:input_type -> auth.ListKeysRequest
+	51,  // 88: auth.Keys.Rotate:input_type -> auth.RotateKeyRequest
+	53,  // 89: auth.Keys.Retire:input_type -> auth.RetireKeyRequest
+	55,  // 90: auth.Components.Token:input_type -> auth.ComponentTokenRequest
+	56,  // 91: auth.Components.CreateOwner:input_type -> auth.CreateOwnerRequest
+	58,  // 92: auth.Components.SetMember:input_type -> auth.SetMemberRequest
+	60,  // 93: auth.Components.SetPolicy:input_type -> auth.SetPolicyRequest
+	62,  // 94: auth.Components.ProvePerson:input_type -> auth.ProvePersonRequest
+	108, // 95: auth.Components.ProveTicket:input_type -> auth.ProveTicketRequest
+	29,  // 96: auth.Components.Exchange:input_type -> auth.ExchangeRequest
+	111, // 97: auth.Components.Watch:input_type -> auth.WatchRequest
+	115, // 98: auth.Components.Erase:input_type -> auth.EraseRequest
+	6,   // 99: auth.Auth.Generate:output_type -> auth.GenerateResponse
+	8,   // 100: auth.Auth.Inspect:output_type -> auth.InspectResponse
+	10,  // 101: auth.Auth.Token:output_type -> auth.TokenResponse
+	12,  // 102: auth.Auth.Logout:output_type -> auth.LogoutResponse
+	15,  // 103: auth.Tokens.Create:output_type -> auth.CreateTokenResponse
+	17,  // 104: auth.Tokens.List:output_type -> auth.ListTokensResponse
+	19,  // 105: auth.Tokens.Revoke:output_type -> auth.RevokeTokenResponse
+	21,  // 106: auth.Passwords.BeginReset:output_type -> auth.BeginResetResponse
+	23,  // 107: auth.Passwords.Reset:output_type -> auth.ResetResponse
+	26,  // 108: auth.Sessions.List:output_type -> auth.ListSessionsResponse
+	28,  // 109: auth.Sessions.Revoke:output_type -> auth.RevokeSessionResponse
+	10,  // 110: auth.People.Switch:output_type -> auth.TokenResponse
+	66,  // 111: auth.Factors.Get:output_type -> auth.GetFactorsResponse
+	68,  // 112: auth.Factors.Enrol:output_type -> auth.EnrolResponse
+	70,  // 113: auth.Factors.Confirm:output_type -> auth.ConfirmResponse
+	72,  // 114: auth.Factors.Recover:output_type -> auth.RecoverResponse
+	74,  // 115: auth.Factors.Remove:output_type -> auth.RemoveFactorResponse
+	76,  // 116: auth.Providers.List:output_type -> auth.ListProvidersResponse
+	79,  // 117: auth.Providers.Begin:output_type -> auth.BeginSignInResponse
+	82,  // 118: auth.Providers.Complete:output_type -> auth.SignInResponse
+	82,  // 119: auth.Providers.Redeem:output_type -> auth.SignInResponse
+	84,  // 120: auth.Providers.Links:output_type -> auth.ListLinksResponse
+	79,  // 121: auth.Providers.BeginLink:output_type -> auth.BeginSignInResponse
+	87,  // 122: auth.Providers.Link:output_type -> auth.LinkResponse
+	89,  // 123: auth.Providers.Unlink:output_type -> auth.UnlinkResponse
+	91,  // 124: auth.Passkeys.List:output_type -> auth.ListPasskeysResponse
+	94,  // 125: auth.Passkeys.BeginRegistration:output_type -> auth.BeginCeremonyResponse
+	96,  // 126: auth.Passkeys.Register:output_type -> auth.RegisterPasskeyResponse
+	98,  // 127: auth.Passkeys.Remove:output_type -> auth.RemovePasskeyResponse
+	94,  // 128: auth.Passkeys.BeginLogin:output_type -> auth.BeginCeremonyResponse
+	10,  // 129: auth.Passkeys.Login:output_type -> auth.TokenResponse
+	102, // 130: auth.Devices.Begin:output_type -> auth.BeginDeviceResponse
+	104, // 131: auth.Devices.Get:output_type -> auth.GetDeviceResponse
+	106, // 132: auth.Devices.Approve:output_type -> auth.ApproveDeviceResponse
+	10,  // 133: auth.Devices.Token:output_type -> auth.TokenResponse
+	32,  // 134: auth.Accounts.List:output_type -> auth.ListAccountsResponse
+	44,  // 135: auth.Accounts.Delete:output_type -> auth.DeleteAccountResponse
+	45,  // 136: auth.Accounts.ChangeSecret:output_type -> auth.ChangeSecretResponse
+	46,  // 137: auth.Rules.Create:output_type -> auth.CreateResponse
+	47,  // 138: auth.Rules.Delete:output_type -> auth.DeleteResponse
+	39,  // 139: auth.Rules.List:output_type -> auth.ListResponse
+	41,  // 140: auth.Rules.Explain:output_type -> auth.ExplainResponse
+	49,  // 141: auth.Keys.List:output_type -> auth.ListKeysResponse
+	52,  // 142: auth.Keys.Rotate:output_type -> auth.RotateKeyResponse
+	54,  // 143: auth.Keys.Retire:output_type -> auth.RetireKeyResponse
+	10,  // 144: auth.Components.Token:output_type -> auth.TokenResponse
+	57,  // 145: auth.Components.CreateOwner:output_type -> auth.CreateOwnerResponse
+	59,  // 146: auth.Components.SetMember:output_type -> auth.SetMemberResponse
+	61,  // 147: auth.Components.SetPolicy:output_type -> auth.SetPolicyResponse
+	63,  // 148: auth.Components.ProvePerson:output_type -> auth.ProvePersonResponse
+	109, // 149: auth.Components.ProveTicket:output_type -> auth.ProveTicketResponse
+	30,  // 150: auth.Components.Exchange:output_type -> auth.ExchangeResponse
+	112, // 151: auth.Components.Watch:output_type -> auth.Change
+	116, // 152: auth.Components.Erase:output_type -> auth.EraseResponse
+	99,  // [99:153] is the sub-list for method output_type
+	45,  // [45:99] is the sub-list for method input_type
+	45,  // [45:45] is the sub-list for extension type_name
+	45,  // [45:45] is the sub-list for extension extendee
+	0,   // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_auth_auth_proto_init() }
@@ -4933,9 +7052,9 @@ func file_auth_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_auth_proto_rawDesc), len(file_auth_auth_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   82,
+			NumMessages:   118,
 			NumExtensions: 0,
-			NumServices:   10,
+			NumServices:   13,
 		},
 		GoTypes:           file_auth_auth_proto_goTypes,
 		DependencyIndexes: file_auth_auth_proto_depIdxs,

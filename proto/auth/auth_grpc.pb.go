@@ -881,8 +881,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Factors manages the second factor of the caller's person, a time-based
-// one-time password (RFC 6238). Callers are people who have logged in.
+// Factors manages the authenticator of the caller's person, a time-based one-time
+// password (RFC 6238). Passkeys are a second factor, too. Callers are people who have logged in.
 type FactorsClient interface {
 	// Get answers whether there is one.
 	Get(ctx context.Context, in *GetFactorsRequest, opts ...grpc.CallOption) (*GetFactorsResponse, error)
@@ -894,7 +894,7 @@ type FactorsClient interface {
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
 	// Recover replaces the recovery codes. It wants a code.
 	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error)
-	// Remove turns the second factor off. It wants the password and a code.
+	// Remove turns the authenticator off. It wants the password and a code.
 	Remove(ctx context.Context, in *RemoveFactorRequest, opts ...grpc.CallOption) (*RemoveFactorResponse, error)
 }
 
@@ -960,8 +960,8 @@ func (c *factorsClient) Remove(ctx context.Context, in *RemoveFactorRequest, opt
 // All implementations must embed UnimplementedFactorsServer
 // for forward compatibility.
 //
-// Factors manages the second factor of the caller's person, a time-based
-// one-time password (RFC 6238). Callers are people who have logged in.
+// Factors manages the authenticator of the caller's person, a time-based one-time
+// password (RFC 6238). Passkeys are a second factor, too. Callers are people who have logged in.
 type FactorsServer interface {
 	// Get answers whether there is one.
 	Get(context.Context, *GetFactorsRequest) (*GetFactorsResponse, error)
@@ -973,7 +973,7 @@ type FactorsServer interface {
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
 	// Recover replaces the recovery codes. It wants a code.
 	Recover(context.Context, *RecoverRequest) (*RecoverResponse, error)
-	// Remove turns the second factor off. It wants the password and a code.
+	// Remove turns the authenticator off. It wants the password and a code.
 	Remove(context.Context, *RemoveFactorRequest) (*RemoveFactorResponse, error)
 	mustEmbedUnimplementedFactorsServer()
 }
@@ -1137,6 +1137,972 @@ var Factors_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Remove",
 			Handler:    _Factors_Remove_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
+	Providers_List_FullMethodName      = "/auth.Providers/List"
+	Providers_Begin_FullMethodName     = "/auth.Providers/Begin"
+	Providers_Complete_FullMethodName  = "/auth.Providers/Complete"
+	Providers_Redeem_FullMethodName    = "/auth.Providers/Redeem"
+	Providers_Links_FullMethodName     = "/auth.Providers/Links"
+	Providers_BeginLink_FullMethodName = "/auth.Providers/BeginLink"
+	Providers_Link_FullMethodName      = "/auth.Providers/Link"
+	Providers_Unlink_FullMethodName    = "/auth.Providers/Unlink"
+)
+
+// ProvidersClient is the client API for Providers service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Providers signs people in with an account elsewhere: Google, GitHub, or
+// another issuer of OpenID Connect. The operator says which there are.
+//
+// Whoever begins makes up a verifier, keeps it in the browser, and shows its
+// SHA-256 only; every later step needs the verifier, so that nobody goes on with
+// what another browser has begun.
+type ProvidersClient interface {
+	// List answers the providers. Open to everybody.
+	List(ctx context.Context, in *ListProvidersRequest, opts ...grpc.CallOption) (*ListProvidersResponse, error)
+	// Begin answers where the browser goes to sign in, good for ten minutes. Open
+	// to everybody.
+	Begin(ctx context.Context, in *BeginSignInRequest, opts ...grpc.CallOption) (*BeginSignInResponse, error)
+	// Complete takes what the provider sent the browser back with, once. Open to
+	// everybody.
+	Complete(ctx context.Context, in *CompleteSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
+	// Redeem goes on with a ticket: with the password of a person whose mailbox it
+	// is, which links the two for good, or with the code of a second factor. Open to
+	// everybody who has ticket and verifier.
+	Redeem(ctx context.Context, in *RedeemTicketRequest, opts ...grpc.CallOption) (*SignInResponse, error)
+	// Links answers the accounts elsewhere with which the caller's person signs in.
+	Links(ctx context.Context, in *ListLinksRequest, opts ...grpc.CallOption) (*ListLinksResponse, error)
+	// BeginLink answers where the browser goes to link another account elsewhere,
+	// whatever its mailbox. It wants the password. Callers are people who have
+	// logged in.
+	BeginLink(ctx context.Context, in *BeginLinkRequest, opts ...grpc.CallOption) (*BeginSignInResponse, error)
+	// Link takes what the provider sent the browser back with after BeginLink, from
+	// the same person.
+	Link(ctx context.Context, in *CompleteSignInRequest, opts ...grpc.CallOption) (*LinkResponse, error)
+	// Unlink ends one of the caller's links. Logins stay.
+	Unlink(ctx context.Context, in *UnlinkRequest, opts ...grpc.CallOption) (*UnlinkResponse, error)
+}
+
+type providersClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewProvidersClient(cc grpc.ClientConnInterface) ProvidersClient {
+	return &providersClient{cc}
+}
+
+func (c *providersClient) List(ctx context.Context, in *ListProvidersRequest, opts ...grpc.CallOption) (*ListProvidersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListProvidersResponse)
+	err := c.cc.Invoke(ctx, Providers_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) Begin(ctx context.Context, in *BeginSignInRequest, opts ...grpc.CallOption) (*BeginSignInResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginSignInResponse)
+	err := c.cc.Invoke(ctx, Providers_Begin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) Complete(ctx context.Context, in *CompleteSignInRequest, opts ...grpc.CallOption) (*SignInResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignInResponse)
+	err := c.cc.Invoke(ctx, Providers_Complete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) Redeem(ctx context.Context, in *RedeemTicketRequest, opts ...grpc.CallOption) (*SignInResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignInResponse)
+	err := c.cc.Invoke(ctx, Providers_Redeem_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) Links(ctx context.Context, in *ListLinksRequest, opts ...grpc.CallOption) (*ListLinksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLinksResponse)
+	err := c.cc.Invoke(ctx, Providers_Links_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) BeginLink(ctx context.Context, in *BeginLinkRequest, opts ...grpc.CallOption) (*BeginSignInResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginSignInResponse)
+	err := c.cc.Invoke(ctx, Providers_BeginLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) Link(ctx context.Context, in *CompleteSignInRequest, opts ...grpc.CallOption) (*LinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LinkResponse)
+	err := c.cc.Invoke(ctx, Providers_Link_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *providersClient) Unlink(ctx context.Context, in *UnlinkRequest, opts ...grpc.CallOption) (*UnlinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnlinkResponse)
+	err := c.cc.Invoke(ctx, Providers_Unlink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ProvidersServer is the server API for Providers service.
+// All implementations must embed UnimplementedProvidersServer
+// for forward compatibility.
+//
+// Providers signs people in with an account elsewhere: Google, GitHub, or
+// another issuer of OpenID Connect. The operator says which there are.
+//
+// Whoever begins makes up a verifier, keeps it in the browser, and shows its
+// SHA-256 only; every later step needs the verifier, so that nobody goes on with
+// what another browser has begun.
+type ProvidersServer interface {
+	// List answers the providers. Open to everybody.
+	List(context.Context, *ListProvidersRequest) (*ListProvidersResponse, error)
+	// Begin answers where the browser goes to sign in, good for ten minutes. Open
+	// to everybody.
+	Begin(context.Context, *BeginSignInRequest) (*BeginSignInResponse, error)
+	// Complete takes what the provider sent the browser back with, once. Open to
+	// everybody.
+	Complete(context.Context, *CompleteSignInRequest) (*SignInResponse, error)
+	// Redeem goes on with a ticket: with the password of a person whose mailbox it
+	// is, which links the two for good, or with the code of a second factor. Open to
+	// everybody who has ticket and verifier.
+	Redeem(context.Context, *RedeemTicketRequest) (*SignInResponse, error)
+	// Links answers the accounts elsewhere with which the caller's person signs in.
+	Links(context.Context, *ListLinksRequest) (*ListLinksResponse, error)
+	// BeginLink answers where the browser goes to link another account elsewhere,
+	// whatever its mailbox. It wants the password. Callers are people who have
+	// logged in.
+	BeginLink(context.Context, *BeginLinkRequest) (*BeginSignInResponse, error)
+	// Link takes what the provider sent the browser back with after BeginLink, from
+	// the same person.
+	Link(context.Context, *CompleteSignInRequest) (*LinkResponse, error)
+	// Unlink ends one of the caller's links. Logins stay.
+	Unlink(context.Context, *UnlinkRequest) (*UnlinkResponse, error)
+	mustEmbedUnimplementedProvidersServer()
+}
+
+// UnimplementedProvidersServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedProvidersServer struct{}
+
+func (UnimplementedProvidersServer) List(context.Context, *ListProvidersRequest) (*ListProvidersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedProvidersServer) Begin(context.Context, *BeginSignInRequest) (*BeginSignInResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Begin not implemented")
+}
+func (UnimplementedProvidersServer) Complete(context.Context, *CompleteSignInRequest) (*SignInResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Complete not implemented")
+}
+func (UnimplementedProvidersServer) Redeem(context.Context, *RedeemTicketRequest) (*SignInResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Redeem not implemented")
+}
+func (UnimplementedProvidersServer) Links(context.Context, *ListLinksRequest) (*ListLinksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Links not implemented")
+}
+func (UnimplementedProvidersServer) BeginLink(context.Context, *BeginLinkRequest) (*BeginSignInResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginLink not implemented")
+}
+func (UnimplementedProvidersServer) Link(context.Context, *CompleteSignInRequest) (*LinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Link not implemented")
+}
+func (UnimplementedProvidersServer) Unlink(context.Context, *UnlinkRequest) (*UnlinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unlink not implemented")
+}
+func (UnimplementedProvidersServer) mustEmbedUnimplementedProvidersServer() {}
+func (UnimplementedProvidersServer) testEmbeddedByValue()                   {}
+
+// UnsafeProvidersServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ProvidersServer will
+// result in compilation errors.
+type UnsafeProvidersServer interface {
+	mustEmbedUnimplementedProvidersServer()
+}
+
+func RegisterProvidersServer(s grpc.ServiceRegistrar, srv ProvidersServer) {
+	// If the following call panics, it indicates UnimplementedProvidersServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Providers_ServiceDesc, srv)
+}
+
+func _Providers_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListProvidersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).List(ctx, req.(*ListProvidersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_Begin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginSignInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).Begin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_Begin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).Begin(ctx, req.(*BeginSignInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_Complete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompleteSignInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).Complete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_Complete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).Complete(ctx, req.(*CompleteSignInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_Redeem_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RedeemTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).Redeem(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_Redeem_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).Redeem(ctx, req.(*RedeemTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_Links_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLinksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).Links(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_Links_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).Links(ctx, req.(*ListLinksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_BeginLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).BeginLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_BeginLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).BeginLink(ctx, req.(*BeginLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_Link_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompleteSignInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).Link(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_Link_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).Link(ctx, req.(*CompleteSignInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Providers_Unlink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnlinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProvidersServer).Unlink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Providers_Unlink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProvidersServer).Unlink(ctx, req.(*UnlinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Providers_ServiceDesc is the grpc.ServiceDesc for Providers service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Providers_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Providers",
+	HandlerType: (*ProvidersServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Providers_List_Handler,
+		},
+		{
+			MethodName: "Begin",
+			Handler:    _Providers_Begin_Handler,
+		},
+		{
+			MethodName: "Complete",
+			Handler:    _Providers_Complete_Handler,
+		},
+		{
+			MethodName: "Redeem",
+			Handler:    _Providers_Redeem_Handler,
+		},
+		{
+			MethodName: "Links",
+			Handler:    _Providers_Links_Handler,
+		},
+		{
+			MethodName: "BeginLink",
+			Handler:    _Providers_BeginLink_Handler,
+		},
+		{
+			MethodName: "Link",
+			Handler:    _Providers_Link_Handler,
+		},
+		{
+			MethodName: "Unlink",
+			Handler:    _Providers_Unlink_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
+	Passkeys_List_FullMethodName              = "/auth.Passkeys/List"
+	Passkeys_BeginRegistration_FullMethodName = "/auth.Passkeys/BeginRegistration"
+	Passkeys_Register_FullMethodName          = "/auth.Passkeys/Register"
+	Passkeys_Remove_FullMethodName            = "/auth.Passkeys/Remove"
+	Passkeys_BeginLogin_FullMethodName        = "/auth.Passkeys/BeginLogin"
+	Passkeys_Login_FullMethodName             = "/auth.Passkeys/Login"
+)
+
+// PasskeysClient is the client API for Passkeys service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Passkeys manages the passkeys (WebAuthn) of the caller's person. A passkey is a
+// login of its own, and a second factor: its owner is asked for no code. Options
+// and credentials are JSON as browsers have it. A challenge is good once, for
+// five minutes.
+type PasskeysClient interface {
+	// List answers the caller's passkeys by name.
+	List(ctx context.Context, in *ListPasskeysRequest, opts ...grpc.CallOption) (*ListPasskeysResponse, error)
+	// BeginRegistration answers options for navigator.credentials.create. It wants
+	// the password. Callers are people who have logged in.
+	BeginRegistration(ctx context.Context, in *BeginRegistrationRequest, opts ...grpc.CallOption) (*BeginCeremonyResponse, error)
+	// Register keeps the passkey that the browser made. With the first second factor
+	// come recovery codes, the only time they are shown.
+	Register(ctx context.Context, in *RegisterPasskeyRequest, opts ...grpc.CallOption) (*RegisterPasskeyResponse, error)
+	// Remove ends a passkey. It wants the password.
+	Remove(ctx context.Context, in *RemovePasskeyRequest, opts ...grpc.CallOption) (*RemovePasskeyResponse, error)
+	// BeginLogin answers options for navigator.credentials.get. Open to everybody.
+	BeginLogin(ctx context.Context, in *BeginPasskeyLoginRequest, opts ...grpc.CallOption) (*BeginCeremonyResponse, error)
+	// Login answers tokens for a passkey. Open to everybody.
+	Login(ctx context.Context, in *PasskeyLoginRequest, opts ...grpc.CallOption) (*TokenResponse, error)
+}
+
+type passkeysClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewPasskeysClient(cc grpc.ClientConnInterface) PasskeysClient {
+	return &passkeysClient{cc}
+}
+
+func (c *passkeysClient) List(ctx context.Context, in *ListPasskeysRequest, opts ...grpc.CallOption) (*ListPasskeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPasskeysResponse)
+	err := c.cc.Invoke(ctx, Passkeys_List_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *passkeysClient) BeginRegistration(ctx context.Context, in *BeginRegistrationRequest, opts ...grpc.CallOption) (*BeginCeremonyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginCeremonyResponse)
+	err := c.cc.Invoke(ctx, Passkeys_BeginRegistration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *passkeysClient) Register(ctx context.Context, in *RegisterPasskeyRequest, opts ...grpc.CallOption) (*RegisterPasskeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RegisterPasskeyResponse)
+	err := c.cc.Invoke(ctx, Passkeys_Register_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *passkeysClient) Remove(ctx context.Context, in *RemovePasskeyRequest, opts ...grpc.CallOption) (*RemovePasskeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemovePasskeyResponse)
+	err := c.cc.Invoke(ctx, Passkeys_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *passkeysClient) BeginLogin(ctx context.Context, in *BeginPasskeyLoginRequest, opts ...grpc.CallOption) (*BeginCeremonyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginCeremonyResponse)
+	err := c.cc.Invoke(ctx, Passkeys_BeginLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *passkeysClient) Login(ctx context.Context, in *PasskeyLoginRequest, opts ...grpc.CallOption) (*TokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TokenResponse)
+	err := c.cc.Invoke(ctx, Passkeys_Login_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PasskeysServer is the server API for Passkeys service.
+// All implementations must embed UnimplementedPasskeysServer
+// for forward compatibility.
+//
+// Passkeys manages the passkeys (WebAuthn) of the caller's person. A passkey is a
+// login of its own, and a second factor: its owner is asked for no code. Options
+// and credentials are JSON as browsers have it. A challenge is good once, for
+// five minutes.
+type PasskeysServer interface {
+	// List answers the caller's passkeys by name.
+	List(context.Context, *ListPasskeysRequest) (*ListPasskeysResponse, error)
+	// BeginRegistration answers options for navigator.credentials.create. It wants
+	// the password. Callers are people who have logged in.
+	BeginRegistration(context.Context, *BeginRegistrationRequest) (*BeginCeremonyResponse, error)
+	// Register keeps the passkey that the browser made. With the first second factor
+	// come recovery codes, the only time they are shown.
+	Register(context.Context, *RegisterPasskeyRequest) (*RegisterPasskeyResponse, error)
+	// Remove ends a passkey. It wants the password.
+	Remove(context.Context, *RemovePasskeyRequest) (*RemovePasskeyResponse, error)
+	// BeginLogin answers options for navigator.credentials.get. Open to everybody.
+	BeginLogin(context.Context, *BeginPasskeyLoginRequest) (*BeginCeremonyResponse, error)
+	// Login answers tokens for a passkey. Open to everybody.
+	Login(context.Context, *PasskeyLoginRequest) (*TokenResponse, error)
+	mustEmbedUnimplementedPasskeysServer()
+}
+
+// UnimplementedPasskeysServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedPasskeysServer struct{}
+
+func (UnimplementedPasskeysServer) List(context.Context, *ListPasskeysRequest) (*ListPasskeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedPasskeysServer) BeginRegistration(context.Context, *BeginRegistrationRequest) (*BeginCeremonyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginRegistration not implemented")
+}
+func (UnimplementedPasskeysServer) Register(context.Context, *RegisterPasskeyRequest) (*RegisterPasskeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Register not implemented")
+}
+func (UnimplementedPasskeysServer) Remove(context.Context, *RemovePasskeyRequest) (*RemovePasskeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedPasskeysServer) BeginLogin(context.Context, *BeginPasskeyLoginRequest) (*BeginCeremonyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginLogin not implemented")
+}
+func (UnimplementedPasskeysServer) Login(context.Context, *PasskeyLoginRequest) (*TokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
+}
+func (UnimplementedPasskeysServer) mustEmbedUnimplementedPasskeysServer() {}
+func (UnimplementedPasskeysServer) testEmbeddedByValue()                  {}
+
+// UnsafePasskeysServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to PasskeysServer will
+// result in compilation errors.
+type UnsafePasskeysServer interface {
+	mustEmbedUnimplementedPasskeysServer()
+}
+
+func RegisterPasskeysServer(s grpc.ServiceRegistrar, srv PasskeysServer) {
+	// If the following call panics, it indicates UnimplementedPasskeysServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Passkeys_ServiceDesc, srv)
+}
+
+func _Passkeys_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPasskeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasskeysServer).List(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passkeys_List_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasskeysServer).List(ctx, req.(*ListPasskeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Passkeys_BeginRegistration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginRegistrationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasskeysServer).BeginRegistration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passkeys_BeginRegistration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasskeysServer).BeginRegistration(ctx, req.(*BeginRegistrationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Passkeys_Register_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RegisterPasskeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasskeysServer).Register(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passkeys_Register_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasskeysServer).Register(ctx, req.(*RegisterPasskeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Passkeys_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemovePasskeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasskeysServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passkeys_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasskeysServer).Remove(ctx, req.(*RemovePasskeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Passkeys_BeginLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginPasskeyLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasskeysServer).BeginLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passkeys_BeginLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasskeysServer).BeginLogin(ctx, req.(*BeginPasskeyLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Passkeys_Login_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PasskeyLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PasskeysServer).Login(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Passkeys_Login_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PasskeysServer).Login(ctx, req.(*PasskeyLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Passkeys_ServiceDesc is the grpc.ServiceDesc for Passkeys service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Passkeys_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Passkeys",
+	HandlerType: (*PasskeysServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "List",
+			Handler:    _Passkeys_List_Handler,
+		},
+		{
+			MethodName: "BeginRegistration",
+			Handler:    _Passkeys_BeginRegistration_Handler,
+		},
+		{
+			MethodName: "Register",
+			Handler:    _Passkeys_Register_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Passkeys_Remove_Handler,
+		},
+		{
+			MethodName: "BeginLogin",
+			Handler:    _Passkeys_BeginLogin_Handler,
+		},
+		{
+			MethodName: "Login",
+			Handler:    _Passkeys_Login_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "auth/auth.proto",
+}
+
+const (
+	Devices_Begin_FullMethodName   = "/auth.Devices/Begin"
+	Devices_Get_FullMethodName     = "/auth.Devices/Get"
+	Devices_Approve_FullMethodName = "/auth.Devices/Approve"
+	Devices_Token_FullMethodName   = "/auth.Devices/Token"
+)
+
+// DevicesClient is the client API for Devices service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Devices logs a terminal in from the console, where people may use a passkey or
+// an account elsewhere (RFC 8628 in our own words).
+type DevicesClient interface {
+	// Begin answers a code to be typed in the console, good for ten minutes, and
+	// what Token is asked with meanwhile. Open to everybody.
+	Begin(ctx context.Context, in *BeginDeviceRequest, opts ...grpc.CallOption) (*BeginDeviceResponse, error)
+	// Get answers where the terminal is that shows a code. Callers are people who
+	// have logged in.
+	Get(ctx context.Context, in *GetDeviceRequest, opts ...grpc.CallOption) (*GetDeviceResponse, error)
+	// Approve logs the terminal in as the caller, in the caller's namespace.
+	Approve(ctx context.Context, in *ApproveDeviceRequest, opts ...grpc.CallOption) (*ApproveDeviceResponse, error)
+	// Token answers the tokens once, after Approve; before that FailedPrecondition
+	// with the reason "authorization_pending". Open to everybody.
+	Token(ctx context.Context, in *DeviceTokenRequest, opts ...grpc.CallOption) (*TokenResponse, error)
+}
+
+type devicesClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewDevicesClient(cc grpc.ClientConnInterface) DevicesClient {
+	return &devicesClient{cc}
+}
+
+func (c *devicesClient) Begin(ctx context.Context, in *BeginDeviceRequest, opts ...grpc.CallOption) (*BeginDeviceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginDeviceResponse)
+	err := c.cc.Invoke(ctx, Devices_Begin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *devicesClient) Get(ctx context.Context, in *GetDeviceRequest, opts ...grpc.CallOption) (*GetDeviceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDeviceResponse)
+	err := c.cc.Invoke(ctx, Devices_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *devicesClient) Approve(ctx context.Context, in *ApproveDeviceRequest, opts ...grpc.CallOption) (*ApproveDeviceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveDeviceResponse)
+	err := c.cc.Invoke(ctx, Devices_Approve_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *devicesClient) Token(ctx context.Context, in *DeviceTokenRequest, opts ...grpc.CallOption) (*TokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TokenResponse)
+	err := c.cc.Invoke(ctx, Devices_Token_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DevicesServer is the server API for Devices service.
+// All implementations must embed UnimplementedDevicesServer
+// for forward compatibility.
+//
+// Devices logs a terminal in from the console, where people may use a passkey or
+// an account elsewhere (RFC 8628 in our own words).
+type DevicesServer interface {
+	// Begin answers a code to be typed in the console, good for ten minutes, and
+	// what Token is asked with meanwhile. Open to everybody.
+	Begin(context.Context, *BeginDeviceRequest) (*BeginDeviceResponse, error)
+	// Get answers where the terminal is that shows a code. Callers are people who
+	// have logged in.
+	Get(context.Context, *GetDeviceRequest) (*GetDeviceResponse, error)
+	// Approve logs the terminal in as the caller, in the caller's namespace.
+	Approve(context.Context, *ApproveDeviceRequest) (*ApproveDeviceResponse, error)
+	// Token answers the tokens once, after Approve; before that FailedPrecondition
+	// with the reason "authorization_pending". Open to everybody.
+	Token(context.Context, *DeviceTokenRequest) (*TokenResponse, error)
+	mustEmbedUnimplementedDevicesServer()
+}
+
+// UnimplementedDevicesServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedDevicesServer struct{}
+
+func (UnimplementedDevicesServer) Begin(context.Context, *BeginDeviceRequest) (*BeginDeviceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Begin not implemented")
+}
+func (UnimplementedDevicesServer) Get(context.Context, *GetDeviceRequest) (*GetDeviceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedDevicesServer) Approve(context.Context, *ApproveDeviceRequest) (*ApproveDeviceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Approve not implemented")
+}
+func (UnimplementedDevicesServer) Token(context.Context, *DeviceTokenRequest) (*TokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Token not implemented")
+}
+func (UnimplementedDevicesServer) mustEmbedUnimplementedDevicesServer() {}
+func (UnimplementedDevicesServer) testEmbeddedByValue()                 {}
+
+// UnsafeDevicesServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to DevicesServer will
+// result in compilation errors.
+type UnsafeDevicesServer interface {
+	mustEmbedUnimplementedDevicesServer()
+}
+
+func RegisterDevicesServer(s grpc.ServiceRegistrar, srv DevicesServer) {
+	// If the following call panics, it indicates UnimplementedDevicesServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Devices_ServiceDesc, srv)
+}
+
+func _Devices_Begin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginDeviceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DevicesServer).Begin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Devices_Begin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DevicesServer).Begin(ctx, req.(*BeginDeviceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Devices_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeviceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DevicesServer).Get(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Devices_Get_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DevicesServer).Get(ctx, req.(*GetDeviceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Devices_Approve_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveDeviceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DevicesServer).Approve(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Devices_Approve_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DevicesServer).Approve(ctx, req.(*ApproveDeviceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Devices_Token_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeviceTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DevicesServer).Token(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Devices_Token_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DevicesServer).Token(ctx, req.(*DeviceTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Devices_ServiceDesc is the grpc.ServiceDesc for Devices service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Devices_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "auth.Devices",
+	HandlerType: (*DevicesServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Begin",
+			Handler:    _Devices_Begin_Handler,
+		},
+		{
+			MethodName: "Get",
+			Handler:    _Devices_Get_Handler,
+		},
+		{
+			MethodName: "Approve",
+			Handler:    _Devices_Approve_Handler,
+		},
+		{
+			MethodName: "Token",
+			Handler:    _Devices_Token_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
@@ -1767,6 +2733,7 @@ const (
 	Components_SetMember_FullMethodName   = "/auth.Components/SetMember"
 	Components_SetPolicy_FullMethodName   = "/auth.Components/SetPolicy"
 	Components_ProvePerson_FullMethodName = "/auth.Components/ProvePerson"
+	Components_ProveTicket_FullMethodName = "/auth.Components/ProveTicket"
 	Components_Exchange_FullMethodName    = "/auth.Components/Exchange"
 	Components_Watch_FullMethodName       = "/auth.Components/Watch"
 	Components_Erase_FullMethodName       = "/auth.Components/Erase"
@@ -1795,6 +2762,9 @@ type ComponentsClient interface {
 	// ProvePerson says whether a mailbox is a person's, and whether a password is
 	// theirs. Failures count like those of logins.
 	ProvePerson(ctx context.Context, in *ProvePersonRequest, opts ...grpc.CallOption) (*ProvePersonResponse, error)
+	// ProveTicket answers whose mailbox a ticket of Providers has shown, for signing
+	// up. The ticket stays good, for the login after that.
+	ProveTicket(ctx context.Context, in *ProveTicketRequest, opts ...grpc.CallOption) (*ProveTicketResponse, error)
 	// Exchange answers the access token that stands for an API token for a few
 	// minutes, and notes that it was used. One that is unknown, revoked or expired
 	// is Unauthenticated, in words for its holder.
@@ -1867,6 +2837,16 @@ func (c *componentsClient) ProvePerson(ctx context.Context, in *ProvePersonReque
 	return out, nil
 }
 
+func (c *componentsClient) ProveTicket(ctx context.Context, in *ProveTicketRequest, opts ...grpc.CallOption) (*ProveTicketResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProveTicketResponse)
+	err := c.cc.Invoke(ctx, Components_ProveTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *componentsClient) Exchange(ctx context.Context, in *ExchangeRequest, opts ...grpc.CallOption) (*ExchangeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExchangeResponse)
@@ -1929,6 +2909,9 @@ type ComponentsServer interface {
 	// ProvePerson says whether a mailbox is a person's, and whether a password is
 	// theirs. Failures count like those of logins.
 	ProvePerson(context.Context, *ProvePersonRequest) (*ProvePersonResponse, error)
+	// ProveTicket answers whose mailbox a ticket of Providers has shown, for signing
+	// up. The ticket stays good, for the login after that.
+	ProveTicket(context.Context, *ProveTicketRequest) (*ProveTicketResponse, error)
 	// Exchange answers the access token that stands for an API token for a few
 	// minutes, and notes that it was used. One that is unknown, revoked or expired
 	// is Unauthenticated, in words for its holder.
@@ -1965,6 +2948,9 @@ func (UnimplementedComponentsServer) SetPolicy(context.Context, *SetPolicyReques
 }
 func (UnimplementedComponentsServer) ProvePerson(context.Context, *ProvePersonRequest) (*ProvePersonResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProvePerson not implemented")
+}
+func (UnimplementedComponentsServer) ProveTicket(context.Context, *ProveTicketRequest) (*ProveTicketResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProveTicket not implemented")
 }
 func (UnimplementedComponentsServer) Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Exchange not implemented")
@@ -2086,6 +3072,24 @@ func _Components_ProvePerson_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_ProveTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProveTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).ProveTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_ProveTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).ProveTicket(ctx, req.(*ProveTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Components_Exchange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExchangeRequest)
 	if err := dec(in); err != nil {
@@ -2159,6 +3163,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ProvePerson",
 			Handler:    _Components_ProvePerson_Handler,
+		},
+		{
+			MethodName: "ProveTicket",
+			Handler:    _Components_ProveTicket_Handler,
 		},
 		{
 			MethodName: "Exchange",

@@ -326,7 +326,11 @@ type CompleteRequest struct {
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	// 3 to 31 characters: a lower-case letter, then letters, digits and
 	// hyphens, no hyphen at the end. Empty takes the proposal.
-	Namespace     string `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Namespace string `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// In the place of email and code: a ticket of auth.Providers that wants "signup",
+	// and its verifier. The password may be empty then; resetting it sets one.
+	Ticket        string `protobuf:"bytes,5,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Verifier      string `protobuf:"bytes,6,opt,name=verifier,proto3" json:"verifier,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -385,6 +389,20 @@ func (x *CompleteRequest) GetPassword() string {
 func (x *CompleteRequest) GetNamespace() string {
 	if x != nil {
 		return x.Namespace
+	}
+	return ""
+}
+
+func (x *CompleteRequest) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *CompleteRequest) GetVerifier() string {
+	if x != nil {
+		return x.Verifier
 	}
 	return ""
 }
@@ -4281,12 +4299,14 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\",\n" +
 	"\x0eVerifyResponse\x12\x1a\n" +
-	"\bproposal\x18\x01 \x01(\tR\bproposal\"u\n" +
+	"\bproposal\x18\x01 \x01(\tR\bproposal\"\xa9\x01\n" +
 	"\x0fCompleteRequest\x12\x14\n" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x1a\n" +
 	"\bpassword\x18\x03 \x01(\tR\bpassword\x12\x1c\n" +
-	"\tnamespace\x18\x04 \x01(\tR\tnamespace\"J\n" +
+	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06ticket\x18\x05 \x01(\tR\x06ticket\x12\x1a\n" +
+	"\bverifier\x18\x06 \x01(\tR\bverifier\"J\n" +
 	"\x10CompleteResponse\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\"*\n" +

@@ -71,6 +71,10 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	if err := checkAccount(a); err != nil {
 		return nil, err
 	}
+	// An account with this scope may do what an owner may.
+	if grants.RoleIn(caller.Scopes) == grants.Admin && slices.Contains(a.Scopes, "admin") {
+		return nil, errors.New(codes.PermissionDenied, "scopes: only an owner makes an account with the scope admin; invite a member with the role admin instead")
+	}
 	// What a service holds, a tenant's code holds: it must not make owners.
 	if caller.Type == identity.Service && slices.Contains(a.Scopes, "admin") {
 		return nil, errors.New(codes.PermissionDenied, "only a person may make an account with the scope admin")

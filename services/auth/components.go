@@ -62,8 +62,8 @@ func (s components) CreateOwner(ctx context.Context, req *authpb.CreateOwnerRequ
 	if err := password.CheckHash(a.Secret); err != nil {
 		return nil, errors.New(codes.InvalidArgument, "password_hash: %v", err)
 	}
-	err := s.db.createOwner(ctx, a)
-	if err != errIDTaken && err != errNameTaken && err != errPersonTaken {
+	err := s.db.createOwner(ctx, a, ticket{Provider: req.GetLogin().GetProvider(), Subject: req.GetLogin().GetSubject(), Email: req.GetLogin().GetEmail()})
+	if err != errIDTaken && err != errNameTaken && err != errPersonTaken && err != errLinked {
 		return &authpb.CreateOwnerResponse{}, err
 	}
 	old, err := s.db.account(ctx, a.Namespace, a.ID)

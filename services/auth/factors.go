@@ -63,7 +63,8 @@ func (s factors) Get(ctx context.Context, _ *authpb.GetFactorsRequest) (*authpb.
 	if err != nil {
 		return nil, err
 	}
-	return &authpb.GetFactorsResponse{Enrolled: a.Enrolled, Since: unix(p.FactorSince), RecoveryCodes: left, Required: a.Demanded}, nil
+	return &authpb.GetFactorsResponse{Enrolled: a.Enrolled, Since: unix(p.FactorSince), RecoveryCodes: left, Required: a.Demanded,
+		Authenticator: p.FactorSince != nil}, nil
 }
 
 // Enrol implements the RPC.
@@ -73,7 +74,7 @@ func (s factors) Enrol(ctx context.Context, req *authpb.EnrolRequest) (*authpb.E
 		return nil, err
 	}
 	if p.FactorSince != nil {
-		return nil, errors.New(codes.FailedPrecondition, "you have a second factor: turn it off first, with \"micro user 2fa disable\"")
+		return nil, errors.New(codes.FailedPrecondition, "you have an authenticator: turn it off first, with \"micro user 2fa disable\"")
 	}
 	if err := s.provePassword(ctx, a, req.GetPassword()); err != nil {
 		return nil, err
@@ -127,11 +128,11 @@ func factorChanged(err error) error {
 
 // Recover implements the RPC.
 func (s factors) Recover(ctx context.Context, req *authpb.RecoverRequest) (*authpb.RecoverResponse, error) {
-	_, p, err := s.factorCaller(ctx)
+	a, p, err := s.factorCaller(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if p.FactorSince == nil {
+	if !a.Enrolled {
 		return nil, errNoFactor()
 	}
 	if err := s.checkCode(ctx, p, req.GetCode(), true); err != nil {
@@ -180,13 +181,20 @@ func (s *Service) recoveryDigest(mailbox, code string) []byte {
 	return s.resets.sum("recovery code", mailbox, code)
 }
 
-// secondFactor wants a code from a person who has a second factor.
-func (s *Service) secondFactor(ctx context.Context, a account, code string) error {
+// secondFactor wants a code, or a passkey, from a person who has a second factor.
+func (s *Service) secondFactor(ctx context.Context, a account, code string, passkey *authpb.PasskeyLoginRequest) error {
 	if !a.Enrolled {
 		return nil
 	}
+	if passkey != nil {
+		owner, err := s.provePasskey(ctx, passkey)
+		if err == nil && owner != a.Person {
+			err = errCeremony(nil)
+		}
+		return err
+	}
 	if code == "" {
-		return errors.New(codes.InvalidArgument, "Code required: the account has a second factor. Log in with a newer micro, which asks for the code, or put an API token of yours into MICRO_TOKEN").For(identity.CodeRequired)
+		return errors.New(codes.InvalidArgument, "Code required: the account has a second factor. Log in with a newer micro, which asks for the code, or in the browser (\"micro login --with browser\"), or put an API token of yours into MICRO_TOKEN").For(identity.CodeRequired)
 	}
 	p, err := s.db.personOf(ctx, a.Person)
 	if err != nil {
@@ -231,6 +239,9 @@ func (s *Service) spendCode(ctx context.Context, p person, code string, recovery
 		return s.db.spendRecoveryCode(ctx, p.Mailbox, s.recoveryDigest(p.Mailbox, code))
 	}
 	if !oneTimeRule.MatchString(code) {
+		return false, nil
+	}
+	if p.Factor == nil || recovery && p.FactorSince == nil { // one that is not confirmed opens nothing
 		return false, nil
 	}
 	secret, err := s.signer.box.Open(p.Factor, factorOwner(p.Mailbox))

@@ -127,11 +127,7 @@ func (s people) Switch(ctx context.Context, req *authpb.SwitchRequest) (*authpb.
 	if err != nil {
 		return nil, err
 	}
-	session := newSession()
-	if err := s.db.createSession(ctx, b, session, s.opts.Session); err != nil {
-		return nil, err
-	}
-	return tokens{Service: s.Service}.answer(b, session, 0, req.GetTokenExpiry())
+	return s.open(ctx, b, req.GetTokenExpiry())
 }
 
 // callersPerson answers the account of a caller who is a person and has logged

@@ -175,3 +175,26 @@ func TestSecondFactorRequired(t *testing.T) {
 		t.Errorf("with one: %v", err)
 	}
 }
+
+// TestAdminsMakeNoOwners: an account with the scope admin may do what an owner
+// may, so a member with the role admin makes none.
+func TestAdminsMakeNoOwners(t *testing.T) {
+	t.Parallel()
+	p := setup(t)
+	p.generate(t, &authpb.GenerateRequest{Id: "by-the-owner", Scopes: []string{"admin"}})
+	other := p.namespace + "-theirs"
+	p.setMember(t, other, "admin", 1)
+	rsp, err := p.people.Switch(p.asOwner(t), &authpb.SwitchRequest{Namespace: other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := bearer(t, rsp.GetToken().GetAccessToken())
+	for _, scopes := range [][]string{{"admin"}, {"ci", "admin"}, {"ci,admin"}} {
+		if _, err := p.auth.Generate(ctx, &authpb.GenerateRequest{Id: "by-an-admin", Scopes: scopes}); errors.Code(err) != codes.PermissionDenied {
+			t.Errorf("an admin makes an account with scopes %q: %v, want PermissionDenied", scopes, err)
+		}
+	}
+	if _, err := p.auth.Generate(ctx, &authpb.GenerateRequest{Id: "by-an-admin", Scopes: []string{"ci"}}); err != nil {
+		t.Errorf("without that scope: %v", err)
+	}
+}

@@ -53,10 +53,13 @@ func (d db) createAccount(ctx context.Context, a account, limit int) error {
 	return nil
 }
 
+// enrolled says whether the person p has a second factor.
+const enrolled = `(p.factor_since IS NOT NULL OR EXISTS (SELECT FROM auth.passkeys AS k WHERE k.mailbox = p.mailbox))`
+
 // accountColumns answers accounts, with what those of people share.
 const accountColumns = `
 	SELECT a.namespace, a.id, a.type, a.name, a.scopes, a.metadata, coalesce(p.secret, a.secret) AS secret, a.owner, a.epoch,
-		coalesce(a.person, '') AS person, p.factor_since IS NOT NULL AS enrolled, coalesce(o.second_factor, false) AS demanded
+		coalesce(a.person, '') AS person, ` + enrolled + ` AS enrolled, coalesce(o.second_factor, false) AS demanded
 	FROM auth.accounts AS a
 	LEFT JOIN auth.people AS p ON p.mailbox = a.person
 	LEFT JOIN auth.policies AS o ON o.namespace = a.namespace `

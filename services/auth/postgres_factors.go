@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -73,29 +74,38 @@ func (d db) spendStep(ctx context.Context, mailbox string, step int64) (bool, er
 	return tag.RowsAffected() == 1, nil
 }
 
-// removeFactor turns a second factor off. Where a namespace wants one, access
-// tokens that say otherwise are refused.
+// removeFactor turns the authenticator off. Where a namespace wants a second
+// factor, access tokens that say otherwise are refused.
 func (d db) removeFactor(ctx context.Context, mailbox string, l lives) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		const q = `UPDATE auth.people SET factor = NULL, factor_since = NULL, factor_step = 0 WHERE mailbox = $1`
 		if _, err := tx.Exec(ctx, q, mailbox); err != nil {
 			return fmt.Errorf("remove second factor: %w", err)
 		}
-		if err := putRecoveryCodes(ctx, tx, mailbox, nil); err != nil {
-			return err
-		}
-		all, err := accountsOf(ctx, tx, mailbox)
-		if err != nil {
-			return err
-		}
-		for _, a := range all {
-			if !a.Demanded {
-				continue
-			}
-			if err := refresh(ctx, tx, a, l); err != nil {
-				return err
-			}
-		}
-		return nil
+		return lostFactor(ctx, tx, mailbox, l)
 	})
+}
+
+// lostFactor removes what goes with the last second factor of a person, if there
+// is none left.
+func lostFactor(ctx context.Context, tx pgx.Tx, mailbox string, l lives) error {
+	all, err := accountsOf(ctx, tx, mailbox)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(all, func(a account) bool { return a.Enrolled }) {
+		return nil
+	}
+	if err := putRecoveryCodes(ctx, tx, mailbox, nil); err != nil {
+		return err
+	}
+	for _, a := range all {
+		if !a.Demanded {
+			continue
+		}
+		if err := refresh(ctx, tx, a, l); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -59,8 +59,9 @@ func accountsOf(ctx context.Context, tx pgx.Tx, mailbox string) ([]account, erro
 }
 
 // createOwner makes the account of somebody who signed up, and the person. A
-// person who has accounts has not signed up: errPersonTaken.
-func (d db) createOwner(ctx context.Context, a account) error {
+// person who has accounts has not signed up: errPersonTaken. login is the account
+// elsewhere that they signed up with, if any.
+func (d db) createOwner(ctx context.Context, a account, login ticket) error {
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		const put = `
 			INSERT INTO auth.people (mailbox, secret) VALUES ($1, $2)
@@ -72,6 +73,11 @@ func (d db) createOwner(ctx context.Context, a account) error {
 		}
 		if tag.RowsAffected() == 0 {
 			return errPersonTaken
+		}
+		if login.Subject != "" {
+			if err := putLink(ctx, tx, login, a.Person); err != nil {
+				return err
+			}
 		}
 		return insertMember(ctx, tx, a)
 	})
@@ -201,7 +207,7 @@ func (d db) setPolicy(ctx context.Context, namespace string, secondFactor bool, 
 			return nil // nobody's tokens say anything else now
 		}
 		const whose = accountColumns + `
-			WHERE a.namespace = $1 AND a.person IS NOT NULL AND p.factor_since IS NULL
+			WHERE a.namespace = $1 AND a.person IS NOT NULL AND NOT ` + enrolled + `
 			ORDER BY a.id FOR UPDATE OF a`
 		rows, _ := tx.Query(ctx, whose, namespace) // CollectRows reports the error
 		list, err := pgx.CollectRows(rows, pgx.RowToStructByName[account])

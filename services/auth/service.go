@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-webauthn/webauthn/webauthn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
@@ -28,6 +29,17 @@ type Options struct {
 	MaxAccounts    int           `env:"MAX_ACCOUNTS"    default:"10000" help:"accounts that a namespace may make"`
 	MaxRules       int           `env:"MAX_RULES"       default:"1000"  help:"rules that a namespace may have"`
 	MaxTokens      int           `env:"MAX_TOKENS"      default:"1000"  help:"API tokens that a namespace may have"`
+	Console        string        `env:"CONSOLE"         help:"the console as browsers reach it, https://console.example.com: passkeys belong to it, and providers send browsers back to /signin there"`
+
+	OIDCGoogleID     string          `env:"OIDC_GOOGLE_ID"     help:"client of the platform at Google; none is no sign-in with Google"`
+	OIDCGoogleSecret settings.Secret `env:"OIDC_GOOGLE_SECRET" help:"secret of that client"`
+	OIDCGitHubID     string          `env:"OIDC_GITHUB_ID"     help:"OAuth app of the platform at GitHub; none is no sign-in with GitHub"`
+	OIDCGitHubSecret settings.Secret `env:"OIDC_GITHUB_SECRET" help:"secret of that app"`
+	OIDCGitHubURL    string          `env:"OIDC_GITHUB_URL"    default:"https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
+	OIDCIssuer       string          `env:"OIDC_ISSUER"        help:"another issuer of OpenID Connect, https://login.example.com"`
+	OIDCTitle        string          `env:"OIDC_TITLE"         default:"single sign-on" help:"what people call that issuer"`
+	OIDCID           string          `env:"OIDC_ID"            help:"client of the platform at that issuer; none is no sign-in with it"`
+	OIDCSecret       settings.Secret `env:"OIDC_SECRET"        help:"secret of that client"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -83,6 +95,9 @@ type Service struct {
 	verifier  *identity.Verifier
 	signer    *signer
 	changes   *changes
+	pending   pending
+	externals []external
+	relying   *webauthn.WebAuthn // nil without a console that passkeys can belong to
 	cluster   settings.Secret
 	refresh   refreshKey
 	log       *slog.Logger
@@ -105,7 +120,19 @@ func New(stores Stores, verifier *identity.Verifier, cluster settings.Secret, lo
 	if err != nil {
 		return nil, err
 	}
+	if err := checkConsole(o.Console); err != nil {
+		return nil, err
+	}
+	list, err := externals(o, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	relying, err := newRelyingParty(o.Console)
+	if err != nil {
+		return nil, err
+	}
 	return &Service{
+		pending: pending{stores.Redis}, externals: list, relying: relying,
 		db: d, failures: failures{stores.Redis}, mails: stores.Mails, resets: resets, passwords: password.NewHasher(), verifier: verifier, signer: signer,
 		changes: newChanges(d, signer.load, log, o.PublicPlatform), cluster: cluster, refresh: refresh,
 		log: log, opts: o, now: time.Now,
@@ -171,6 +198,9 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	authpb.RegisterSessionsServer(r, sessions{Service: s})
 	authpb.RegisterPeopleServer(r, people{Service: s})
 	authpb.RegisterFactorsServer(r, factors{Service: s})
+	authpb.RegisterProvidersServer(r, providers{Service: s})
+	authpb.RegisterPasskeysServer(r, passkeys{Service: s})
+	authpb.RegisterDevicesServer(r, devices{Service: s})
 	authpb.RegisterKeysServer(r, keys{Service: s})
 	authpb.RegisterComponentsServer(r, components{Service: s})
 }

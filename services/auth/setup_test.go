@@ -46,6 +46,9 @@ type platform struct {
 	components authpb.ComponentsClient
 	people     authpb.PeopleClient
 	factors    authpb.FactorsClient
+	providers  authpb.ProvidersClient
+	passkeys   authpb.PasskeysClient
+	devices    authpb.DevicesClient
 	verifier   *identity.Verifier
 	inbox      *inbox.Inbox
 	redis      redis.UniversalClient
@@ -154,20 +157,26 @@ func (p *platform) connect(conn *grpc.ClientConn) {
 	p.auth, p.accounts, p.rules = authpb.NewAuthClient(conn), authpb.NewAccountsClient(conn), authpb.NewRulesClient(conn)
 	p.passwords = authpb.NewPasswordsClient(conn)
 	p.people, p.factors = authpb.NewPeopleClient(conn), authpb.NewFactorsClient(conn)
+	p.providers, p.passkeys, p.devices = authpb.NewProvidersClient(conn), authpb.NewPasskeysClient(conn), authpb.NewDevicesClient(conn)
 	p.tokens, p.sessions = authpb.NewTokensClient(conn), authpb.NewSessionsClient(conn)
 	p.keys, p.components = authpb.NewKeysClient(conn), authpb.NewComponentsClient(conn)
 }
 
 func (p *platform) createOwner(t testing.TB) {
 	t.Helper()
-	hash, err := password.NewHasher().Hash(t.Context(), p.password)
+	_, err := p.components.CreateOwner(component(t), &authpb.CreateOwnerRequest{Namespace: p.namespace, Id: p.owner, PasswordHash: hashOf(t, p.password)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.components.CreateOwner(component(t), &authpb.CreateOwnerRequest{Namespace: p.namespace, Id: p.owner, PasswordHash: hash})
+}
+
+func hashOf(t testing.TB, secret string) string {
+	t.Helper()
+	hash, err := password.NewHasher().Hash(t.Context(), secret)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return hash
 }
 
 // component is a context that calls as a component.

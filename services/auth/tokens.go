@@ -129,7 +129,7 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	}
 	err = s.prove(ctx, attempt{namespace, req.GetId(), rpc.OriginOf(ctx).Address}, a, req.GetSecret())
 	if err == nil {
-		err = s.secondFactor(ctx, a, req.GetCode())
+		err = s.secondFactor(ctx, a, req.GetCode(), req.GetPasskey())
 	}
 	if err != nil {
 		if a.ID != "" && errors.FromError(err).Reason != identity.CodeRequired {
@@ -137,6 +137,11 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 		}
 		return nil, err
 	}
+	return s.open(ctx, a, req.GetTokenExpiry())
+}
+
+// open makes a login of an account, and answers its tokens.
+func (s *Service) open(ctx context.Context, a account, asked int64) (*authpb.TokenResponse, error) {
 	life := s.opts.Session
 	if a.Type == identity.Service {
 		life += s.opts.ServiceToken
@@ -145,7 +150,7 @@ func (s tokens) login(ctx context.Context, req *authpb.TokenRequest) (*authpb.To
 	if err := s.db.createSession(ctx, a, session, life); err != nil {
 		return nil, err
 	}
-	return s.answer(a, session, 0, req.GetTokenExpiry())
+	return s.answer(a, session, 0, asked)
 }
 
 // isJWT tells a JWT from what people choose, cheaply. There may be false ones.
@@ -231,7 +236,7 @@ func (s *Service) prove(ctx context.Context, try attempt, a account, secret stri
 }
 
 // answer makes the tokens of a login. The asked life is in seconds.
-func (s tokens) answer(a account, session []byte, generation int32, asked int64) (*authpb.TokenResponse, error) {
+func (s *Service) answer(a account, session []byte, generation int32, asked int64) (*authpb.TokenResponse, error) {
 	life := s.opts.ServiceToken
 	if a.Type != identity.Service {
 		life = s.opts.UserToken

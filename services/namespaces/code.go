@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/settings"
 )
 
@@ -46,7 +47,9 @@ func newPepper(cluster settings.Secret) (pepper, error) {
 
 // digest is what is kept of a code. It is good for the address it was sent to,
 // not for another spelling of it: that may be somebody else's.
-func (p pepper) digest(a address, code string) []byte { return p.sum(a.account + "\x00" + code) }
+func (p pepper) digest(a mailbox.Address, code string) []byte {
+	return p.sum(a.Account + "\x00" + code)
+}
 
 // sum hides what a name stands for.
 func (p pepper) sum(text string) []byte {

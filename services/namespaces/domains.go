@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/mailbox"
 )
 
 //go:embed throwaway.txt
@@ -46,7 +47,7 @@ func parseDomains(r io.Reader) (domains, error) {
 		if domain == "" {
 			continue
 		}
-		if !domainRule.MatchString(domain) {
+		if !mailbox.IsDomain(domain) {
 			return nil, fmt.Errorf("line %d: %q is no domain", n, errors.Clip(domain))
 		}
 		d[domain] = true
@@ -56,10 +57,10 @@ func parseDomains(r io.Reader) (domains, error) {
 
 // check refuses an address of such a domain, or of one below it. It says the same
 // whether the address has a namespace or not.
-func (d domains) check(a address) error {
-	for domain := a.domain(); domain != ""; _, domain, _ = strings.Cut(domain, ".") {
+func (d domains) check(a mailbox.Address) error {
+	for domain := a.Domain(); domain != ""; _, domain, _ = strings.Cut(domain, ".") {
 		if d[domain] {
-			return errors.New(codes.InvalidArgument, "addresses at %s are not accepted, since they are thrown away: sign up with one that lasts", a.domain())
+			return errors.New(codes.InvalidArgument, "addresses at %s are not accepted, since they are thrown away: sign up with one that lasts", a.Domain())
 		}
 	}
 	return nil
@@ -74,9 +75,3 @@ var large = []string{
 }
 
 func isLarge(domain string) bool { return slices.Contains(large, domain) }
-
-// domain is the part behind the @.
-func (a address) domain() string {
-	_, domain, _ := strings.Cut(a.mailbox, "@")
-	return domain
-}

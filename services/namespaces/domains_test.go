@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/mailbox"
 )
 
 func TestThrowaway(t *testing.T) {
@@ -39,7 +40,7 @@ func TestThrowaway(t *testing.T) {
 		{theirs, "a@mailinator.example", true},
 		{theirs, "a@mailinator.com", false},
 	} {
-		a, err := parseAddress(tt.email)
+		a, err := mailbox.Parse(tt.email)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +63,7 @@ func FuzzParseDomains(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := parseDomains(strings.NewReader(text))
 		for domain := range d {
-			if err == nil && !domainRule.MatchString(domain) {
+			if err == nil && !mailbox.IsDomain(domain) {
 				t.Errorf("%q is no domain", domain)
 			}
 		}

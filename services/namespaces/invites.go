@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
@@ -53,13 +54,13 @@ func (s invites) Create(ctx context.Context, req *namespacespb.CreateInviteReque
 	if err != nil {
 		return nil, err
 	}
-	a, err := parseAddress(req.GetEmail())
+	a, err := mailbox.Parse(req.GetEmail())
 	if err != nil {
 		return nil, err
 	}
 	c, _ := identity.From(ctx)
 	made, err := s.send(ctx, invite{
-		Namespace: name, ID: strings.ToLower(rand.Text()[:12]), Mailbox: a.mailbox, Address: a.account, Role: role, InvitedBy: c.ID,
+		Namespace: name, ID: strings.ToLower(rand.Text()[:12]), Mailbox: a.Mailbox, Address: a.Account, Role: role, InvitedBy: c.ID,
 	})
 	if err != nil {
 		return nil, err
@@ -234,7 +235,7 @@ func (s invites) invited(ctx context.Context, i invite, secret string) (account,
 	if own, err := s.callerMember(ctx); err == nil && own.Mailbox == i.Mailbox {
 		return account, "", nil
 	}
-	if err := checkPassword(secret, address{i.Address, i.Mailbox}); err != nil {
+	if err := checkPassword(secret, mailbox.Address{Account: i.Address, Mailbox: i.Mailbox}); err != nil {
 		return "", "", err
 	}
 	rsp, err := s.owners.ProvePerson(identity.AsComponent(ctx), &authpb.ProvePersonRequest{

@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/mailbox"
 )
 
 // codeMail has the code on a line of its own, to be copied at a click and found
 // by programs.
-func codeMail(a address, code string) mail.Message {
-	return mail.Message{To: a.account, Subject: "Your code for Micro", Text: fmt.Sprintf(`Hello,
+func codeMail(a mailbox.Address, code string) mail.Message {
+	return mail.Message{To: a.Account, Subject: "Your code for Micro", Text: fmt.Sprintf(`Hello,
 
 this is your code to sign up for Micro:
 

@@ -39,6 +39,7 @@ func (s *Service) makeOwner(ctx context.Context, o order) error {
 	defer cancel()
 	_, err := s.owners.CreateOwner(ctx, &authpb.CreateOwnerRequest{
 		Namespace: o.Namespace, Id: o.Account, PasswordHash: o.PasswordHash, Mailbox: o.Mailbox,
+		Login: &authpb.ExternalLogin{Provider: o.Provider, Subject: o.Subject, Email: o.Email},
 	})
 	switch errors.Code(err) {
 	case codes.OK:

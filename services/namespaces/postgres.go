@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/micro/platform/internal/grants"
+	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/pg"
 )
 
@@ -150,6 +151,8 @@ type order struct {
 	Account      string
 	PasswordHash string
 	Mailbox      string
+	// The account elsewhere with which the owner signed up, if any.
+	Provider, Subject, Email string
 }
 
 var (
@@ -158,36 +161,35 @@ var (
 	errMailboxTaken = errors.New("the mailbox is a member's")
 )
 
-// create spends a code and makes a namespace with the order for its owner: all
-// of it or nothing.
-func (d db) create(ctx context.Context, a address, digest []byte, o order) error {
+// create spends a code, if there is one, and makes a namespace with the order for
+// its owner: all of it or nothing.
+func (d db) create(ctx context.Context, a mailbox.Address, digest []byte, o order) error {
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		const spend = `DELETE FROM namespaces.codes WHERE mailbox = $1 AND digest = $2 AND attempts < $3 AND expires_at > now()`
-		tag, err := tx.Exec(ctx, spend, a.mailbox, digest, maxGuesses)
-		if err != nil {
-			return fmt.Errorf("spend code: %w", err)
-		}
-		if tag.RowsAffected() == 0 {
-			return errCodeSpent
+		if digest != nil {
+			if err := spendCode(ctx, tx, a, digest); err != nil {
+				return err
+			}
 		}
 		const look = `SELECT EXISTS (SELECT FROM namespaces.members WHERE mailbox = $1)`
 		var known bool
-		if err := tx.QueryRow(ctx, look, a.mailbox).Scan(&known); err != nil {
+		if err := tx.QueryRow(ctx, look, a.Mailbox).Scan(&known); err != nil {
 			return fmt.Errorf("look for members: %w", err)
 		}
 		if known {
 			return errMailboxTaken
 		}
-		if _, err := putNamespace(ctx, tx, namespace{Namespace: o.Namespace, Owner: o.Account}, a.mailbox, true); err != nil {
+		if _, err := putNamespace(ctx, tx, namespace{Namespace: o.Namespace, Owner: o.Account}, a.Mailbox, true); err != nil {
 			return err
 		}
-		if err := writeMember(ctx, tx, member{Namespace: o.Namespace, Account: o.Account, Mailbox: a.mailbox, Role: grants.Owner}); err != nil {
+		if err := writeMember(ctx, tx, member{Namespace: o.Namespace, Account: o.Account, Mailbox: a.Mailbox, Role: grants.Owner}); err != nil {
 			return err
 		}
 		const tell = `
-			INSERT INTO namespaces.outbox (namespace, account, password_hash, next_at)
-			VALUES ($1, $2, $3, now() + make_interval(secs => $4))`
-		if _, err := tx.Exec(ctx, tell, o.Namespace, o.Account, o.PasswordHash, headStart.Seconds()); err != nil {
+			INSERT INTO namespaces.outbox (namespace, account, password_hash, provider, subject, email, next_at)
+			VALUES (@namespace, @account, @hash, @provider, @subject, @email, now() + make_interval(secs => @wait))`
+		_, err := tx.Exec(ctx, tell, pgx.NamedArgs{"namespace": o.Namespace, "account": o.Account, "hash": o.PasswordHash,
+			"provider": o.Provider, "subject": o.Subject, "email": o.Email, "wait": headStart.Seconds()})
+		if err != nil {
 			return fmt.Errorf("put order: %w", err)
 		}
 		return nil
@@ -199,6 +201,18 @@ func (d db) create(ctx context.Context, a address, digest []byte, o order) error
 		return errMailboxTaken
 	}
 	return err
+}
+
+func spendCode(ctx context.Context, tx pgx.Tx, a mailbox.Address, digest []byte) error {
+	const q = `DELETE FROM namespaces.codes WHERE mailbox = $1 AND digest = $2 AND attempts < $3 AND expires_at > now()`
+	tag, err := tx.Exec(ctx, q, a.Mailbox, digest, maxGuesses)
+	if err != nil {
+		return fmt.Errorf("spend code: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return errCodeSpent
+	}
+	return nil
 }
 
 // due answers orders that are to be carried out now, and puts off their next
@@ -213,7 +227,7 @@ func (d db) due(ctx context.Context, limit int) ([]order, error) {
 			ORDER BY next_at, namespace
 			LIMIT $1
 			FOR UPDATE SKIP LOCKED)
-		RETURNING namespace, account, password_hash, (SELECT mailbox FROM namespaces.namespaces AS n WHERE n.namespace = outbox.namespace) AS mailbox`
+		RETURNING namespace, account, password_hash, provider, subject, email, (SELECT mailbox FROM namespaces.namespaces AS n WHERE n.namespace = outbox.namespace) AS mailbox`
 	rows, _ := d.pool.Query(ctx, q, limit) // CollectRows reports the error
 	orders, err := pgx.CollectRows(rows, pgx.RowToStructByName[order])
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/limits"
+	"github.com/micro/platform/internal/mailbox"
 )
 
 const day = 24 * time.Hour
@@ -22,7 +23,7 @@ type bounds struct {
 // goes out for it: who asks too often learns nothing about the address. That
 // others ask for it keeps nobody from asking, and soon after a mail that
 // somebody else asked for there is no other.
-func (b bounds) begin(ctx context.Context, a address, source string) (mail bool, err error) {
+func (b bounds) begin(ctx context.Context, a mailbox.Address, source string) (mail bool, err error) {
 	if err := b.Take(ctx, b.asks(a, source)); err != nil {
 		return false, err
 	}
@@ -37,13 +38,13 @@ func (b bounds) begin(ctx context.Context, a address, source string) (mail bool,
 	}
 	err = b.Take(ctx, []limits.Limit{
 		{Kind: "mail", Subject: "everybody", Times: 200, Within: time.Minute, Reason: "too many people are signing up at once"},
-		{Kind: "day", Subject: a.mailbox, Times: 5, Within: day, Reason: "too many codes were asked for"},
+		{Kind: "day", Subject: a.Mailbox, Times: 5, Within: day, Reason: "too many codes were asked for"},
 	})
 	return err == nil, err
 }
 
 // asks are the limits of requests. Loopback has few: it stands for all.
-func (b bounds) asks(a address, source string) []limits.Limit {
+func (b bounds) asks(a mailbox.Address, source string) []limits.Limit {
 	address, network, ok := limits.Source(source)
 	all := []limits.Limit{askMinute(a, source)}
 	if !ok {
@@ -52,34 +53,34 @@ func (b bounds) asks(a address, source string) []limits.Limit {
 	all = append(all,
 		limits.Limit{Kind: "source", Subject: address, Times: 20, Within: day, Reason: "too many codes were asked for from your address"},
 		limits.Limit{Kind: "network", Subject: network, Times: 100, Within: day, Reason: "too many codes were asked for from your network"})
-	if domain := a.domain(); b.perDomain > 0 && !isLarge(domain) {
+	if domain := a.Domain(); b.perDomain > 0 && !isLarge(domain) {
 		all = append(all, limits.Limit{Kind: "domain", Subject: domain, Times: b.perDomain, Within: day, Reason: "too many people of this mail domain are signing up"})
 	}
 	return all
 }
 
 // at is a mailbox as far as one network is concerned.
-func (a address) at(source string) string {
+func at(a mailbox.Address, source string) string {
 	network, _, _ := limits.Source(source)
-	return a.mailbox + "\x00" + network
+	return a.Mailbox + "\x00" + network
 }
 
-func askMinute(a address, source string) limits.Limit {
-	return limits.Limit{Kind: "minute", Subject: a.at(source), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"}
+func askMinute(a mailbox.Address, source string) limits.Limit {
+	return limits.Limit{Kind: "minute", Subject: at(a, source), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"}
 }
 
-func mailMinute(a address) limits.Limit {
-	return limits.Limit{Kind: "mail minute", Subject: a.mailbox, Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}
+func mailMinute(a mailbox.Address) limits.Limit {
+	return limits.Limit{Kind: "mail minute", Subject: a.Mailbox, Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}
 }
 
 // tries are the guesses that one network has at a code, so that others do not
 // use up those of whom it was sent to.
-func tries(a address, source string) limits.Limit {
-	return limits.Limit{Kind: "tries", Subject: a.at(source), Times: maxAttempts, Within: codeLife, Reason: "too many attempts"}
+func tries(a mailbox.Address, source string) limits.Limit {
+	return limits.Limit{Kind: "tries", Subject: at(a, source), Times: maxAttempts, Within: codeLife, Reason: "too many attempts"}
 }
 
 // check allows one attempt with a code. A good one does not count: see good.
-func (b bounds) check(ctx context.Context, a address, source string) error {
+func (b bounds) check(ctx context.Context, a mailbox.Address, source string) error {
 	if subject, _, ok := limits.Source(source); ok {
 		all := []limits.Limit{{Kind: "check", Subject: subject, Times: 20, Within: time.Minute, Reason: "too many attempts"}}
 		if err := b.Take(ctx, all); err != nil {
@@ -94,7 +95,7 @@ func (b bounds) check(ctx context.Context, a address, source string) error {
 }
 
 // good takes back the attempt that check has counted.
-func (b bounds) good(ctx context.Context, a address, source string) error {
+func (b bounds) good(ctx context.Context, a mailbox.Address, source string) error {
 	return b.GiveBack(ctx, tries(a, source))
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/micro/platform/internal/inbox"
 	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/redistest"
@@ -214,7 +215,7 @@ func (b *bundle) signup(t *testing.T, email, name string) *namespacespb.Complete
 // another lets a minute pass for an address.
 func (b *bundle) another(t *testing.T, email string) {
 	t.Helper()
-	a, err := parseAddress(email)
+	a, err := mailbox.Parse(email)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package namespaces
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,8 +13,11 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/audit"
+	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/rpc"
+	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
@@ -28,7 +32,7 @@ const (
 // Begin implements Signup. Known and unknown addresses take the same steps; only
 // the mail differs, and that is sent afterwards.
 func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*namespacespb.BeginResponse, error) {
-	a, err := parseAddress(req.GetEmail())
+	a, err := mailbox.Parse(req.GetEmail())
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +47,7 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 	if !mailed { // there is a code in the mailbox
 		return rsp, nil
 	}
-	known, err := s.db.of(ctx, a.mailbox)
+	known, err := s.db.of(ctx, a.Mailbox)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +57,7 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 		m = knownMail(known.Account, known.Namespace)
 	}
 	send := func(tx pgx.Tx) error { return s.mails.Put(ctx, tx, m, s.now().Add(codeLife)) }
-	if err := s.db.putCode(ctx, a.mailbox, s.pepper.digest(a, code), codeLife, send); err != nil {
+	if err := s.db.putCode(ctx, a.Mailbox, s.pepper.digest(a, code), codeLife, send); err != nil {
 		return nil, err
 	}
 	return rsp, nil
@@ -61,14 +65,14 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 
 // Verify implements Signup.
 func (s *Service) Verify(ctx context.Context, req *namespacespb.VerifyRequest) (*namespacespb.VerifyResponse, error) {
-	a, err := parseAddress(req.GetEmail())
+	a, err := mailbox.Parse(req.GetEmail())
 	if err != nil {
 		return nil, err
 	}
 	if _, err := s.checkCode(ctx, a, req.GetCode()); err != nil {
 		return nil, err
 	}
-	name, err := s.propose(ctx, a.local())
+	name, err := s.propose(ctx, a.Local())
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +80,7 @@ func (s *Service) Verify(ctx context.Context, req *namespacespb.VerifyRequest) (
 }
 
 // checkCode answers the digest of a code that is good.
-func (s *Service) checkCode(ctx context.Context, a address, typed string) ([]byte, error) {
+func (s *Service) checkCode(ctx context.Context, a mailbox.Address, typed string) ([]byte, error) {
 	source := rpc.OriginOf(ctx).Address
 	if err := s.limits.check(ctx, a, source); err != nil {
 		return nil, err
@@ -86,7 +90,7 @@ func (s *Service) checkCode(ctx context.Context, a address, typed string) ([]byt
 		return nil, badCode() // nobody was sent such a thing: it is a slip of the hand
 	}
 	digest := s.pepper.digest(a, code)
-	good, err := s.db.checkCode(ctx, a.mailbox, digest)
+	good, err := s.db.checkCode(ctx, a.Mailbox, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -118,27 +122,27 @@ func (s *Service) propose(ctx context.Context, wish string) (string, error) {
 
 // Complete implements Signup.
 func (s *Service) Complete(ctx context.Context, req *namespacespb.CompleteRequest) (*namespacespb.CompleteResponse, error) {
-	a, err := parseAddress(req.GetEmail())
-	if err != nil {
-		return nil, err
-	}
-	if err := checkPassword(req.GetPassword(), a); err != nil {
-		return nil, err
-	}
 	if name := req.GetNamespace(); name != "" {
 		if err := checkName(name); err != nil {
 			return nil, err
 		}
 	}
-	digest, err := s.checkCode(ctx, a, req.GetCode())
+	prove := s.byCode
+	if req.GetTicket() != "" {
+		prove = s.byTicket
+	}
+	p, err := prove(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	hash, err := s.passwords.Hash(ctx, req.GetPassword())
+	hash, err := s.passwords.Hash(ctx, p.password)
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.create(ctx, a, digest, order{Namespace: req.GetNamespace(), Account: a.account, PasswordHash: hash, Mailbox: a.mailbox})
+	o, err := s.create(ctx, p.address, p.digest, order{
+		Namespace: req.GetNamespace(), Account: p.address.Account, PasswordHash: hash, Mailbox: p.address.Mailbox,
+		Provider: p.login.GetProvider(), Subject: p.login.GetSubject(), Email: p.login.GetEmail(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -152,22 +156,64 @@ func (s *Service) Complete(ctx context.Context, req *namespacespb.CompleteReques
 	return &namespacespb.CompleteResponse{Namespace: o.Namespace, Account: o.Account}, nil
 }
 
-func checkPassword(p string, a address) error {
+// proven is what somebody who signs up has shown.
+type proven struct {
+	address  mailbox.Address
+	password string
+	digest   []byte                // of a code, which is to be spent
+	login    *authpb.ExternalLogin // in the place of a code
+}
+
+// byCode is for who has the code of a mail.
+func (s *Service) byCode(ctx context.Context, req *namespacespb.CompleteRequest) (proven, error) {
+	a, err := mailbox.Parse(req.GetEmail())
+	if err != nil {
+		return proven{}, err
+	}
+	if err := checkPassword(req.GetPassword(), a); err != nil {
+		return proven{}, err
+	}
+	digest, err := s.checkCode(ctx, a, req.GetCode())
+	return proven{address: a, password: req.GetPassword(), digest: digest}, err
+}
+
+// byTicket is for who has signed in elsewhere, with an address that is verified
+// there. Without a password they have one that nobody knows, until they reset it.
+func (s *Service) byTicket(ctx context.Context, req *namespacespb.CompleteRequest) (proven, error) {
+	rsp, err := s.owners.ProveTicket(identity.AsComponent(ctx), &authpb.ProveTicketRequest{Ticket: req.GetTicket(), Verifier: req.GetVerifier()})
+	if err != nil {
+		return proven{}, passOn(err)
+	}
+	a, err := mailbox.Parse(rsp.GetEmail())
+	if err != nil {
+		return proven{}, err
+	}
+	if err := s.throwaway.check(a); err != nil {
+		return proven{}, err
+	}
+	p := proven{address: a, password: req.GetPassword(), login: rsp.GetLogin()}
+	if p.password == "" {
+		p.password = rand.Text()
+	}
+	return p, checkPassword(p.password, a)
+}
+
+func checkPassword(p string, a mailbox.Address) error {
 	switch {
 	case len(p) < password.MinLength || len(p) > password.MaxLength:
 		return errors.New(codes.InvalidArgument, "a password has %d to %d bytes, this one has %d", password.MinLength, password.MaxLength, len(p))
-	case strings.EqualFold(p, a.account) || strings.EqualFold(p, a.mailbox):
+	case strings.EqualFold(p, a.Account) || strings.EqualFold(p, a.Mailbox):
 		return errors.New(codes.InvalidArgument, "the password must not be your email address")
 	}
 	return nil
 }
 
 // create makes the namespace of an order, with a proposal if it names none.
-func (s *Service) create(ctx context.Context, a address, digest []byte, o order) (order, error) {
+func (s *Service) create(ctx context.Context, a mailbox.Address, digest []byte, o order) (order, error) {
 	chosen := o.Namespace != ""
 	for attempt := 0; ; attempt++ {
 		if !chosen {
-			name, err := s.propose(ctx, a.local())
+			name, err := s.propose(ctx, a.Local())
 			if err != nil {
 				return o, err
 			}

@@ -1,0 +1,3 @@
+// Package mailbox reads email addresses, and knows which of them are spellings of
+// one mailbox.
+package mailbox
