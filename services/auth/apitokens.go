@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -171,22 +172,63 @@ func (s components) Exchange(ctx context.Context, req *authpb.ExchangeRequest) (
 	if err != nil {
 		return nil, err
 	}
+	token, err := s.exchange(ctx, t, a)
+	if err != nil {
+		return nil, err
+	}
+	keep := min(keepExchanged, token.expires.Sub(s.now()))
+	return &authpb.ExchangeResponse{AccessToken: token.signed, Expires: token.expires.Unix(), Keep: int64(keep / time.Second)}, nil
+}
+
+// exchangedToken is an access token that stands for an API token.
+type exchangedToken struct {
+	signed          string
+	issued, expires time.Time
+}
+
+// exchange makes one, and notes that the API token was used.
+func (s *Service) exchange(ctx context.Context, t apiToken, a account) (exchangedToken, error) {
 	now := s.now()
 	expires := now.Add(exchanged)
 	if t.ExpiresAt != nil && t.ExpiresAt.Before(expires) {
 		expires = *t.ExpiresAt
 	}
-	token, err := s.signer.sign(access{account: a, session: t.ID, grants: t.Grants, issued: now, expires: expires})
+	signed, err := s.signer.sign(access{account: a, session: t.ID, grants: t.Grants, issued: now, expires: expires})
 	if err != nil {
-		return nil, err
+		return exchangedToken{}, err
 	}
 	if t.LastUsedAt == nil || now.Sub(*t.LastUsedAt) >= keepExchanged {
 		if err := s.db.useAPIToken(ctx, t); err != nil {
 			s.log.WarnContext(ctx, "the use of an API token is not noted", "namespace", t.Namespace, "token_id", t.ID, "error", err)
 		}
 	}
-	keep := min(keepExchanged, expires.Sub(now))
-	return &authpb.ExchangeResponse{AccessToken: token, Expires: expires.Unix(), Keep: int64(keep / time.Second)}, nil
+	return exchangedToken{signed, now, expires}, nil
+}
+
+// loginByToken answers an access token to who shows an API token in the place of
+// a password, or of the refresh token that it then is: older command lines know
+// nothing else.
+func (s tokens) loginByToken(ctx context.Context, id, secret string) (*authpb.TokenResponse, error) {
+	t, a, err := s.apiToken(ctx, secret)
+	if errors.Code(err) == codes.Unauthenticated || err == nil && id != "" && !strings.EqualFold(id, a.ID) && id != a.Name {
+		if id == "" {
+			return nil, errInvalidToken()
+		}
+		return nil, errWrongSecret()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.operator() && rpc.OriginOf(ctx).Containers {
+		return nil, errWrongSecret()
+	}
+	token, err := s.exchange(ctx, t, a)
+	if err != nil {
+		return nil, err
+	}
+	return &authpb.TokenResponse{Token: &authpb.Token{
+		AccessToken: token.signed, RefreshToken: secret, Created: token.issued.Unix(), Expiry: token.expires.Unix(),
+	}}, nil
 }
 
 // apiToken answers what an API token is and whom it stands for. An id that was

@@ -241,3 +241,35 @@ func TestCreateTokenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestAPITokenAsPassword: command lines that know nothing of second factors log in
+// with an API token, and have no more than it grants.
+func TestAPITokenAsPassword(t *testing.T) {
+	t.Parallel()
+	p := setup(t)
+	made, err := p.tokens.Create(p.asOwner(t), &authpb.CreateTokenRequest{Name: "old", Grants: []string{"store:*:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := p.auth.Token(t.Context(), &authpb.TokenRequest{Id: p.owner, Secret: made.GetSecret()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := claims(t, rsp.GetToken().GetAccessToken()); c.Subject != p.owner || len(c.Grants) != 1 || c.Grants[0] != "store:*:read" {
+		t.Errorf("claims %+v, want the owner's with the grants of the token", c)
+	}
+	if again, err := p.auth.Token(t.Context(), &authpb.TokenRequest{RefreshToken: rsp.GetToken().GetRefreshToken()}); err != nil || again.GetToken().GetAccessToken() == "" {
+		t.Errorf("renewed = %v, %v", again, err)
+	}
+	if _, err := p.auth.Token(t.Context(), &authpb.TokenRequest{Id: "somebody@example.com", Secret: made.GetSecret()}); errors.Code(err) != codes.InvalidArgument {
+		t.Errorf("with the id of another: %v, want InvalidArgument", err)
+	}
+	if _, err := p.tokens.Revoke(p.asOwner(t), &authpb.RevokeTokenRequest{Id: made.GetToken().GetId()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, req := range []*authpb.TokenRequest{{Id: p.owner, Secret: made.GetSecret()}, {RefreshToken: made.GetSecret()}} {
+		if _, err := p.auth.Token(t.Context(), req); errors.Code(err) != codes.InvalidArgument {
+			t.Errorf("revoked: %v, want InvalidArgument", err)
+		}
+	}
+}

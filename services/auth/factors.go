@@ -194,7 +194,7 @@ func (s *Service) secondFactor(ctx context.Context, a account, code string, pass
 		return err
 	}
 	if code == "" {
-		return errors.New(codes.InvalidArgument, "Code required: the account has a second factor. Log in with a newer micro, which asks for the code, or in the browser (\"micro login --with browser\"), or put an API token of yours into MICRO_TOKEN").For(identity.CodeRequired)
+		return errors.New(codes.InvalidArgument, "Code required: the account has a second factor. Log in with a newer micro, which asks for the code, or in the browser (\"micro login --with browser\"), or use an API token of yours (\"micro auth token create\") in the place of the password").For(identity.CodeRequired)
 	}
 	p, err := s.db.personOf(ctx, a.Person)
 	if err != nil {

@@ -76,8 +76,12 @@ func (s *Service) inForce(ctx context.Context, c identity.Caller) (bool, error) 
 // Token implements the RPC.
 func (s tokens) Token(ctx context.Context, req *authpb.TokenRequest) (*authpb.TokenResponse, error) {
 	switch {
+	case strings.HasPrefix(req.GetRefreshToken(), apiPrefix):
+		return s.loginByToken(ctx, "", req.GetRefreshToken())
 	case req.GetRefreshToken() != "":
 		return s.renew(ctx, req)
+	case req.GetId() != "" && strings.HasPrefix(req.GetSecret(), apiPrefix):
+		return s.loginByToken(ctx, req.GetId(), req.GetSecret())
 	case req.GetId() != "" && req.GetSecret() != "":
 		return s.login(ctx, req)
 	default:
