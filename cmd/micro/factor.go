@@ -37,10 +37,10 @@ func factorStatusCommand(c *cli) *cobra.Command {
 			return err
 		}
 		if inJSON {
-			return c.JSON(map[string]any{"enrolled": rsp.GetEnrolled(), "since": moment(rsp.GetSince()), "recovery_codes": rsp.GetRecoveryCodes(), "required": rsp.GetRequired()})
+			return c.JSON(map[string]any{"enrolled": rsp.GetEnrolled(), "authenticator": rsp.GetAuthenticator(), "since": moment(rsp.GetSince()), "recovery_codes": rsp.GetRecoveryCodes(), "required": rsp.GetRequired()})
 		}
 		return c.Table([][]string{
-			{"enrolled:", fmt.Sprint(rsp.GetEnrolled())}, {"since:", day(rsp.GetSince())},
+			{"enrolled:", fmt.Sprint(rsp.GetEnrolled())}, {"authenticator:", fmt.Sprint(rsp.GetAuthenticator())}, {"since:", day(rsp.GetSince())},
 			{"recovery codes:", fmt.Sprint(rsp.GetRecoveryCodes())}, {"required here:", fmt.Sprint(rsp.GetRequired())},
 		})
 	})

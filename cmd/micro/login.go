@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,16 +19,22 @@ import (
 )
 
 func loginCommand(c *cli) *cobra.Command {
-	var id, email string
+	var id, email, with string
 	var p password
 	cmd := &cobra.Command{
 		Use:   "login",
-		Short: "Log in with your email address and password",
+		Short: "Log in with your email address and password, or from the browser",
 		Long: `Logs in to the current environment. What is not given as a flag is asked for. The
-namespace is found from the address.`,
-		Example: "  micro login --email jane@example.com\n  micro login --username admin --password-stdin < password",
+namespace is found from the address.
+
+With --with browser you log in to the web console, by whatever means, and type a code
+there: so a passkey, or an account at Google or GitHub, logs the command line in, too.`,
+		Example: "  micro login --email jane@example.com\n  micro login --username admin --password-stdin < password\n  micro login --with browser",
 		Args:    exactly(),
 		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
+			if with != "" {
+				return c.loginWith(ctx, x, with)
+			}
 			id, err := c.given(ctx, cmp.Or(id, email), "Enter username: ", "--username")
 			if err != nil {
 				return err
@@ -46,6 +53,7 @@ namespace is found from the address.`,
 	f := cmd.Flags()
 	f.StringVar(&id, "username", "", "email address, or the id of an account")
 	f.StringVar(&email, "email", "", "same as --username")
+	f.StringVar(&with, "with", "", "log in from the browser: passkey, browser, or a provider such as google")
 	f.StringVar(&c.code, "code", "", "code of your authenticator, or a recovery code, if you have a second factor")
 	p.flags(cmd)
 	return cmd
@@ -79,6 +87,34 @@ func (c *cli) loginIn(ctx context.Context, x *client, id, secret, namespace stri
 		return nil, token, usage("no code was entered: use --code")
 	}
 	return x.Login(ctx, id, secret, c.code, namespace)
+}
+
+// loginWith logs in from the console, where people may use more than a password.
+func (c *cli) loginWith(ctx context.Context, x *client, with string) error {
+	if with != "browser" && with != "passkey" {
+		rsp, err := authpb.NewProvidersClient(x.Conn).List(ctx, &authpb.ListProvidersRequest{})
+		if err != nil {
+			return err
+		}
+		known := []string{"browser", "passkey"}
+		for _, p := range rsp.GetProviders() {
+			known = append(known, p.GetId())
+		}
+		if !slices.Contains(known, with) {
+			return usage("--with %s: the server has %s", with, strings.Join(known, ", "))
+		}
+	}
+	account, token, err := x.LoginFromBrowser(ctx, func(address, code string, life time.Duration) {
+		fmt.Fprintf(c.Err, "Open %s in your browser, log in, and type this code there:\n\n  %s\n\nIt is good for %d minutes.\n", address, code, int(life.Minutes()))
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.keep(x, account, token); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, "Successfully logged in to %s as %s.\n", account.GetIssuer(), account.GetId())
+	return nil
 }
 
 // keep remembers a login, and makes its namespace the current one.

@@ -38,7 +38,7 @@ func userCommand(c *cli) *cobra.Command {
 			RunE: c.with(c.printToken),
 		},
 		namespace, userConfigCommand(c),
-		factorCommand(c),
+		factorCommand(c), linksCommand(c), passkeysCommand(c),
 		group("set", "Change the account, or the namespace", setPasswordCommand(c), switchCommand(c, "namespace NAME")),
 		group("reset", "Get back into an account", resetPasswordCommand(c)))
 	below := cmd.RunE

@@ -154,6 +154,34 @@ func (s *Session) Switch(ctx context.Context, namespace string) (*authpb.Account
 	return whose(anonymous(ctx), authpb.NewAuthClient(s.Conn), rsp.GetToken())
 }
 
+// LoginFromBrowser logs in from the console: show tells the person the address and
+// the code to be typed there, then it is waited for.
+func (s *Session) LoginFromBrowser(ctx context.Context, show func(address, code string, life time.Duration)) (*authpb.Account, config.Token, error) {
+	ctx = anonymous(ctx)
+	devices := authpb.NewDevicesClient(s.Conn)
+	begun, err := devices.Begin(ctx, &authpb.BeginDeviceRequest{})
+	if err != nil {
+		return nil, config.Token{}, err
+	}
+	show(begun.GetAddress(), begun.GetUserCode(), time.Duration(begun.GetExpiresIn())*time.Second)
+	tick := time.NewTicker(time.Duration(max(begun.GetInterval(), 1)) * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, config.Token{}, ctx.Err()
+		case <-tick.C:
+		}
+		rsp, err := devices.Token(ctx, &authpb.DeviceTokenRequest{DeviceCode: begun.GetDeviceCode()})
+		if err == nil {
+			return whose(ctx, authpb.NewAuthClient(s.Conn), rsp.GetToken())
+		}
+		if errors.FromError(err).Reason != identity.AuthorizationPending {
+			return nil, config.Token{}, err
+		}
+	}
+}
+
 func whose(ctx context.Context, auth authpb.AuthClient, t *authpb.Token) (*authpb.Account, config.Token, error) {
 	rsp, err := auth.Inspect(ctx, &authpb.InspectRequest{Token: t.GetAccessToken()})
 	if err != nil {
