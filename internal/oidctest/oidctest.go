@@ -35,13 +35,13 @@ type Person struct {
 type Server struct {
 	URL string
 
-	redirect string
-	key      *rsa.PrivateKey
+	key *rsa.PrivateKey
 
-	mu     sync.Mutex
-	person Person
-	twist  func(map[string]any)
-	codes  map[string]grant
+	mu       sync.Mutex
+	redirect string
+	person   Person
+	twist    func(map[string]any)
+	codes    map[string]grant
 }
 
 // grant is what a code is good for, once.
@@ -72,6 +72,13 @@ func New(t testing.TB, redirect string) *Server {
 	t.Cleanup(h.Close)
 	s.URL = h.URL
 	return s
+}
+
+// SendBack changes where browsers are sent back to.
+func (s *Server) SendBack(redirect string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.redirect = redirect
 }
 
 // Be says who is at the browser from now on.
@@ -124,14 +131,14 @@ func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
 // authorize lets whoever is at the browser in at once.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if q.Get("client_id") != Client || q.Get("redirect_uri") != s.redirect || q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" {
 		http.Error(w, "unknown client, or an address that is not registered", http.StatusBadRequest)
 		return
 	}
 	code := rand.Text()
-	s.mu.Lock()
 	s.codes[code] = grant{s.person, q.Get("nonce"), q.Get("code_challenge")}
-	s.mu.Unlock()
 	http.Redirect(w, r, s.redirect+"?"+url.Values{"code": {code}, "state": {q.Get("state")}}.Encode(), http.StatusFound)
 }
 

@@ -19,7 +19,8 @@ func TestPages(t *testing.T) {
 		want               string
 	}{
 		{"page", "GET", "/", 200, "<title>Micro</title>"},
-		{"script", "GET", "/app.js", 200, "config.json"},
+		{"script", "GET", "/app.js", 200, "public REST API"},
+		{"back from a provider", "GET", "/signin?code=x&state=y", 200, "<title>Micro</title>"},
 		{"where the API is", "GET", "/config.json", 200, `{"api":"http://api.test"}`},
 		{"unknown", "GET", "/nothing", 404, ""},
 		{"not readable", "POST", "/", 405, ""},

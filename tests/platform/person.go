@@ -86,8 +86,20 @@ func (x *Person) Signup(ctx context.Context, password, namespace string) (string
 // code is how a sign-up code stands in a mail, alone on its line.
 var code = regexp.MustCompile(`(?m)^\s*([A-Z0-9]{8})\s*$`)
 
+// invitation is how the code of one stands in a mail.
+var invitation = regexp.MustCompile(`(?m)^\s*micro namespace accept ([A-Z2-7]{26})\s*$`)
+
 // Code reads the newest sign-up code of an address from the inbox.
 func (p *Platform) Code(ctx context.Context, email string) (string, error) {
+	return p.find(ctx, email, code)
+}
+
+// Invitation reads the newest code of an invitation of an address.
+func (p *Platform) Invitation(ctx context.Context, email string) (string, error) {
+	return p.find(ctx, email, invitation)
+}
+
+func (p *Platform) find(ctx context.Context, email string, code *regexp.Regexp) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {

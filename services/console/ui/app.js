@@ -1,150 +1,125 @@
 // The console: a client of the public REST API, without build and without
-// dependencies. Text of others only ever goes into textContent.
+// dependencies. A page is a module with a function page(main, me, again); what it
+// answers, if anything, is called every few seconds while it is shown.
 
-const $ = (id) => document.getElementById(id);
-const statuses = ["unknown", "pending", "building", "starting", "running", "stopping", "stopped", "error"];
-const { api } = await (await fetch("config.json")).json();
+import { $, h, notice, ask } from "./dom.js";
+import { call, keep, loggedIn, logout, onEnd, inspect, renew } from "./api.js";
+import * as signin from "./signin.js";
+import * as services from "./services.js";
+import * as members from "./members.js";
+import * as security from "./security.js";
+import * as usage from "./usage.js";
+import * as audit from "./audit.js";
+import * as admin from "./admin.js";
+import * as device from "./device.js";
 
-let session = JSON.parse(sessionStorage.getItem("session") ?? "null");
-let selected = "";
+const main = $("main");
 
-// request calls the API and answers the decoded body, or throws what it says.
-async function request(method, path, body) {
-	const headers = { "Content-Type": "application/json" };
-	if (session) headers.Authorization = `Bearer ${await token()}`;
-	const rsp = await fetch(api + path, { method, headers, body: body && JSON.stringify(body) });
-	const text = await rsp.text();
-	if (!rsp.ok) {
-		if (rsp.status === 401 && session) logout();
-		throw new Error(detail(text) || `${rsp.status} ${rsp.statusText}`);
-	}
-	return text;
-}
+// pages by their place in the address; those with a title stand in the menu for
+// whoever may see them.
+const pages = {
+	services: { title: "Services", show: (me, again, name) => (name ? services.service(main, me, name) : services.page(main, me)), needs: "read" },
+	members: { title: "Members", show: (me, again) => members.page(main, me, again), needs: "read" },
+	usage: { title: "Usage", show: (me, again) => usage.page(main, me, again), needs: "bill" },
+	audit: { title: "Audit", show: () => audit.page(main), needs: "manage" },
+	security: { title: "Security", show: (me, again) => security.page(main, me, again) },
+	admin: { title: "Operators", show: (me, again, name) => admin.page(main, me, again, name), needs: "operate" },
+	device: { show: (me) => device.page(main, me) },
+	accept: { show: () => signin.accept(main, go) },
+};
+const outside = { signup: signin.signup, forgot: signin.forgot, accept: signin.accept };
 
-function detail(text) {
-	try { return JSON.parse(text).detail; } catch { return text; }
-}
-
-// token answers an access token that is good for another half minute.
-async function token() {
-	if (session.expiry * 1000 - Date.now() > 30_000) return session.access_token;
-	const rsp = await fetch(`${api}/platform/v1/tokens`, { method: "POST", body: JSON.stringify({ refresh_token: session.refresh_token }) });
-	if (!rsp.ok) { logout(); throw new Error("Your login has expired."); }
-	keep((await rsp.json()).token);
-	return session.access_token;
-}
-
-function keep(t) {
-	session = { ...t, expiry: Number(t.expiry) };
-	sessionStorage.setItem("session", JSON.stringify(session));
-}
-
-function logout() {
-	session = null;
-	sessionStorage.removeItem("session");
-	show();
-}
-
-// attempt runs an action and shows what went wrong.
-async function attempt(action) {
-	$("problem").hidden = true;
-	try { await action(); } catch (e) {
-		$("problem").textContent = e.message;
-		$("problem").hidden = false;
-	}
-}
-
-async function show() {
-	$("login").hidden = $("forgotten").hidden = Boolean(session);
-	for (const id of ["who", "services"]) $(id).hidden = !session;
-	if (!session) { $("service").hidden = true; return; }
-	const me = JSON.parse(await request("POST", "/platform/v1/tokens/inspect", { token: await token() })).account;
-	$("account").textContent = `${me.id} in ${me.issuer}`;
-	await list();
-}
-
-async function list() {
-	const { services = [] } = JSON.parse(await request("GET", "/platform/v1/services"));
-	services.sort((a, b) => a.name.localeCompare(b.name));
-	$("none").hidden = services.length > 0;
-	$("rows").replaceChildren(...services.map(row));
-	const current = services.find((s) => s.name === selected);
-	$("reason").hidden = !current?.metadata.error;
-	$("reason").textContent = current?.metadata.error ?? "";
-}
-
-function row(s) {
-	const tr = document.createElement("tr");
-	const open = document.createElement("button");
-	open.className = "plain";
-	open.textContent = s.name;
-	open.onclick = () => attempt(() => select(s.name));
-	const m = s.metadata ?? {};
-	const cells = [open, statuses[s.status] ?? "unknown", m.source ?? s.source, m.revision ?? "", m.started ? new Date(m.started).toLocaleString() : ""];
-	for (const c of cells) tr.insertCell().append(c);
-	return tr;
-}
-
-async function select(name) {
-	selected = name;
-	$("service").hidden = false;
-	$("name").textContent = name;
-	$("response").textContent = $("logs").textContent = "";
-	await list();
-	await logs();
-	const text = await request("GET", `/platform/v1/registry/${encodeURIComponent(name)}`).catch(() => "{}");
-	const endpoints = JSON.parse(text).services?.[0]?.endpoints ?? [];
-	$("endpoint").replaceChildren(...endpoints.map((e) => new Option(e.name)));
-}
-
-async function logs() {
-	const text = await request("GET", `/platform/v1/services/${encodeURIComponent(selected)}/logs?count=200`);
-	$("logs").textContent = text.split("\n").filter(Boolean).map((line) => (JSON.parse(line).result ?? JSON.parse(line)).message).join("\n");
-}
-
-$("login").onsubmit = (e) => {
-	e.preventDefault();
-	attempt(async () => {
-		const text = await request("POST", "/platform/v1/tokens", { id: $("id").value, secret: $("secret").value });
-		keep(JSON.parse(text).token);
-		$("secret").value = "";
-		await show();
-	});
+// may says what a role shows. The server decides; this only leaves out what it
+// would refuse.
+const may = {
+	read: ["owner", "admin", "developer", "viewer", ""],
+	develop: ["owner", "admin", "developer", ""],
+	manage: ["owner", "admin", ""],
+	budget: ["owner", "admin", ""],
+	bill: ["owner", "admin", "developer", "viewer", "billing", ""],
 };
 
-$("call").onsubmit = (e) => {
-	e.preventDefault();
-	attempt(async () => {
-		const body = JSON.parse($("request").value || "{}");
-		const path = [selected, ...$("endpoint").value.split(".")].map(encodeURIComponent).join("/");
-		$("response").textContent = JSON.stringify(JSON.parse(await request("POST", `/${path}`, body)), null, 2);
-	});
-};
+let me = null;
 
-$("forgot").onsubmit = (e) => {
-	e.preventDefault();
-	attempt(async () => {
-		const id = $("lost").value;
-		if (!$("code").required) {
-			await request("POST", "/platform/v1/password-resets", { id });
-			$("sent").textContent = `If ${id} is an account, a code was sent to it.`;
-			$("replacement").hidden = false;
-			$("code").required = $("fresh").required = true;
-			return;
+async function whoami() {
+	const [account, { memberships = [] }] = await Promise.all([inspect(), call("GET", "/platform/v1/namespaces")]);
+	const scopes = account.scopes ?? [];
+	const role = memberships.find((m) => m.current)?.role ?? "";
+	const admins = scopes.includes("admin");
+	const enrolled = !scopes.includes("role:unenrolled");
+	return {
+		account: account.id, namespace: account.issuer, role, memberships, enrolled, reload, elsewhere,
+		may: (what) => (what === "operate" ? admins && account.issuer === "micro" : enrolled && may[what].includes(role) && (role !== "" || admins || what === "bill" || what === "read")),
+	};
+}
+
+// reload begins anew with a token that knows what has changed.
+async function reload() {
+	await renew();
+	me = null;
+	await go();
+}
+
+// elsewhere goes to another namespace, after this one was left.
+async function elsewhere() {
+	const other = me.memberships.find((m) => !m.current);
+	if (!other) return logout();
+	await change(other.namespace).catch(logout);
+}
+
+async function change(namespace) {
+	keep((await call("POST", "/platform/v1/tokens/switch", { namespace })).token);
+	me = null;
+	location.hash = "#services";
+	await go();
+}
+
+async function create() {
+	let made;
+	await ask("Another namespace", "You are its owner.", [{ name: "name", label: "Name", required: true, minlength: 3, maxlength: 31, pattern: "[a-z][a-z0-9\\-]*[a-z0-9]", hint: "Lower-case letters, digits and hyphens." }], "Make it",
+		async (v) => { made = (await call("POST", "/platform/v1/namespaces", v)).namespace.id; await change(made); });
+	if (!made) $("namespace").value = me.namespace;
+}
+
+function frame(place) {
+	$("who").hidden = $("nav").hidden = !me;
+	if (!me) return;
+	const names = me.memberships.length ? me.memberships.map((m) => m.namespace) : [me.namespace];
+	$("namespace").replaceChildren(...names.map((n) => h("option", { value: n, selected: n === me.namespace }, n)), ...(me.role ? [h("option", { value: "" }, "New namespace…")] : []));
+	$("logout").title = me.account;
+	$("nav").replaceChildren(...Object.entries(pages).filter(([, p]) => p.title && (!p.needs || me.may(p.needs)))
+		.map(([id, p]) => h("a", { href: `#${id}`, "aria-current": id === place ? "page" : null }, p.title)));
+}
+
+// go shows the page of the address. Of two that are under way the later counts.
+let turn = 0;
+let refresh = null;
+async function go() {
+	const mine = ++turn;
+	refresh = null;
+	const [place, name] = location.hash.slice(1).split("/").map(decodeURIComponent);
+	try {
+		if (!loggedIn()) {
+			me = null;
+			frame();
+			return await (outside[place] ?? signin.page)(main, go);
 		}
-		await request("POST", "/platform/v1/password-resets/complete", { id, code: $("code").value, new_secret: $("fresh").value });
-		$("sent").textContent = "The password is changed: log in with it.";
-		$("replacement").hidden = true;
-		$("code").required = $("fresh").required = false;
-		$("code").value = $("fresh").value = "";
-	});
-};
+		me ??= await whoami();
+		let id = pages[place] ? place : "services";
+		if (pages[id].needs && !me.may(pages[id].needs)) id = me.enrolled && me.may("bill") ? "usage" : "security";
+		frame(id);
+		document.title = `${pages[id].title ?? "Micro"} · ${me.namespace}`;
+		const again = await pages[id].show(me, go, name);
+		if (mine === turn) refresh = again ?? null;
+	} catch (err) {
+		if (mine === turn && loggedIn()) main.replaceChildren(h("p", { class: "error", role: "alert" }, err.message), h("p", {}, h("button", { class: "quiet", onclick: go }, "Try again")));
+		else if (mine === turn) notice(err.message);
+	}
+}
 
-$("refresh").onclick = () => attempt(logs);
-$("logout").onclick = () => {
-	const over = JSON.stringify({ refresh_token: session.refresh_token });
-	logout(); // here at once, at the server as soon as it hears
-	fetch(`${api}/platform/v1/logout`, { method: "POST", body: over }).catch(() => {});
-};
-setInterval(() => { if (session && !document.hidden) attempt(list); }, 3000);
-attempt(show);
+onEnd(() => { me = null; go(); });
+$("logout").addEventListener("click", () => { location.hash = ""; logout(); });
+$("namespace").addEventListener("change", (e) => (e.target.value ? change(e.target.value) : create()).catch((err) => { notice(err.message); e.target.value = me.namespace; }));
+addEventListener("hashchange", go);
+setInterval(() => { if (refresh && !document.hidden) refresh().catch(() => {}); }, 3000);
+if (!await signin.returned(main, go)) await go();
