@@ -66,6 +66,9 @@ func (o Options) check() error {
 // minMemory is the least that Docker gives a container.
 const minMemory = 6 << 20
 
+// minTmp is a page, the least that a directory in memory can be.
+const minTmp = 4 << 10
+
 // Component runs the scheduler, alone or beside the others.
 var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Options) error {
 	if err := o.check(); err != nil {
@@ -165,6 +168,9 @@ func (s *Service) limits(d *schedulerpb.Deployment) plan.Limits {
 	}
 	if n := d.GetMemory(); n > 0 {
 		l.Memory = max(n, minMemory)
+	}
+	if n := d.GetDisk(); n > 0 { // a size of 0 would be no limit
+		l.Tmp = max(min(l.Tmp, n/2), minTmp)
 	}
 	l.Reserve = min(l.Reserve, l.Memory)
 	return l

@@ -146,6 +146,7 @@ func (s *server) run(ctx context.Context, names []string) error {
 	s.derive()
 	collectLess()
 	log := newLog(platform)
+	spare(log)
 	servers, err := local.Start(ctx, o, platform)
 	if err != nil {
 		return err

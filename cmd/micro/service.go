@@ -32,8 +32,10 @@ MICRO_CLUSTER_SECRET), the other components' addresses too
 			}
 			s.derive()
 			collectLess()
+			log := newLog(platform)
+			spare(log)
 			return app.Run(cmd.Context(), app.Config{
-				Components: selected, Apart: true, Environ: s.environ, Platform: platform, Log: newLog(platform),
+				Components: selected, Apart: true, Environ: s.environ, Platform: platform, Log: log,
 				Ready: func() { fmt.Fprintf(s.out, "%s is ready\n", args[0]) },
 			})
 		},

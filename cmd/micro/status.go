@@ -61,6 +61,9 @@ func statusRow(s *runtimepb.Service, now time.Time) []string {
 	if n := m["instances"]; n != "" && !strings.HasSuffix(n, "/1") {
 		about += ", instances=" + n
 	}
+	if last := m["last_exit"]; last != "" {
+		about += ", " + last
+	}
 	if s.GetStatus() == statusError {
 		about += ", error=" + cmp.Or(m["error"], "unknown")
 	}

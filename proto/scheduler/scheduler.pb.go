@@ -164,7 +164,9 @@ type Deployment struct {
 	// What each container may have; 0 is what the scheduler is set to give.
 	Millicores int64 `protobuf:"varint,7,opt,name=millicores,proto3" json:"millicores,omitempty"`
 	// Bytes, at least 6 MiB.
-	Memory        int64 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
+	Memory int64 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Bytes that it may write, below /tmp and its home together.
+	Disk          int64 `protobuf:"varint,9,opt,name=disk,proto3" json:"disk,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +257,13 @@ func (x *Deployment) GetMemory() int64 {
 	return 0
 }
 
+func (x *Deployment) GetDisk() int64 {
+	if x != nil {
+		return x.Disk
+	}
+	return 0
+}
+
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -267,7 +276,9 @@ type Status struct {
 	// The first answers of Watch are complete.
 	Ready bool `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
 	// How many there are to be.
-	Wanted        int64 `protobuf:"varint,6,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	Wanted int64 `protobuf:"varint,6,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	// How and when an instance ended last that was started again, for people.
+	LastExit      string `protobuf:"bytes,7,opt,name=last_exit,json=lastExit,proto3" json:"last_exit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +353,13 @@ func (x *Status) GetWanted() int64 {
 		return x.Wanted
 	}
 	return 0
+}
+
+func (x *Status) GetLastExit() string {
+	if x != nil {
+		return x.LastExit
+	}
+	return ""
 }
 
 type Instance struct {
@@ -1495,7 +1513,7 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x03R\brevision\"\xd7\x01\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\"\xeb\x01\n" +
 	"\n" +
 	"Deployment\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x14\n" +
@@ -1507,14 +1525,16 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\n" +
 	"millicores\x18\a \x01(\x03R\n" +
 	"millicores\x12\x16\n" +
-	"\x06memory\x18\b \x01(\x03R\x06memory\"\x96\x02\n" +
+	"\x06memory\x18\b \x01(\x03R\x06memory\x12\x12\n" +
+	"\x04disk\x18\t \x01(\x03R\x04disk\"\xb3\x02\n" +
 	"\x06Status\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.scheduler.Status.StateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x121\n" +
 	"\tinstances\x18\x04 \x03(\v2\x13.scheduler.InstanceR\tinstances\x12\x14\n" +
 	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x16\n" +
-	"\x06wanted\x18\x06 \x01(\x03R\x06wanted\"E\n" +
+	"\x06wanted\x18\x06 \x01(\x03R\x06wanted\x12\x1b\n" +
+	"\tlast_exit\x18\a \x01(\tR\blastExit\"E\n" +
 	"\x05State\x12\v\n" +
 	"\aPENDING\x10\x00\x12\f\n" +
 	"\bSTARTING\x10\x01\x12\v\n" +

@@ -87,7 +87,7 @@ func TestFailureSaysWhy(t *testing.T) {
 		{"exits well", []string{"exit", "0"}, []string{"exited with code 0"}},
 		{"never listens", []string{"idle"}, []string{"nothing listens on port 8080 ($PORT) after 4s"}},
 		{"listens inside only", []string{"serve", "127.0.0.1:8080"}, []string{"nothing listens on port 8080", "127.0.0.1:8080 only"}},
-		{"eats memory", []string{"eat"}, []string{"more than 64 MiB of memory", "MiB"}},
+		{"eats memory", []string{"eat"}, []string{"out of memory (limit 64 MiB)", "MiB"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -158,6 +158,9 @@ func TestCrashAfterRunning(t *testing.T) {
 	t.Logf("crash to RUNNING: %v", time.Since(began))
 	if now.GetInstances()[0].GetContainer() == st.GetInstances()[0].GetContainer() {
 		t.Error("the container is the same")
+	}
+	if !strings.HasSuffix(now.GetLastExit(), ": exited with code 7") || st.GetLastExit() != "" {
+		t.Errorf("the last exit was %q and is %q", st.GetLastExit(), now.GetLastExit())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/swarm"
@@ -20,6 +21,13 @@ type verdict struct {
 	started bool   // a container was started at least once
 	failed  bool   // an instance will not come without help
 	reason  string // of that, or of what is being waited for
+	last    end    // that somebody may want to know of while all is well again
+}
+
+// end is that of an instance that another one stands in for.
+type end struct {
+	at  time.Time
+	why string
 }
 
 func (v verdict) running() bool { return v.want > 0 && len(v.ready) >= v.want }
@@ -30,7 +38,7 @@ func (v verdict) settled() bool { return v.failed || v.running() }
 func (v verdict) status(id plan.ID) *schedulerpb.Status {
 	s := &schedulerpb.Status{
 		Id:    &schedulerpb.ID{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision},
-		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready, Wanted: int64(v.want),
+		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready, Wanted: int64(v.want), LastExit: v.last.String(),
 	}
 	switch {
 	case v.running():
@@ -62,6 +70,7 @@ func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) (verdict, 
 		if len(v.ready) == before {
 			d.missing(ctx, &v, tasks)
 		}
+		d.noteEnd(ctx, &v, tasks)
 	}
 	// In an order that stays, so that nothing seems to change.
 	slices.SortFunc(v.ready, func(a, b *schedulerpb.Instance) int { return cmp.Compare(a.GetContainer(), b.GetContainer()) })
@@ -112,6 +121,24 @@ func (d *Driver) missing(ctx context.Context, v *verdict, tasks []swarm.Task) {
 		v.because(d.reason(ctx, previous))
 		v.failed = v.failed || hopeless(previous)
 	}
+}
+
+// noteEnd notes the last end of an instance that nobody asked for.
+func (d *Driver) noteEnd(ctx context.Context, v *verdict, tasks []swarm.Task) {
+	for _, t := range tasks {
+		crashed := t.Status.State == swarm.TaskStateFailed || t.Status.State == swarm.TaskStateComplete
+		if crashed && t.Status.Timestamp.After(v.last.at) {
+			why, _, _ := strings.Cut(d.reason(ctx, t), "\n")
+			v.last = end{t.Status.Timestamp, strings.TrimSuffix(why, ":")}
+		}
+	}
+}
+
+func (e end) String() string {
+	if e.at.IsZero() {
+		return ""
+	}
+	return "ended and was started again at " + e.at.UTC().Format(time.RFC3339) + ": " + e.why
 }
 
 func (v *verdict) because(reason string) { v.reason = cmp.Or(v.reason, reason) }

@@ -65,7 +65,7 @@ func exit(c container.InspectResponse) string {
 	s := c.State
 	switch {
 	case s.OOMKilled:
-		return fmt.Sprintf("killed: it used more than %d MiB of memory", c.HostConfig.Memory>>20)
+		return fmt.Sprintf("killed: out of memory (limit %d MiB)", c.HostConfig.Memory>>20)
 	case s.Error != "":
 		return "could not be started: " + s.Error
 	case s.ExitCode > 128 && s.ExitCode < 128+65:

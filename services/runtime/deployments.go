@@ -199,7 +199,7 @@ func (r *reconciler) settle(ctx context.Context, rev revision, status *scheduler
 	if rev.State == running {
 		reason = status.GetReason() // an instance that is being started again, or nothing
 	}
-	return r.svc.db.seen(ctx, rev, reason, len(status.GetInstances()), status.GetWanted())
+	return r.svc.db.seen(ctx, rev, reason, status.GetLastExit(), len(status.GetInstances()), status.GetWanted())
 }
 
 // scale brings a deployment to as many instances as are wanted of it.

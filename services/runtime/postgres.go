@@ -75,6 +75,7 @@ type view struct {
 	Since     time.Time
 	Image     string
 	Commit    string
+	LastExit  string
 	Serving   int64 // the revision that serves, 0 if none does
 	Instances int64 // that are wanted
 	Ready     int64 // instances of the revision that serves, that answer
@@ -99,6 +100,7 @@ type revision struct {
 	Secret    []byte
 	Instances int64 // that are wanted, 0 what the spec says
 	Ready     int64 // that answer
+	LastExit  string
 	Ran       bool
 	Tail      string
 }
@@ -290,7 +292,7 @@ const maxRead = 1000
 func (d db) read(ctx context.Context, k key) ([]view, error) {
 	const q = `
 		SELECT s.namespace, s.name, s.version, s.source, s.metadata, s.owner, s.started_at, s.deleted_at IS NOT NULL AS deleted,
-			r.number, r.state, r.reason, r.since, r.image, r.commit,
+			r.number, r.state, r.reason, r.since, r.image, r.commit, r.last_exit,
 			r.instances, coalesce(l.number, 0) AS serving, coalesce(l.ready, 0) AS ready
 		FROM runtime.services s
 		JOIN runtime.revisions r ON r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.number = s.last_revision
@@ -328,7 +330,7 @@ func (d db) wanted(ctx context.Context, k key) (*record, error) {
 }
 
 const revisionColumns = `namespace, name, version, number, state, reason, since, created_at, author, source, spec, upload, image, commit, build,
-	account, secret, instances, ready, ran_at IS NOT NULL AS ran, tail`
+	account, secret, instances, ready, last_exit, ran_at IS NOT NULL AS ran, tail`
 
 // revisions answers a service's revisions, newest first, without those that
 // were forgotten.

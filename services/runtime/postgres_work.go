@@ -141,16 +141,16 @@ func (d db) note(ctx context.Context, r revision, reason string) error {
 
 // seen writes down what was seen of a revision's deployment. wanted is taken over
 // where nobody has said it.
-func (d db) seen(ctx context.Context, r revision, reason string, ready int, wanted int64) error {
-	reason = storable(reason, maxReason)
-	if reason == r.Reason && int64(ready) == r.Ready && r.Instances != 0 {
+func (d db) seen(ctx context.Context, r revision, reason, lastExit string, ready int, wanted int64) error {
+	reason, lastExit = storable(reason, maxReason), storable(lastExit, maxReason)
+	if reason == r.Reason && lastExit == r.LastExit && int64(ready) == r.Ready && r.Instances != 0 {
 		return nil
 	}
 	const q = `
-		UPDATE runtime.revisions SET reason = @reason, ready = @ready, instances = coalesce(nullif(instances, 0), @wanted)
+		UPDATE runtime.revisions SET reason = @reason, last_exit = @last_exit, ready = @ready, instances = coalesce(nullif(instances, 0), @wanted)
 		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @state`
 	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
-		"number": r.Number, "state": r.State, "reason": reason, "ready": ready, "wanted": wanted})
+		"number": r.Number, "state": r.State, "reason": reason, "last_exit": lastExit, "ready": ready, "wanted": wanted})
 	if err != nil {
 		return fmt.Errorf("note what was seen of a deployment: %w", err)
 	}

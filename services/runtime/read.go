@@ -68,6 +68,9 @@ func (v view) outcome() map[string]string {
 	if detail := oneLine(v.Reason); detail != "" {
 		m["status"] += ": " + detail
 	}
+	if v.LastExit != "" {
+		m["last_exit"] = oneLine(v.LastExit)
+	}
 	if v.state() == failed {
 		m["error"] = oneLine(v.Reason)
 	}

@@ -275,7 +275,7 @@ func (r *reconciler) apply(ctx context.Context, rev revision, secret string) err
 	_, err = r.svc.peers.Scheduler.Apply(ctx, &schedulerpb.ApplyRequest{Deployment: &schedulerpb.Deployment{
 		Id: rev.id().message(), Image: rev.Image, Env: environment(rev, sp, secret),
 		Command: sp.Command, Args: sp.Args, Instances: rev.wanted(sp),
-		Millicores: size(t.Limits.CPU), Memory: size(t.Limits.Memory),
+		Millicores: size(t.Limits.CPU), Memory: size(t.Limits.Memory), Disk: size(t.Limits.Disk),
 	}})
 	if err != nil {
 		return fmt.Errorf("apply deployment: %w", err)
