@@ -174,15 +174,17 @@ type Call struct {
 	// Caller is nil for an anonymous call.
 	Caller *identity.Caller
 
-	edge     *Edge
-	method   string
-	from     string    // the client's address
-	badToken *badToken // why the caller is anonymous although there was a token
-	opened   *openCall // from Bound on, if the call may be ended
-	md       metadata.MD
-	target   target
-	done     func() // gives its place among the calls in flight back
-	count    count
+	edge   *Edge
+	method string
+	from   string // the client's address
+	// containers says that it came in where only containers do.
+	containers bool
+	badToken   *badToken // why the caller is anonymous although there was a token
+	opened     *openCall // from Bound on, if the call may be ended
+	md         metadata.MD
+	target     target
+	done       func() // gives its place among the calls in flight back
+	count      count
 }
 
 // target is where a call goes: a component, or a service of a namespace.
@@ -224,7 +226,7 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {
 		return err
 	}
-	c.from = r.Origin.Address
+	c.from, c.containers = r.Origin.Address, r.Origin.Containers
 	if r.Otherwise != "" {
 		if err := e.settle(ctx, c, r.Otherwise); err != nil {
 			return err

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/meter"
 	"github.com/micro/platform/internal/reserved"
 )
@@ -104,6 +106,7 @@ func (c *Call) move() {
 func (c *Call) record(now time.Time, class meter.Class, ended bool) {
 	r := meter.Record{At: now, Namespace: c.Namespace, Class: class, Ended: ended, BytesIn: c.count.in.Swap(0), BytesOut: c.count.out.Swap(0)}
 	r.Service, r.Endpoint = c.counted()
+	r.Inside = c.inside()
 	switch {
 	case c.Caller == nil:
 	case c.Caller.Namespace != c.Namespace:
@@ -112,6 +115,19 @@ func (c *Call) record(now time.Time, class meter.Class, ended bool) {
 		r.Account = c.Caller.ID
 	}
 	c.count.log.Append(&r)
+}
+
+// inside says whether the caller is a container. One may come in where everybody
+// does: then it is a service, with an address that is not of the internet.
+func (c *Call) inside() bool {
+	if c.containers {
+		return true
+	}
+	if c.Caller == nil || c.Caller.Type != identity.Service {
+		return false
+	}
+	a, err := netip.ParseAddr(c.from)
+	return err == nil && a.Unmap().IsPrivate()
 }
 
 // counted is the service and the endpoint that a call counts for. Those that

@@ -13,8 +13,6 @@ import (
 
 	"github.com/micro/platform/billing/plans"
 	namespacespb "github.com/micro/platform/proto/namespaces"
-	storepb "github.com/micro/platform/proto/store"
-	usagepb "github.com/micro/platform/proto/usage"
 )
 
 func planCommand(c *cli) *cobra.Command {
@@ -112,27 +110,6 @@ func limitsCommand(c *cli) *cobra.Command {
 		return c.printLimits(rsp, all)
 	})
 	return cmd
-}
-
-// used asks those who know. What cannot be asked is not known.
-func (x *client) used(ctx context.Context) map[string]int64 {
-	out := map[string]int64{}
-	if rsp, err := usagepb.NewUsageClient(x.Conn).Read(ctx, &usagepb.ReadRequest{Namespace: x.Namespace}); err == nil {
-		const minute = 60
-		out["requests"], out["egress"] = rsp.GetTotal().GetCalls(), rsp.GetTotal().GetEgressBytes()
-		out["build_minutes"] = rsp.GetTotal().GetBuildSeconds() / minute
-	}
-	if rsp, err := storepb.NewStoreClient(x.Conn).Usage(ctx, &storepb.UsageRequest{Database: x.Namespace}); err == nil {
-		for _, l := range rsp.GetLimits() {
-			switch l.GetName() {
-			case "keys":
-				out["keys"] = l.GetUsed()
-			case "bytes", "blob_bytes":
-				out["store_bytes"] += l.GetUsed()
-			}
-		}
-	}
-	return out
 }
 
 func (c *cli) printLimits(rsp *namespacespb.LimitsResponse, all []limit) error {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Format is the number of the format in which records are kept and sent.
-const Format = 1
+// Format is the number of the format in which records are kept and sent. Those of
+// the formats before are read, too: the first had no Inside.
+const Format = 2
 
 // Class is how a call ended.
 type Class uint8
@@ -47,7 +48,10 @@ type Record struct {
 	Class     Class
 	// Ended says that the call is over. Bytes of one that goes on are counted
 	// without it.
-	Ended    bool
+	Ended bool
+	// Inside says that the caller is a container: what it is answered does not
+	// leave the platform.
+	Inside   bool
 	BytesIn  uint64
 	BytesOut uint64
 }
@@ -60,6 +64,12 @@ const (
 	fixedBytes = 8 + 1 + 1 + 4 + 8 + 8
 	maxText    = 255
 	maxRecord  = (headBytes + fixedBytes + 4*maxText + 3) &^ 3
+)
+
+// The bits of a record's flags.
+const (
+	flagEnded = 1 << iota
+	flagInside
 )
 
 var checksums = crc32.MakeTable(crc32.Castagnoli)
@@ -83,7 +93,10 @@ func (r *Record) put(b []byte) uint32 {
 	binary.LittleEndian.PutUint64(p, uint64(r.At.UnixMilli()))
 	p[8], p[9] = byte(r.Class), 0
 	if r.Ended {
-		p[9] = 1
+		p[9] |= flagEnded
+	}
+	if r.Inside {
+		p[9] |= flagInside
 	}
 	binary.LittleEndian.PutUint64(p[14:], r.BytesIn)
 	binary.LittleEndian.PutUint64(p[22:], r.BytesOut)
@@ -125,7 +138,7 @@ func Read(b []byte) (Record, int, error) {
 	p := b[headBytes:length]
 	r := Record{
 		At:    time.UnixMilli(int64(binary.LittleEndian.Uint64(p))).UTC(),
-		Class: Class(p[8]), Ended: p[9] == 1,
+		Class: Class(p[8]), Ended: p[9]&flagEnded != 0, Inside: p[9]&flagInside != 0,
 		BytesIn: binary.LittleEndian.Uint64(p[14:]), BytesOut: binary.LittleEndian.Uint64(p[22:]),
 	}
 	rest := p[fixedBytes:]

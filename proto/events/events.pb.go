@@ -1743,6 +1743,150 @@ func (x *EraseResponse) GetTopics() int64 {
 	return 0
 }
 
+type SizesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last namespace of the page before.
+	After         string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SizesRequest) Reset() {
+	*x = SizesRequest{}
+	mi := &file_events_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SizesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SizesRequest) ProtoMessage() {}
+
+func (x *SizesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SizesRequest.ProtoReflect.Descriptor instead.
+func (*SizesRequest) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SizesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type SizesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most a hundred; none is the end.
+	Namespaces    []*Size `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SizesResponse) Reset() {
+	*x = SizesResponse{}
+	mi := &file_events_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SizesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SizesResponse) ProtoMessage() {}
+
+func (x *SizesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SizesResponse.ProtoReflect.Descriptor instead.
+func (*SizesResponse) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SizesResponse) GetNamespaces() []*Size {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+// Size is what a namespace keeps.
+type Size struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// About, in memory, dead letters not included.
+	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Size) Reset() {
+	*x = Size{}
+	mi := &file_events_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Size) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Size) ProtoMessage() {}
+
+func (x *Size) ProtoReflect() protoreflect.Message {
+	mi := &file_events_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Size.ProtoReflect.Descriptor instead.
+func (*Size) Descriptor() ([]byte, []int) {
+	return file_events_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Size) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Size) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_events_events_proto protoreflect.FileDescriptor
 
 const file_events_events_proto_rawDesc = "" +
@@ -1864,7 +2008,16 @@ const file_events_events_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\";\n" +
 	"\rEraseResponse\x12\x12\n" +
 	"\x04done\x18\x01 \x01(\bR\x04done\x12\x16\n" +
-	"\x06topics\x18\x02 \x01(\x03R\x06topics2\xc6\x02\n" +
+	"\x06topics\x18\x02 \x01(\x03R\x06topics\"$\n" +
+	"\fSizesRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\"=\n" +
+	"\rSizesResponse\x12,\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\v2\f.events.SizeR\n" +
+	"namespaces\":\n" +
+	"\x04Size\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes2\xc6\x02\n" +
 	"\x06Stream\x12:\n" +
 	"\aPublish\x12\x16.events.PublishRequest\x1a\x17.events.PublishResponse\x12I\n" +
 	"\fPublishBatch\x12\x1b.events.PublishBatchRequest\x1a\x1c.events.PublishBatchResponse\x124\n" +
@@ -1880,10 +2033,11 @@ const file_events_events_proto_rawDesc = "" +
 	"\x06Groups\x12=\n" +
 	"\x04List\x12\x19.events.ListGroupsRequest\x1a\x1a.events.ListGroupsResponse\x121\n" +
 	"\x04Seek\x12\x13.events.SeekRequest\x1a\x14.events.SeekResponse\x12A\n" +
-	"\x06Delete\x12\x1a.events.DeleteGroupRequest\x1a\x1b.events.DeleteGroupResponse2B\n" +
+	"\x06Delete\x12\x1a.events.DeleteGroupRequest\x1a\x1b.events.DeleteGroupResponse2x\n" +
 	"\n" +
 	"Components\x124\n" +
-	"\x05Erase\x12\x14.events.EraseRequest\x1a\x15.events.EraseResponseB1Z/github.com/micro/platform/proto/events;eventspbb\x06proto3"
+	"\x05Erase\x12\x14.events.EraseRequest\x1a\x15.events.EraseResponse\x124\n" +
+	"\x05Sizes\x12\x14.events.SizesRequest\x1a\x15.events.SizesResponseB1Z/github.com/micro/platform/proto/events;eventspbb\x06proto3"
 
 var (
 	file_events_events_proto_rawDescOnce sync.Once
@@ -1897,7 +2051,7 @@ func file_events_events_proto_rawDescGZIP() []byte {
 	return file_events_events_proto_rawDescData
 }
 
-var file_events_events_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_events_events_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_events_events_proto_goTypes = []any{
 	(*PublishRequest)(nil),       // 0: events.PublishRequest
 	(*PublishResponse)(nil),      // 1: events.PublishResponse
@@ -1928,53 +2082,59 @@ var file_events_events_proto_goTypes = []any{
 	(*DeleteGroupResponse)(nil),  // 26: events.DeleteGroupResponse
 	(*EraseRequest)(nil),         // 27: events.EraseRequest
 	(*EraseResponse)(nil),        // 28: events.EraseResponse
-	nil,                          // 29: events.PublishRequest.MetadataEntry
-	nil,                          // 30: events.Event.MetadataEntry
+	(*SizesRequest)(nil),         // 29: events.SizesRequest
+	(*SizesResponse)(nil),        // 30: events.SizesResponse
+	(*Size)(nil),                 // 31: events.Size
+	nil,                          // 32: events.PublishRequest.MetadataEntry
+	nil,                          // 33: events.Event.MetadataEntry
 }
 var file_events_events_proto_depIdxs = []int32{
-	29, // 0: events.PublishRequest.metadata:type_name -> events.PublishRequest.MetadataEntry
+	32, // 0: events.PublishRequest.metadata:type_name -> events.PublishRequest.MetadataEntry
 	10, // 1: events.PublishBatchRequest.events:type_name -> events.Event
 	10, // 2: events.RestoreRequest.events:type_name -> events.Event
 	22, // 3: events.RestoreRequest.groups:type_name -> events.Group
 	7,  // 4: events.ConsumeRequest.ack:type_name -> events.AckRequest
 	6,  // 5: events.ConsumeBatchRequest.open:type_name -> events.ConsumeRequest
 	10, // 6: events.EventBatch.events:type_name -> events.Event
-	30, // 7: events.Event.metadata:type_name -> events.Event.MetadataEntry
+	33, // 7: events.Event.metadata:type_name -> events.Event.MetadataEntry
 	10, // 8: events.ReadResponse.events:type_name -> events.Event
 	10, // 9: events.WriteRequest.event:type_name -> events.Event
 	17, // 10: events.ListTopicsResponse.topics:type_name -> events.Topic
 	22, // 11: events.ListGroupsResponse.groups:type_name -> events.Group
-	0,  // 12: events.Stream.Publish:input_type -> events.PublishRequest
-	2,  // 13: events.Stream.PublishBatch:input_type -> events.PublishBatchRequest
-	6,  // 14: events.Stream.Consume:input_type -> events.ConsumeRequest
-	8,  // 15: events.Stream.ConsumeBatch:input_type -> events.ConsumeBatchRequest
-	4,  // 16: events.Stream.Restore:input_type -> events.RestoreRequest
-	11, // 17: events.Store.Read:input_type -> events.ReadRequest
-	13, // 18: events.Store.Write:input_type -> events.WriteRequest
-	15, // 19: events.Topics.List:input_type -> events.ListTopicsRequest
-	18, // 20: events.Topics.Delete:input_type -> events.DeleteTopicRequest
-	20, // 21: events.Groups.List:input_type -> events.ListGroupsRequest
-	23, // 22: events.Groups.Seek:input_type -> events.SeekRequest
-	25, // 23: events.Groups.Delete:input_type -> events.DeleteGroupRequest
-	27, // 24: events.Components.Erase:input_type -> events.EraseRequest
-	1,  // 25: events.Stream.Publish:output_type -> events.PublishResponse
-	3,  // 26: events.Stream.PublishBatch:output_type -> events.PublishBatchResponse
-	10, // 27: events.Stream.Consume:output_type -> events.Event
-	9,  // 28: events.Stream.ConsumeBatch:output_type -> events.EventBatch
-	5,  // 29: events.Stream.Restore:output_type -> events.RestoreResponse
-	12, // 30: events.Store.Read:output_type -> events.ReadResponse
-	14, // 31: events.Store.Write:output_type -> events.WriteResponse
-	16, // 32: events.Topics.List:output_type -> events.ListTopicsResponse
-	19, // 33: events.Topics.Delete:output_type -> events.DeleteTopicResponse
-	21, // 34: events.Groups.List:output_type -> events.ListGroupsResponse
-	24, // 35: events.Groups.Seek:output_type -> events.SeekResponse
-	26, // 36: events.Groups.Delete:output_type -> events.DeleteGroupResponse
-	28, // 37: events.Components.Erase:output_type -> events.EraseResponse
-	25, // [25:38] is the sub-list for method output_type
-	12, // [12:25] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	31, // 12: events.SizesResponse.namespaces:type_name -> events.Size
+	0,  // 13: events.Stream.Publish:input_type -> events.PublishRequest
+	2,  // 14: events.Stream.PublishBatch:input_type -> events.PublishBatchRequest
+	6,  // 15: events.Stream.Consume:input_type -> events.ConsumeRequest
+	8,  // 16: events.Stream.ConsumeBatch:input_type -> events.ConsumeBatchRequest
+	4,  // 17: events.Stream.Restore:input_type -> events.RestoreRequest
+	11, // 18: events.Store.Read:input_type -> events.ReadRequest
+	13, // 19: events.Store.Write:input_type -> events.WriteRequest
+	15, // 20: events.Topics.List:input_type -> events.ListTopicsRequest
+	18, // 21: events.Topics.Delete:input_type -> events.DeleteTopicRequest
+	20, // 22: events.Groups.List:input_type -> events.ListGroupsRequest
+	23, // 23: events.Groups.Seek:input_type -> events.SeekRequest
+	25, // 24: events.Groups.Delete:input_type -> events.DeleteGroupRequest
+	27, // 25: events.Components.Erase:input_type -> events.EraseRequest
+	29, // 26: events.Components.Sizes:input_type -> events.SizesRequest
+	1,  // 27: events.Stream.Publish:output_type -> events.PublishResponse
+	3,  // 28: events.Stream.PublishBatch:output_type -> events.PublishBatchResponse
+	10, // 29: events.Stream.Consume:output_type -> events.Event
+	9,  // 30: events.Stream.ConsumeBatch:output_type -> events.EventBatch
+	5,  // 31: events.Stream.Restore:output_type -> events.RestoreResponse
+	12, // 32: events.Store.Read:output_type -> events.ReadResponse
+	14, // 33: events.Store.Write:output_type -> events.WriteResponse
+	16, // 34: events.Topics.List:output_type -> events.ListTopicsResponse
+	19, // 35: events.Topics.Delete:output_type -> events.DeleteTopicResponse
+	21, // 36: events.Groups.List:output_type -> events.ListGroupsResponse
+	24, // 37: events.Groups.Seek:output_type -> events.SeekResponse
+	26, // 38: events.Groups.Delete:output_type -> events.DeleteGroupResponse
+	28, // 39: events.Components.Erase:output_type -> events.EraseResponse
+	30, // 40: events.Components.Sizes:output_type -> events.SizesResponse
+	27, // [27:41] is the sub-list for method output_type
+	13, // [13:27] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_events_events_proto_init() }
@@ -1988,7 +2148,7 @@ func file_events_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_events_events_proto_rawDesc), len(file_events_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

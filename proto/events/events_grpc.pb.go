@@ -786,6 +786,7 @@ var Groups_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Components_Erase_FullMethodName = "/events.Components/Erase"
+	Components_Sizes_FullMethodName = "/events.Components/Sizes"
 )
 
 // ComponentsClient is the client API for Components service.
@@ -799,6 +800,8 @@ type ComponentsClient interface {
 	// removed is gone whatever happens between two calls, and a namespace of which
 	// nothing is left is done.
 	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
+	// Sizes answers what namespaces keep, in the order of their names.
+	Sizes(ctx context.Context, in *SizesRequest, opts ...grpc.CallOption) (*SizesResponse, error)
 }
 
 type componentsClient struct {
@@ -819,6 +822,16 @@ func (c *componentsClient) Erase(ctx context.Context, in *EraseRequest, opts ...
 	return out, nil
 }
 
+func (c *componentsClient) Sizes(ctx context.Context, in *SizesRequest, opts ...grpc.CallOption) (*SizesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SizesResponse)
+	err := c.cc.Invoke(ctx, Components_Sizes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ComponentsServer is the server API for Components service.
 // All implementations must embed UnimplementedComponentsServer
 // for forward compatibility.
@@ -830,6 +843,8 @@ type ComponentsServer interface {
 	// removed is gone whatever happens between two calls, and a namespace of which
 	// nothing is left is done.
 	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
+	// Sizes answers what namespaces keep, in the order of their names.
+	Sizes(context.Context, *SizesRequest) (*SizesResponse, error)
 	mustEmbedUnimplementedComponentsServer()
 }
 
@@ -842,6 +857,9 @@ type UnimplementedComponentsServer struct{}
 
 func (UnimplementedComponentsServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedComponentsServer) Sizes(context.Context, *SizesRequest) (*SizesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Sizes not implemented")
 }
 func (UnimplementedComponentsServer) mustEmbedUnimplementedComponentsServer() {}
 func (UnimplementedComponentsServer) testEmbeddedByValue()                    {}
@@ -882,6 +900,24 @@ func _Components_Erase_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Components_Sizes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SizesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComponentsServer).Sizes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Components_Sizes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComponentsServer).Sizes(ctx, req.(*SizesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Components_ServiceDesc is the grpc.ServiceDesc for Components service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -892,6 +928,10 @@ var Components_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Erase",
 			Handler:    _Components_Erase_Handler,
+		},
+		{
+			MethodName: "Sizes",
+			Handler:    _Components_Sizes_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

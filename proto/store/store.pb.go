@@ -2243,6 +2243,157 @@ func (x *EraseResponse) GetDone() bool {
 	return false
 }
 
+type SizesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last namespace of the page before.
+	After         string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SizesRequest) Reset() {
+	*x = SizesRequest{}
+	mi := &file_store_store_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SizesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SizesRequest) ProtoMessage() {}
+
+func (x *SizesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SizesRequest.ProtoReflect.Descriptor instead.
+func (*SizesRequest) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *SizesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type SizesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most a hundred; none is the end.
+	Namespaces    []*Size `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SizesResponse) Reset() {
+	*x = SizesResponse{}
+	mi := &file_store_store_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SizesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SizesResponse) ProtoMessage() {}
+
+func (x *SizesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SizesResponse.ProtoReflect.Descriptor instead.
+func (*SizesResponse) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SizesResponse) GetNamespaces() []*Size {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+// Size is what a namespace keeps, in bytes, keys included.
+type Size struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Records       int64                  `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	Blobs         int64                  `protobuf:"varint,3,opt,name=blobs,proto3" json:"blobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Size) Reset() {
+	*x = Size{}
+	mi := &file_store_store_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Size) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Size) ProtoMessage() {}
+
+func (x *Size) ProtoReflect() protoreflect.Message {
+	mi := &file_store_store_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Size.ProtoReflect.Descriptor instead.
+func (*Size) Descriptor() ([]byte, []int) {
+	return file_store_store_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Size) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Size) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Size) GetBlobs() int64 {
+	if x != nil {
+		return x.Blobs
+	}
+	return 0
+}
+
 var File_store_store_proto protoreflect.FileDescriptor
 
 const file_store_store_proto_rawDesc = "" +
@@ -2384,7 +2535,17 @@ const file_store_store_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
 	"\rEraseResponse\x12\x12\n" +
-	"\x04done\x18\x01 \x01(\bR\x04done2\xf5\x03\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\"$\n" +
+	"\fSizesRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\"<\n" +
+	"\rSizesResponse\x12+\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\v2\v.store.SizeR\n" +
+	"namespaces\"T\n" +
+	"\x04Size\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x03R\arecords\x12\x14\n" +
+	"\x05blobs\x18\x03 \x01(\x03R\x05blobs2\xf5\x03\n" +
 	"\x05Store\x12/\n" +
 	"\x04Read\x12\x12.store.ReadRequest\x1a\x13.store.ReadResponse\x122\n" +
 	"\x05Write\x12\x13.store.WriteRequest\x1a\x14.store.WriteResponse\x125\n" +
@@ -2399,10 +2560,11 @@ const file_store_store_proto_rawDesc = "" +
 	"\x04Read\x12\x16.store.BlobReadRequest\x1a\x17.store.BlobReadResponse0\x01\x12<\n" +
 	"\x05Write\x12\x17.store.BlobWriteRequest\x1a\x18.store.BlobWriteResponse(\x01\x12=\n" +
 	"\x06Delete\x12\x18.store.BlobDeleteRequest\x1a\x19.store.BlobDeleteResponse\x127\n" +
-	"\x04List\x12\x16.store.BlobListRequest\x1a\x17.store.BlobListResponse2@\n" +
+	"\x04List\x12\x16.store.BlobListRequest\x1a\x17.store.BlobListResponse2t\n" +
 	"\n" +
 	"Components\x122\n" +
-	"\x05Erase\x12\x13.store.EraseRequest\x1a\x14.store.EraseResponseB/Z-github.com/micro/platform/proto/store;storepbb\x06proto3"
+	"\x05Erase\x12\x13.store.EraseRequest\x1a\x14.store.EraseResponse\x122\n" +
+	"\x05Sizes\x12\x13.store.SizesRequest\x1a\x14.store.SizesResponseB/Z-github.com/micro/platform/proto/store;storepbb\x06proto3"
 
 var (
 	file_store_store_proto_rawDescOnce sync.Once
@@ -2416,7 +2578,7 @@ func file_store_store_proto_rawDescGZIP() []byte {
 	return file_store_store_proto_rawDescData
 }
 
-var file_store_store_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_store_store_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_store_store_proto_goTypes = []any{
 	(*Record)(nil),             // 0: store.Record
 	(*Field)(nil),              // 1: store.Field
@@ -2459,10 +2621,13 @@ var file_store_store_proto_goTypes = []any{
 	(*Limit)(nil),              // 38: store.Limit
 	(*EraseRequest)(nil),       // 39: store.EraseRequest
 	(*EraseResponse)(nil),      // 40: store.EraseResponse
-	nil,                        // 41: store.Record.MetadataEntry
+	(*SizesRequest)(nil),       // 41: store.SizesRequest
+	(*SizesResponse)(nil),      // 42: store.SizesResponse
+	(*Size)(nil),               // 43: store.Size
+	nil,                        // 44: store.Record.MetadataEntry
 }
 var file_store_store_proto_depIdxs = []int32{
-	41, // 0: store.Record.metadata:type_name -> store.Record.MetadataEntry
+	44, // 0: store.Record.metadata:type_name -> store.Record.MetadataEntry
 	2,  // 1: store.ReadRequest.options:type_name -> store.ReadOptions
 	0,  // 2: store.ReadResponse.records:type_name -> store.Record
 	0,  // 3: store.WriteRequest.record:type_name -> store.Record
@@ -2479,40 +2644,43 @@ var file_store_store_proto_depIdxs = []int32{
 	0,  // 14: store.Change.record:type_name -> store.Record
 	33, // 15: store.BatchResponse.results:type_name -> store.ChangeResult
 	38, // 16: store.UsageResponse.limits:type_name -> store.Limit
-	1,  // 17: store.Record.MetadataEntry.value:type_name -> store.Field
-	3,  // 18: store.Store.Read:input_type -> store.ReadRequest
-	6,  // 19: store.Store.Write:input_type -> store.WriteRequest
-	8,  // 20: store.Store.Delete:input_type -> store.DeleteRequest
-	10, // 21: store.Store.List:input_type -> store.ListRequest
-	25, // 22: store.Store.Databases:input_type -> store.DatabasesRequest
-	13, // 23: store.Store.Tables:input_type -> store.TablesRequest
-	30, // 24: store.Store.Batch:input_type -> store.BatchRequest
-	34, // 25: store.Store.DropTable:input_type -> store.DropTableRequest
-	36, // 26: store.Store.Usage:input_type -> store.UsageRequest
-	16, // 27: store.BlobStore.Read:input_type -> store.BlobReadRequest
-	18, // 28: store.BlobStore.Write:input_type -> store.BlobWriteRequest
-	19, // 29: store.BlobStore.Delete:input_type -> store.BlobDeleteRequest
-	21, // 30: store.BlobStore.List:input_type -> store.BlobListRequest
-	39, // 31: store.Components.Erase:input_type -> store.EraseRequest
-	4,  // 32: store.Store.Read:output_type -> store.ReadResponse
-	23, // 33: store.Store.Write:output_type -> store.WriteResponse
-	24, // 34: store.Store.Delete:output_type -> store.DeleteResponse
-	11, // 35: store.Store.List:output_type -> store.ListResponse
-	12, // 36: store.Store.Databases:output_type -> store.DatabasesResponse
-	14, // 37: store.Store.Tables:output_type -> store.TablesResponse
-	32, // 38: store.Store.Batch:output_type -> store.BatchResponse
-	35, // 39: store.Store.DropTable:output_type -> store.DropTableResponse
-	37, // 40: store.Store.Usage:output_type -> store.UsageResponse
-	17, // 41: store.BlobStore.Read:output_type -> store.BlobReadResponse
-	26, // 42: store.BlobStore.Write:output_type -> store.BlobWriteResponse
-	27, // 43: store.BlobStore.Delete:output_type -> store.BlobDeleteResponse
-	22, // 44: store.BlobStore.List:output_type -> store.BlobListResponse
-	40, // 45: store.Components.Erase:output_type -> store.EraseResponse
-	32, // [32:46] is the sub-list for method output_type
-	18, // [18:32] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	43, // 17: store.SizesResponse.namespaces:type_name -> store.Size
+	1,  // 18: store.Record.MetadataEntry.value:type_name -> store.Field
+	3,  // 19: store.Store.Read:input_type -> store.ReadRequest
+	6,  // 20: store.Store.Write:input_type -> store.WriteRequest
+	8,  // 21: store.Store.Delete:input_type -> store.DeleteRequest
+	10, // 22: store.Store.List:input_type -> store.ListRequest
+	25, // 23: store.Store.Databases:input_type -> store.DatabasesRequest
+	13, // 24: store.Store.Tables:input_type -> store.TablesRequest
+	30, // 25: store.Store.Batch:input_type -> store.BatchRequest
+	34, // 26: store.Store.DropTable:input_type -> store.DropTableRequest
+	36, // 27: store.Store.Usage:input_type -> store.UsageRequest
+	16, // 28: store.BlobStore.Read:input_type -> store.BlobReadRequest
+	18, // 29: store.BlobStore.Write:input_type -> store.BlobWriteRequest
+	19, // 30: store.BlobStore.Delete:input_type -> store.BlobDeleteRequest
+	21, // 31: store.BlobStore.List:input_type -> store.BlobListRequest
+	39, // 32: store.Components.Erase:input_type -> store.EraseRequest
+	41, // 33: store.Components.Sizes:input_type -> store.SizesRequest
+	4,  // 34: store.Store.Read:output_type -> store.ReadResponse
+	23, // 35: store.Store.Write:output_type -> store.WriteResponse
+	24, // 36: store.Store.Delete:output_type -> store.DeleteResponse
+	11, // 37: store.Store.List:output_type -> store.ListResponse
+	12, // 38: store.Store.Databases:output_type -> store.DatabasesResponse
+	14, // 39: store.Store.Tables:output_type -> store.TablesResponse
+	32, // 40: store.Store.Batch:output_type -> store.BatchResponse
+	35, // 41: store.Store.DropTable:output_type -> store.DropTableResponse
+	37, // 42: store.Store.Usage:output_type -> store.UsageResponse
+	17, // 43: store.BlobStore.Read:output_type -> store.BlobReadResponse
+	26, // 44: store.BlobStore.Write:output_type -> store.BlobWriteResponse
+	27, // 45: store.BlobStore.Delete:output_type -> store.BlobDeleteResponse
+	22, // 46: store.BlobStore.List:output_type -> store.BlobListResponse
+	40, // 47: store.Components.Erase:output_type -> store.EraseResponse
+	42, // 48: store.Components.Sizes:output_type -> store.SizesResponse
+	34, // [34:49] is the sub-list for method output_type
+	19, // [19:34] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_store_store_proto_init() }
@@ -2526,7 +2694,7 @@ func file_store_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_store_store_proto_rawDesc), len(file_store_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -65,3 +65,34 @@ func TestErase(t *testing.T) {
 		t.Errorf("once more: %v, %v", rsp, err)
 	}
 }
+
+// TestSizes shows how much memory topics of namespaces take, page by page.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	p := start(t, redistest.New(t), options())
+	api := componentsAPI{s: p.Service}
+	component := identity.With(t.Context(), identity.Caller{ID: "usage", Type: identity.Component, Namespace: identity.Platform})
+	many, few := redistest.Namespace(t), redistest.Namespace(t)
+	publish(t, p, few, "orders", "x")
+	for _, topic := range []string{"orders", "payments"} {
+		publish(t, p, many, topic, string(make([]byte, 10_000)))
+	}
+	sizes := map[string]int64{}
+	for after := ""; ; {
+		rsp, err := api.Sizes(component, &eventspb.SizesRequest{After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range rsp.GetNamespaces() {
+			sizes[x.GetNamespace()], after = x.GetBytes(), x.GetNamespace()
+		}
+		if len(rsp.GetNamespaces()) == 0 {
+			break
+		}
+	}
+	if sizes[many] < 20_000 || sizes[few] < 1 || sizes[few] > 10_000 {
+		t.Errorf("%d bytes of two topics with 10000 each, %d of a small one", sizes[many], sizes[few])
+	}
+	_, err := api.Sizes(as(t.Context(), many), &eventspb.SizesRequest{})
+	wantCode(t, err, codes.PermissionDenied, "")
+}

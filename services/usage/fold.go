@@ -38,8 +38,8 @@ func (s *Service) Append(ctx context.Context, req *usagepb.AppendRequest) (*usag
 
 func checkAppend(req *usagepb.AppendRequest) error {
 	switch {
-	case req.GetFormat() != meter.Format:
-		return invalid("format %d of records is not known, this server reads %d", req.GetFormat(), meter.Format)
+	case req.GetFormat() == 0 || req.GetFormat() > meter.Format:
+		return invalid("format %d of records is not known, this server reads 1 to %d", req.GetFormat(), meter.Format)
 	case len(req.GetLog()) != len(meter.ID{}):
 		return invalid("log has %d bytes, %d are expected", len(req.GetLog()), len(meter.ID{}))
 	case req.GetSegment() == 0:
@@ -68,6 +68,9 @@ func count(data []byte, now time.Time, lost func(namespace string, at time.Time)
 			continue
 		}
 		a := amounts{BytesIn: amount(r.BytesIn), BytesOut: amount(r.BytesOut)}
+		if !r.Inside && r.Class != meter.Refused {
+			a.EgressBytes = a.BytesOut
+		}
 		switch {
 		case !r.Ended:
 		case r.Class == meter.Refused:

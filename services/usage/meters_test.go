@@ -11,17 +11,48 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	builderpb "github.com/micro/platform/proto/builder"
+	eventspb "github.com/micro/platform/proto/events"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	storepb "github.com/micro/platform/proto/store"
 	usagepb "github.com/micro/platform/proto/usage"
 )
 
-// host is a scheduler that answers what a test says, and with builds a builder.
+// host is a scheduler that answers what a test says, and the other components
+// whose meters are read.
 type host struct {
 	schedulerpb.SchedulerClient
 	builds
 
 	containers []*schedulerpb.Container
 	sent       []*schedulerpb.Egress
+	records    records
+	topics     topics
+}
+
+type records struct {
+	storepb.ComponentsClient
+
+	sizes []*storepb.Size
+}
+
+func (r *records) Sizes(_ context.Context, req *storepb.SizesRequest, _ ...grpc.CallOption) (*storepb.SizesResponse, error) {
+	if req.GetAfter() != "" {
+		return &storepb.SizesResponse{}, nil
+	}
+	return &storepb.SizesResponse{Namespaces: r.sizes}, nil
+}
+
+type topics struct {
+	eventspb.ComponentsClient
+
+	sizes []*eventspb.Size
+}
+
+func (r *topics) Sizes(_ context.Context, req *eventspb.SizesRequest, _ ...grpc.CallOption) (*eventspb.SizesResponse, error) {
+	if req.GetAfter() != "" {
+		return &eventspb.SizesResponse{}, nil
+	}
+	return &eventspb.SizesResponse{Namespaces: r.sizes}, nil
 }
 
 type builds struct {
@@ -52,9 +83,9 @@ func sampled(t *testing.T, s *Service, now time.Time) {
 	t.Helper()
 	s.now = func() time.Time { return now }
 	for range 2 {
-		for kind, sample := range s.samplers() {
-			if err := sample(t.Context()); err != nil {
-				t.Fatalf("%s: %v", kind, err)
+		for _, x := range s.samplers() {
+			if err := x.sample(t.Context()); err != nil {
+				t.Fatalf("%s: %v", x.kind, err)
 			}
 		}
 	}
@@ -75,7 +106,7 @@ func meters(t *testing.T) (*Service, *host) {
 	t.Helper()
 	s := setup(t)
 	h := &host{}
-	s.parts = parts{scheduler: h, builder: &h.builds}
+	s.parts = parts{scheduler: h, builder: &h.builds, store: &h.records, events: &h.topics}
 	return s, h
 }
 
@@ -152,4 +183,24 @@ func TestTwoSamplers(t *testing.T) {
 	}
 	all.Wait()
 	daysOf(t, s, &usagepb.Row{Day: "2026-11-21", Service: "greeter", CpuMilliSeconds: 60 * 3 * atOnce / 2})
+}
+
+// TestStored shows that bytes count for as long as they are known to be kept, a
+// gap with what was known before it, and that parts of an hour are not lost.
+func TestStored(t *testing.T) {
+	t.Parallel()
+	s, h := meters(t)
+	for _, step := range []struct {
+		after                  time.Duration
+		records, blobs, events int64
+	}{{0, 1000, 0, 0}, {30 * time.Second, 1000, 7, 0}, {20 * time.Minute, 3000, 7, 500}, {3*time.Hour + 20*time.Minute, 0, 7, 0}, {4 * time.Hour, 0, 7, 0}} {
+		h.records.sizes = []*storepb.Size{{Namespace: "acme", Records: step.records, Blobs: step.blobs}}
+		h.topics.sizes = []*eventspb.Size{{Namespace: "acme", Bytes: step.events}}
+		sampled(t, s, today.Add(step.after))
+	}
+	const records = 1000*1200 + 3000*3*3600
+	const blobs = 7 * (4*3600 - 30)
+	daysOf(t, s,
+		&usagepb.Row{Day: "2026-11-21", Service: "events", StoredByteHours: 500 * 3},
+		&usagepb.Row{Day: "2026-11-21", Service: "store", StoredByteHours: records/3600 + blobs/3600})
 }

@@ -85,13 +85,25 @@ func moveLog(ctx context.Context, tx pgx.Tx, log []byte, to place) error {
 	return err
 }
 
-// add adds to the figures. The statements for days and months are the same but
-// for the key.
+// add adds to the figures.
 func add(ctx context.Context, tx pgx.Tx, t tally) error {
 	if len(t) == 0 {
 		return nil
 	}
-	const days = `
+	days, err := bounded(ctx, tx, t)
+	if err != nil {
+		return err
+	}
+	if err := addDays(ctx, tx, days); err != nil {
+		return err
+	}
+	return addMonths(ctx, tx, t.months())
+}
+
+// addDays adds to the figures of days, and to the numbers of their rows.
+func addDays(ctx context.Context, tx pgx.Tx, t tally) error {
+	const q = `
+		WITH added AS (
 		INSERT INTO usage.days AS d (namespace, day, service, endpoint, account, class, calls, refused, bytes_in, bytes_out,
 			cpu_milli_seconds, memory_mib_seconds, egress_bytes, stored_byte_hours, build_seconds)
 		SELECT * FROM unnest(@namespaces::text[], @days::date[], @services::text[], @endpoints::text[], @accounts::text[], @classes::text[],
@@ -106,11 +118,21 @@ func add(ctx context.Context, tx pgx.Tx, t tally) error {
 			memory_mib_seconds = d.memory_mib_seconds + excluded.memory_mib_seconds,
 			egress_bytes = d.egress_bytes + excluded.egress_bytes,
 			stored_byte_hours = d.stored_byte_hours + excluded.stored_byte_hours,
-			build_seconds = d.build_seconds + excluded.build_seconds`
-	if _, err := tx.Exec(ctx, days, columns(t.rows())); err != nil {
+			build_seconds = d.build_seconds + excluded.build_seconds
+		RETURNING namespace, day, xmax = 0 AS new)
+		UPDATE usage.series AS s
+		SET rows = s.rows + a.rows
+		FROM (SELECT namespace, day, count(*) AS rows FROM added WHERE new GROUP BY namespace, day) AS a
+		WHERE s.namespace = a.namespace AND s.day = a.day`
+	if _, err := tx.Exec(ctx, q, columns(t.rows())); err != nil {
 		return fmt.Errorf("add to days: %w", err)
 	}
-	const months = `
+	return nil
+}
+
+// addMonths adds to the figures of months.
+func addMonths(ctx context.Context, tx pgx.Tx, t tally) error {
+	const q = `
 		INSERT INTO usage.months AS m (namespace, month, service, calls, refused, bytes_in, bytes_out,
 			cpu_milli_seconds, memory_mib_seconds, egress_bytes, stored_byte_hours, build_seconds)
 		SELECT * FROM unnest(@namespaces::text[], @days::date[], @services::text[],
@@ -127,7 +149,7 @@ func add(ctx context.Context, tx pgx.Tx, t tally) error {
 			stored_byte_hours = m.stored_byte_hours + excluded.stored_byte_hours,
 			build_seconds = m.build_seconds + excluded.build_seconds,
 			changed_at = now()`
-	if _, err := tx.Exec(ctx, months, columns(t.months().rows())); err != nil {
+	if _, err := tx.Exec(ctx, q, columns(t.rows())); err != nil {
 		return fmt.Errorf("add to months: %w", err)
 	}
 	return nil

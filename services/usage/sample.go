@@ -8,15 +8,33 @@ import (
 // sampleWithin bounds one look at all meters of a kind.
 const sampleWithin = 20 * time.Second
 
-// sampleLoop reads meters until ctx ends.
+// sampleLoop reads meters until ctx ends. What is old goes only after all of them
+// were read.
 func (s *Service) sampleLoop(ctx context.Context) error {
 	tick := time.NewTicker(s.opts.Sample)
 	defer tick.Stop()
+	last := map[string]time.Time{}
 	for {
-		for kind, sample := range s.samplers() {
-			if err := within(ctx, sample); err != nil && ctx.Err() == nil {
-				s.log.DebugContext(ctx, "meters are read later", "kind", kind, "cause", err)
+		look := func(x sampler) bool {
+			now := time.Now()
+			if now.Sub(last[x.kind]) < x.every {
+				return true
 			}
+			err := within(ctx, x.sample)
+			if err != nil && ctx.Err() == nil {
+				s.log.DebugContext(ctx, "meters are read later", "kind", x.kind, "cause", err)
+			}
+			if err == nil {
+				last[x.kind] = now
+			}
+			return err == nil
+		}
+		all := true
+		for _, x := range s.samplers() {
+			all = look(x) && all
+		}
+		if all {
+			look(sampler{"old", retainEvery, s.retain})
 		}
 		select {
 		case <-ctx.Done():
@@ -26,9 +44,19 @@ func (s *Service) sampleLoop(ctx context.Context) error {
 	}
 }
 
-// samplers are the looks at meters, by kind.
-func (s *Service) samplers() map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{"containers": s.containers, "builds": s.builds, "egress": s.egress}
+// sampler is a look at meters of a kind.
+type sampler struct {
+	kind   string
+	every  time.Duration // 0 is each time
+	sample func(context.Context) error
+}
+
+// samplers are the looks at meters.
+func (s *Service) samplers() []sampler {
+	return []sampler{
+		{"containers", 0, s.containers}, {"builds", 0, s.builds}, {"egress", 0, s.egress},
+		{"stored", s.opts.SampleStored, s.stored},
+	}
 }
 
 func within(ctx context.Context, f func(context.Context) error) error {

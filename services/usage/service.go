@@ -13,8 +13,10 @@ import (
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/tenants"
 	builderpb "github.com/micro/platform/proto/builder"
+	eventspb "github.com/micro/platform/proto/events"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	storepb "github.com/micro/platform/proto/store"
 	usagepb "github.com/micro/platform/proto/usage"
 )
 
@@ -23,7 +25,11 @@ type Options struct {
 	Budget     int64 `env:"BUDGET"      default:"10000" help:"what a namespace may cost in a month unless it says otherwise, in the smallest unit of its plan's currency: its owner gets a mail at 80 and at 100 percent; 0 is no budget"`
 	MaxBudgets int   `env:"MAX_BUDGETS" default:"100"   help:"budgets that a namespace may set"`
 
-	Sample time.Duration `env:"SAMPLE" default:"15s" help:"how often containers and builds are counted"`
+	Sample time.Duration `env:"SAMPLE" default:"15s" help:"how often containers, builds and egress are counted"`
+
+	SampleStored time.Duration `env:"SAMPLE_STORED" default:"5m"  help:"how often it is asked how much is stored"`
+	KeepDetails  int           `env:"KEEP_DETAILS"  default:"90"  help:"days for which endpoints and members are kept apart"`
+	KeepDays     int           `env:"KEEP_DAYS"     default:"731" help:"days for which the sums of a day are kept"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -65,18 +71,24 @@ var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Option
 type parts struct {
 	scheduler schedulerpb.SchedulerClient
 	builder   builderpb.BuilderClient
+	store     storepb.ComponentsClient
+	events    eventspb.ComponentsClient
 }
 
-func dial(h *app.Host) (parts, error) {
-	scheduler, err := h.Conn("scheduler")
-	if err != nil {
-		return parts{}, err
+func dial(h *app.Host) (p parts, err error) {
+	for name, made := range map[string]func(grpc.ClientConnInterface){
+		"scheduler": func(c grpc.ClientConnInterface) { p.scheduler = schedulerpb.NewSchedulerClient(c) },
+		"builder":   func(c grpc.ClientConnInterface) { p.builder = builderpb.NewBuilderClient(c) },
+		"store":     func(c grpc.ClientConnInterface) { p.store = storepb.NewComponentsClient(c) },
+		"events":    func(c grpc.ClientConnInterface) { p.events = eventspb.NewComponentsClient(c) },
+	} {
+		conn, err := h.Conn(name)
+		if err != nil {
+			return p, err
+		}
+		made(conn)
 	}
-	builder, err := h.Conn("builder")
-	if err != nil {
-		return parts{}, err
-	}
-	return parts{schedulerpb.NewSchedulerClient(scheduler), builderpb.NewBuilderClient(builder)}, nil
+	return p, nil
 }
 
 // Service implements the Usage and Components RPCs.

@@ -57,7 +57,7 @@ func setupWith(t testing.TB, limits plans.Limits) (*Service, *namespaces) {
 		t.Fatal(err)
 	}
 	n := &namespaces{throttles: map[string]*namespacespb.SetThrottleRequest{}}
-	s := New(pool, n, out, log, Options{Budget: 10_000, MaxBudgets: 3})
+	s := New(pool, n, out, log, Options{Budget: 10_000, MaxBudgets: 3, KeepDetails: 90, KeepDays: 731})
 	s.now = func() time.Time { return today }
 	s.keeper.now, s.keeper.tenants = s.now, tenants.Fixed(limits)
 	return s, n
@@ -75,7 +75,7 @@ type namespaces struct {
 func (n *namespaces) Invoke(_ context.Context, method string, in, out any, _ ...grpc.CallOption) error {
 	switch rsp := out.(type) {
 	case *namespacespb.ListPlansResponse:
-		rsp.Plans = []*namespacespb.Plan{{Id: "fixed", Price: &namespacespb.Price{Currency: "EUR", Units: map[string]int64{"million_requests": 100_000_000}}}} // 1 EUR a call
+		rsp.Plans = []*namespacespb.Plan{{Id: "local", Price: &namespacespb.Price{Currency: "EUR", Units: map[string]int64{"million_requests": 100_000_000}}}} // 1 EUR a call
 	case *namespacespb.GetResponse:
 		rsp.Namespace = &namespacespb.Namespace{Id: in.(*namespacespb.GetRequest).GetNamespace(), Owner: "jane@example.com"}
 	case *namespacespb.SetThrottleResponse:
@@ -118,7 +118,7 @@ func (e *edge) batch(records ...meter.Record) *usagepb.AppendRequest {
 }
 
 func call(at time.Time, service string, class meter.Class) meter.Record {
-	return meter.Record{At: at, Namespace: "acme", Service: service, Endpoint: "Greeter.Hello", Account: "jane", Class: class, Ended: true, BytesIn: 10, BytesOut: 100}
+	return meter.Record{At: at, Namespace: "acme", Service: service, Endpoint: "Greeter.Hello", Account: "jane", Class: class, Ended: true, Inside: true, BytesIn: 10, BytesOut: 100}
 }
 
 func appendTo(t testing.TB, s *Service, req *usagepb.AppendRequest) uint64 {

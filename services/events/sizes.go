@@ -1,0 +1,68 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/micro/platform/internal/identity"
+	eventspb "github.com/micro/platform/proto/events"
+)
+
+// sizesPage is how many namespaces one answer of Sizes has.
+const sizesPage = 100
+
+// Sizes implements Components.
+func (a componentsAPI) Sizes(ctx context.Context, req *eventspb.SizesRequest) (*eventspb.SizesResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	all, err := a.s.db.namespaces(ctx)
+	if err != nil {
+		return nil, away("list namespaces", err)
+	}
+	slices.Sort(all)
+	rsp := &eventspb.SizesResponse{}
+	from, found := slices.BinarySearch(all, req.GetAfter())
+	if found {
+		from++
+	}
+	for _, ns := range all[from:min(from+sizesPage, len(all))] {
+		bytes, err := a.s.db.size(ctx, ns)
+		if err != nil {
+			return nil, away("measure topics", err)
+		}
+		rsp.Namespaces = append(rsp.Namespaces, &eventspb.Size{Namespace: ns, Bytes: bytes})
+	}
+	return rsp, nil
+}
+
+// size answers how much memory a namespace's topics take.
+func (d db) size(ctx context.Context, namespace string) (int64, error) {
+	names, err := d.topics(ctx, namespace)
+	if err != nil {
+		return 0, err
+	}
+	sizes := make([]*redis.IntCmd, 0, len(names))
+	_, err = d.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, name := range names {
+			t, err := newTopic(namespace, name)
+			if err != nil {
+				return err
+			}
+			sizes = append(sizes, p.MemoryUsage(ctx, t.key()))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, fmt.Errorf("measure topics: %w", err)
+	}
+	var sum int64
+	for _, s := range sizes {
+		sum += s.Val() // 0 for one that is gone
+	}
+	return sum, nil
+}
