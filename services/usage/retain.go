@@ -119,14 +119,21 @@ func (d db) deleteDay(ctx context.Context, n namespaceDay) error {
 	return nil
 }
 
-// prune deletes what else is of no use any more. All meters that are still there
-// have been read before.
+// oldMeters deletes those of a kind.
+const oldMeters = `
+	DELETE FROM usage.meters
+	WHERE meter LIKE '%[1]s'
+	  AND seen_at < (SELECT max(seen_at) FROM usage.meters WHERE meter LIKE '%[1]s') - $1::interval`
+
+// prune deletes what else is of no use any more. What was there when its kind was
+// last looked at stays, however long ago that is.
 func (d db) prune(ctx context.Context, end time.Time) error {
 	for q, before := range map[string]any{
-		`DELETE FROM usage.months WHERE month < $1`:                                                                            end.AddDate(0, -1, 0),
-		`DELETE FROM usage.alerts WHERE month < $1`:                                                                            end.AddDate(0, -1, 0),
-		`DELETE FROM usage.logs WHERE folded_at < now() - $1::interval`:                                                        keepLogsFor,
-		`DELETE FROM usage.meters WHERE seen_at < now() - $1::interval AND (meter LIKE 'container %' OR meter LIKE 'build %')`: keepMetersFor,
+		`DELETE FROM usage.months WHERE month < $1`:                     end.AddDate(0, -1, 0),
+		`DELETE FROM usage.alerts WHERE month < $1`:                     end.AddDate(0, -1, 0),
+		`DELETE FROM usage.logs WHERE folded_at < now() - $1::interval`: keepLogsFor,
+		fmt.Sprintf(oldMeters, "container %"):                           keepMetersFor,
+		fmt.Sprintf(oldMeters, "build %"):                               keepMetersFor,
 	} {
 		if _, err := d.pool.Exec(ctx, q, before); err != nil {
 			return fmt.Errorf("delete what is old: %w", err)

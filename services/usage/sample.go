@@ -8,33 +8,22 @@ import (
 // sampleWithin bounds one look at all meters of a kind.
 const sampleWithin = 20 * time.Second
 
-// sampleLoop reads meters until ctx ends. What is old goes only after all of them
-// were read.
+// sampleLoop reads meters until ctx ends, and now and then deletes what is old.
 func (s *Service) sampleLoop(ctx context.Context) error {
 	tick := time.NewTicker(s.opts.Sample)
 	defer tick.Stop()
 	last := map[string]time.Time{}
 	for {
-		look := func(x sampler) bool {
+		for _, x := range append(s.samplers(), sampler{"old", retainEvery, s.retain}) {
 			now := time.Now()
 			if now.Sub(last[x.kind]) < x.every {
-				return true
+				continue
 			}
-			err := within(ctx, x.sample)
-			if err != nil && ctx.Err() == nil {
+			if err := within(ctx, x.sample); err == nil {
+				last[x.kind] = now
+			} else if ctx.Err() == nil {
 				s.log.DebugContext(ctx, "meters are read later", "kind", x.kind, "cause", err)
 			}
-			if err == nil {
-				last[x.kind] = now
-			}
-			return err == nil
-		}
-		all := true
-		for _, x := range s.samplers() {
-			all = look(x) && all
-		}
-		if all {
-			look(sampler{"old", retainEvery, s.retain})
 		}
 		select {
 		case <-ctx.Done():
