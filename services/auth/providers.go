@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/rpc"
@@ -241,6 +242,7 @@ func (s providers) Redeem(ctx context.Context, req *authpb.RedeemTicketRequest) 
 	}
 	if !linked {
 		if err := s.provePassword(ctx, a, req.GetPassword()); err != nil {
+			audit.Failed(ctx, a.Namespace, map[string]string{"id": a.ID}, err)
 			return nil, err
 		}
 	}

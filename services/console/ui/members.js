@@ -69,5 +69,10 @@ async function owner(members, me, again) {
 			form([{ name: "account", label: "New owner", options: others }, secret], "Transfer", async (v) => {
 				await call("POST", `/platform/v1/namespaces/${part(me.namespace)}/transfer`, v);
 				await me.reload();
-			}, { kind: "danger" })]);
+			}, { kind: "danger" })],
+		h("h3", {}, "Delete the namespace"), h("p", {}, "Its services stop at once. Any owner can undo it for a while; then everything in it is erased."),
+		button(`Delete ${me.namespace}`, () => ask(`Delete ${me.namespace}?`, `Type its name, ${me.namespace}, once more.`, [{ name: "confirm", label: "Name", required: true, autocomplete: "off" }], "Delete", async ({ confirm }) => {
+			await call("DELETE", `/platform/v1/namespaces/${part(me.namespace)}?${new URLSearchParams({ confirm })}`);
+			await me.reload();
+		}, "danger"), "danger quiet"));
 }

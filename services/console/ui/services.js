@@ -1,6 +1,6 @@
 // The services of the namespace: what runs, its logs, and calls.
 
-import { h, form, button, table, card, ask, show } from "./dom.js";
+import { h, form, button, table, card, ask, when, show } from "./dom.js";
 import { call, stream, text, part } from "./api.js";
 
 const statuses = ["unknown", "pending", "building", "starting", "running", "stopping", "stopped", "error"];
@@ -17,9 +17,18 @@ export async function page(main, me) {
 	const refresh = async () => show(place, table(["Name", "Status", "Source", "Revision", "Updated"], (await read()).map((s) => [
 		h("a", { href: `#services/${part(s.name)}` }, s.name), status(s), s.metadata?.source ?? s.source ?? "", s.metadata?.revision ?? "", started(s.metadata),
 	]), h("span", {}, "Nothing runs here yet. Deploy something: ", h("code", {}, "micro new helloworld && micro run ./helloworld"))));
+	const gone = me.role === "owner" && await deleted(me);
+	if (gone) return show(main, gone); // nothing else is answered
 	await refresh();
 	show(main, card("Services", place));
 	return refresh; // again and again, while it is shown
+}
+
+// deleted says that the namespace is, and how to have it back.
+async function deleted(me) {
+	const { deletion } = await call("GET", `/platform/v1/namespaces/${part(me.namespace)}/deletion`).catch(() => ({}));
+	return Number(deletion?.deleted ?? 0) > 0 && card("This namespace is deleted", h("p", {}, `By ${deletion.account}, ${when(deletion.deleted)}. It can be undone until ${when(deletion.erase)}.`),
+		button("Undo the deletion", async () => { await call("POST", `/platform/v1/namespaces/${part(me.namespace)}/undelete`, {}); await me.reload(); }));
 }
 
 export async function service(main, me, name) {
