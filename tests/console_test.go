@@ -1,12 +1,17 @@
 package tests
 
 import (
+	"bufio"
+	"context"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/platform/internal/browsertest"
 	"github.com/micro/platform/internal/oidctest"
+	"github.com/micro/platform/tests/platform"
 )
 
 // consolePassword is that of the people of the console's tests.
@@ -62,7 +67,9 @@ func TestConsole(t *testing.T) {
 	page.Click("Link and log in")
 	page.Shows("Nothing runs here yet")
 
-	page.Click("Members")
+	terminal(t, page, jane, home)
+
+	page.Visit(home + "/#members")
 	page.Fill("email", "john@example.com")
 	page.Click("Invite")
 	page.Shows("Send again")
@@ -81,6 +88,40 @@ func TestConsole(t *testing.T) {
 	page.Shows("Nothing runs here yet")
 	page.Wait(`document.getElementById("namespace").value === "johns"`)
 }
+
+// terminal logs the command line in from the page.
+func terminal(t *testing.T, page *browsertest.Page, jane *platform.Person, home string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := jane.Command(ctx, micro, "login", "--with", "browser")
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	code := ""
+	lines := bufio.NewScanner(said)
+	for code == "" && lines.Scan() {
+		code = userCode.FindString(lines.Text())
+	}
+	page.Visit(home + "/#device")
+	page.Fill("code", code)
+	page.Click("Go on")
+	page.Click("Log it in")
+	page.Shows("The terminal is logged in")
+	for lines.Scan() {
+		t.Log(lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("micro login --with browser: %v", err)
+	}
+}
+
+// userCode is how the code of a terminal is shown.
+var userCode = regexp.MustCompile(`[A-Z2-7]{4}-[A-Z2-7]{4}`)
 
 // addPasskey registers one, and answers the recovery codes.
 func addPasskey(page *browsertest.Page) []string {

@@ -231,13 +231,22 @@ func (s *Session) unary(ctx context.Context, method string, req, rsp any, cc *gr
 	var trailer metadata.MD
 	err = invoke(sign(ctx, token), method, req, rsp, cc, append(opts, grpc.Trailer(&trailer))...)
 	if errors.Code(err) != codes.Unauthenticated || !slices.Equal(trailer.Get("micro-reason"), []string{identity.TokenRevoked}) || !s.refuse(token) {
-		return err
+		return reasoned(err, trailer)
 	}
 	// What its owner may do has changed, and the login may still be good.
 	if token, err = s.bearer(ctx); err != nil {
 		return err
 	}
-	return invoke(sign(ctx, token), method, req, rsp, cc, opts...)
+	return reasoned(invoke(sign(ctx, token), method, req, rsp, cc, append(opts, grpc.Trailer(&trailer))...), trailer)
+}
+
+// reasoned gives an error the reason that came beside it.
+func reasoned(err error, trailer metadata.MD) error {
+	reason := trailer.Get("micro-reason")
+	if err == nil || len(reason) == 0 {
+		return err
+	}
+	return errors.FromError(err).For(reason[0])
 }
 
 // refuse keeps an access token from being used again. It answers whether there
