@@ -24,7 +24,7 @@ func TestAttempts(t *testing.T) {
 	}
 	claim := func(revision int64, started string) {
 		t.Helper()
-		if _, err := b.db.claim(t.Context(), fromProto(id("alpha", revision))); err != nil {
+		if _, err := b.db.claim(t.Context(), fromProto(id("alpha", revision)), 1); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET started_at = now() - $1::interval WHERE revision = $2", started, revision); err != nil {

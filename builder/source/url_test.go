@@ -30,12 +30,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestParseRefuses has what leads elsewhere than to a public host by https
+// (S6, T3), and what git would take for something else than an address (T9).
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{
 		"", "x", "github.com", "github.com/org", "file:///etc/passwd", "ext::sh -c id", "git://github.com/a/b", "ssh://git@github.com/a/b",
 		"git@github.com:a/b", "--upload-pack=touch", "-x", "http://github.com/a/b", "https://user:pw@github.com/a/b", "https://github.com:22/a/b",
-		"https://127.0.0.1/a/b", "https://[::1]/a/b", "https://2130706433/a/b", "https://0x7f.1/a/b", "https://127.1/a/b", "https://localhost/a/b",
+		"https://127.0.0.1/a/b", "https://[::1]/a/b", "https://2130706433/a/b", "https://0x7f.1/a/b", "https://127.1/a/b", "https://0177.0.0.1/a/b", "https://017700000001/a/b", "https://0x7f000001/a/b", "https://0x7f.0x0.0x0.0x1/a/b",
+		"https://127.0.0.1./a/b", "https://localhost./a/b", "https://0.0.0.0/a/b", "https://[::]/a/b", "https://[::ffff:127.0.0.1]/a/b", "https://[::ffff:7f00:1]/a/b", "https://169.254.169.254/a/b", "https://[fe80::1%25eth0]/a/b", "https://localhost/a/b",
 		"https://metadata.google.internal/a/b", "https://printer.local/a/b", "github.com/a/b\nc", "github.com/a/../b", "github.com/a/-b",
 		"github.com/a/b?x", "github.com/a/b#x", "github.com//b", "https://github.com./a/b", "https://git hub.com/a/b", "https://gíthub.com/a/b",
 		"https://" + strings.Repeat("x", 3000) + ".com/a/b", "http://127.0.0.1:3000/a/b", "github.com/a/b/../../c", `github.com/a\b/c`,
@@ -74,6 +77,8 @@ func TestCheckFolder(t *testing.T) {
 	}
 }
 
+// TestIsPublic is what a name may resolve to; git is then pinned to the address,
+// so a name that is another one the next time leads nowhere else (S6, T3).
 func TestIsPublic(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]bool{

@@ -149,7 +149,7 @@ func New(namespaces namespacespb.ComponentsClient, log *slog.Logger, changed fun
 // Fixed answers the same limits for every namespace, for ever: for tests.
 func Fixed(l plans.Limits) *Tenants {
 	t := New(nil, nil, nil)
-	t.now.standard = &Tenant{Plan: plans.Local, Limits: &l}
+	t.now.standard = &Tenant{Plan: "fixed", Limits: &l}
 	close(t.ready)
 	return t
 }

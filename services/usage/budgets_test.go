@@ -128,6 +128,18 @@ func TestBudgetHoldsBack(t *testing.T) {
 	}
 }
 
+// TestNoEgressIsNoQuota shows that a namespace whose containers have no way out
+// still answers calls.
+func TestNoEgressIsNoQuota(t *testing.T) {
+	t.Parallel()
+	s, n := setupWith(t, plans.Limits{Requests: plans.Unlimited})
+	calls(t, s, "greeter", 10)
+	s.look(t)
+	if n.told > 0 {
+		t.Errorf("held back: %v", n.throttles)
+	}
+}
+
 // TestQuota shows that the calls of a month which the plan has are the last.
 func TestQuota(t *testing.T) {
 	t.Parallel()

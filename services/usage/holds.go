@@ -40,7 +40,9 @@ func (b balance) holds() map[string]hold {
 		}
 	}
 	quota("requests", "calls", b.total.Calls, b.limits.Requests)
-	quota("egress", "bytes sent", b.total.EgressBytes, b.limits.Egress)
+	if b.limits.Egress != 0 { // with none containers reach nothing outside, and calls are answered
+		quota("egress", "bytes sent", b.total.EgressBytes, b.limits.Egress)
+	}
 	for _, x := range b.budgets {
 		if action := actions[x.Action]; x.Cap > 0 && action != namespacespb.Action_NONE && b.reached(x, 100) {
 			strongest(x.Service, hold{action, fmt.Sprintf("the budget of %s a month is spent: an admin raises it with \"%s\", and it begins anew on %s",

@@ -105,4 +105,13 @@ func (b *bench) eat(t *testing.T) {
 	if b.inspect(t, "mallory-space", "hostile", "{{.Id}}") == was {
 		t.Error("the container is the same")
 	}
+	for deadline := time.Now().Add(again); ; { // E9: its owner hears of it
+		out, err := b.mallory.Micro(t.Context(), "", "status", "hostile")
+		if err == nil && strings.Contains(out, "killed: out of memory (limit 256 MiB)") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("micro status: %v: %s", err, out)
+		}
+	}
 }

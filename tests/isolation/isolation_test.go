@@ -30,17 +30,25 @@ func TestIsolation(t *testing.T) {
 	stop := b.watch(t, time.Time{})
 	t.Run("S6 T3 T8 network", b.network)
 	t.Run("S6 names", b.names)
+	t.Run("T3 no way out", b.noWayOut)
 	t.Run("S4 T2 escape", b.escape)
 	t.Run("S5 T6 exhaust", b.exhaust)
 	t.Run("S5 T10 connections", b.connections)
 	beside := stop()
 	t.Logf("neighbour: p99 %v of %d calls alone, %v of %d beside the attacks", alone.p99(), len(alone.took), beside.p99(), len(beside.took))
+	if most := max(2*alone.p99(), slack); beside.p99() > most { // S5
+		t.Errorf("the neighbour's p99 is %v beside the attacks, want %v", beside.p99(), most)
+	}
 	for _, m := range []measured{alone, beside} {
 		if len(m.failed) > 0 {
 			t.Errorf("%d of %d calls of the neighbour failed: %v", len(m.failed), len(m.took), m.failed[0])
 		}
 	}
 }
+
+// slack is a p99 that is no sign of an attack on machines that do other work,
+// too: tests of other packages, for instance.
+const slack = 250 * time.Millisecond
 
 // pace is how often the neighbour is called.
 const pace = 50 * time.Millisecond
@@ -184,6 +192,40 @@ func hostAddresses(t *testing.T) []string {
 	return out
 }
 
+// noWayOut shows that containers of a namespace whose plan has no egress reach
+// the edge and their namespace only, and others the internet as before.
+func (b *bench) noWayOut(t *testing.T) {
+	const outside = "8.8.4.4:80" // nobody has to answer: what is refused is refused here
+	operator, err := b.Person(t.Context(), "operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := func(args ...string) {
+		t.Helper()
+		if out, err := operator.Micro(t.Context(), "", args...); err != nil {
+			t.Fatalf("micro %v: %v: %s", args, err, out)
+		}
+	}
+	admin("login", "--username", "admin", "--password", "micro")
+	admin("admin", "plan", "set", "mallory-space", "--limit", "egress=0")
+	defer admin("admin", "plan", "set", "mallory-space", "--limit", "egress=unlimited")
+	edge, peer := b.edge(t), b.address(t, "mallory-space", "peer")
+	for late := time.Now().Add(again); ; {
+		if got := b.mallory.try(t, "hostile", "Dial", request{Targets: []string{outside}}).Results[outside]; got == "refused" {
+			break
+		} else if time.Now().After(late) {
+			t.Fatalf("%s is %q without egress", outside, got)
+		}
+	}
+	rsp := b.mallory.try(t, "hostile", "Dial", request{Targets: []string{edge, peer}})
+	if rsp.Results[edge] != "open" || rsp.Results[peer] != "open" {
+		t.Errorf("without egress: %v", rsp.Results)
+	}
+	if got := b.alice.try(t, "neighbour", "Dial", request{Targets: []string{outside}}).Results[outside]; got == "refused" {
+		t.Errorf("%s is refused in another namespace, too", outside)
+	}
+}
+
 // longest is how long a look-up may take that nobody answers.
 const longest = 22 * time.Second
 
@@ -282,7 +324,7 @@ func (b *bench) connections(t *testing.T) {
 	edge := b.edge(t)
 	rsp := b.mallory.try(t, "hostile", "Connect", request{Targets: []string{edge}, Count: 6000})
 	t.Logf("%d of 6000 connections to the edge are held, %v", rsp.Count, rsp.Results)
-	if rsp.Count > mostConnections {
+	if rsp.Count > mostConnections+mostConnections/10 { // those that are cut off count until the container hears of it
 		t.Errorf("one container holds %d connections to the edge", rsp.Count)
 	}
 	var work sync.WaitGroup
