@@ -143,6 +143,9 @@ var bills = map[string]bool{
 	"namespaces namespaces.getdeletion": true,
 	"namespaces plans.limits":           true,
 	"namespaces plans.list":             true,
+	"usage budgets.delete":              true,
+	"usage budgets.get":                 true,
+	"usage budgets.set":                 true,
 	"usage usage.export":                true,
 	"usage usage.read":                  true,
 }

@@ -13,8 +13,11 @@ import (
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/billing/rating"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
+	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/meter"
 	namespacespb "github.com/micro/platform/proto/namespaces"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 	usagepb "github.com/micro/platform/proto/usage"
 )
 
@@ -154,6 +157,48 @@ func TestQuota(t *testing.T) {
 	got := n.throttles["acme/"]
 	if got.GetAction() != namespacespb.Action_STOP || !strings.Contains(got.GetReason(), "the 10 calls a month of plan local (limit requests)") {
 		t.Errorf("over the quota: %v", got)
+	}
+}
+
+// TestEgressQuota shows that what edges answer and what containers send count
+// together, that what stays on the platform does not count, nor what was refused.
+func TestEgressQuota(t *testing.T) {
+	t.Parallel()
+	s, n := setupWith(t, plans.Limits{Requests: plans.Unlimited, Egress: 1000})
+	outside, refused := call(today, "greeter", meter.OK), call(today, "greeter", meter.Refused)
+	outside.Inside, refused.Inside = false, false
+	appendTo(t, s, newEdge(t).batch(outside, outside, refused, call(today, "greeter", meter.OK)))
+	if got := total(t, s).GetEgressBytes(); got != 200 {
+		t.Errorf("%d bytes of two answers of 100", got)
+	}
+	h := &host{sent: []*schedulerpb.Egress{{Namespace: "acme", Counter: "boot1", Bytes: 800}}}
+	s.parts.scheduler = h
+	for _, over := range []bool{false, true} {
+		if err := s.egress(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.look(t)
+		if got := n.throttles["acme/"]; (got.GetAction() == namespacespb.Action_STOP) != over || over && !strings.Contains(got.GetReason(), "limit egress") {
+			t.Errorf("with %d bytes of 1000: %v", h.sent[0].GetBytes()+200, got)
+		}
+		h.sent[0].Bytes++
+	}
+}
+
+// TestBillingSetsBudgets shows that the role may, and a viewer may not.
+func TestBillingSetsBudgets(t *testing.T) {
+	t.Parallel()
+	s, _ := setupWith(t, unlimited)
+	for role, want := range map[grants.Role]codes.Code{grants.Billing: codes.OK, grants.Viewer: codes.PermissionDenied, grants.Developer: codes.PermissionDenied} {
+		ctx := as(t, "acme", role.Scope())
+		caller, _ := identity.From(ctx)
+		ctx, err := identity.Admit(ctx, caller, "usage", "Budgets.Set")
+		if err == nil {
+			_, err = budgets{Service: s}.Set(ctx, &usagepb.SetBudgetRequest{Cap: 100})
+		}
+		if got := errors.Code(err); got != want {
+			t.Errorf("%s sets a budget: %v, want %v", role, err, want)
+		}
 	}
 }
 
