@@ -138,7 +138,7 @@ func (r *routed) again(broken *attempt) *attempt {
 	if r.final.Load() || broken.sent.Load() && !r.call.target.idempotent() {
 		return nil
 	}
-	n := r.call.another(r.ctx, broken.node)
+	n := r.call.another(r.ctx, []*node{broken.node})
 	if n == nil {
 		return nil
 	}

@@ -35,35 +35,39 @@ func (c *Call) begin(ctx context.Context, desc *grpc.StreamDesc, opts []grpc.Cal
 	if c.target.component != nil {
 		return c.target.component.NewStream(ctx, desc, c.method, opts...)
 	}
-	r := &routed{call: c, ctx: ctx, desc: desc, opts: opts}
-	first := c.target.service.pick(nil)
-	a, err := c.openAt(ctx, first, desc, opts)
-	if errors.Code(err) == codes.Unavailable {
+	var tried []*node
+	for n := c.target.service.pick(); ; {
+		a, err := c.openAt(ctx, n, desc, opts)
+		if err == nil {
+			r := &routed{call: c, ctx: ctx, desc: desc, opts: opts}
+			r.now.Store(a)
+			return r, nil
+		}
+		if errors.Code(err) != codes.Unavailable {
+			return nil, err
+		}
 		// Nothing was sent yet, so another node may have it.
-		if second := c.another(ctx, first); second != nil {
-			a, err = c.openAt(ctx, second, desc, opts)
-			r.final.Store(true)
+		if tried = append(tried, n); len(tried) < tries {
+			n = c.another(ctx, tried)
+		}
+		if n == nil || len(tried) == tries {
+			return nil, errors.New(codes.Unavailable, "service %s: no instance is reachable", c.Service).From("go.micro.client").Because(err)
 		}
 	}
-	if err != nil {
-		if errors.Code(err) == codes.Unavailable {
-			err = errors.New(codes.Unavailable, "service %s: no instance is reachable", c.Service).From("go.micro.client").Because(err)
-		}
-		return nil, err
-	}
-	r.now.Store(a)
-	return r, nil
 }
 
-// another answers a node of the service beside the one that was tried, by the
+// tries is how many nodes a call is offered to that cannot be connected to.
+const tries = 3
+
+// another answers a node of the service beside those that were tried, by the
 // routes as they are now: a service of one instance may have been replaced
 // meanwhile. It is nil if there is none.
-func (c *Call) another(ctx context.Context, tried *node) *node {
+func (c *Call) another(ctx context.Context, tried []*node) *node {
 	s, err := c.edge.service(ctx, c)
 	if err != nil {
 		return nil
 	}
-	return s.pick(tried)
+	return s.pick(tried...)
 }
 
 func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts []grpc.CallOption) (*attempt, error) {

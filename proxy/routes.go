@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -209,17 +210,17 @@ func nodes(s *registrypb.Service) []*node {
 
 // pick answers the less loaded of two nodes taken at random, so that the edges
 // do not all go to the same one. Nodes that did not answer lately come last, and
-// the one that was just tried not at all.
-func (s *service) pick(tried *node) *node {
+// those that were tried not at all.
+func (s *service) pick(tried ...*node) *node {
 	var good []*node
 	for _, n := range s.nodes {
-		if n != tried && n.healthy() {
+		if !slices.Contains(tried, n) && n.healthy() {
 			good = append(good, n)
 		}
 	}
 	if len(good) == 0 {
 		for _, n := range s.nodes {
-			if n != tried {
+			if !slices.Contains(tried, n) {
 				good = append(good, n)
 			}
 		}
