@@ -28,6 +28,7 @@ type progress struct {
 	node     *node
 	sent     atomic.Bool // the node may have begun with it
 	answered atomic.Bool // the node has said something
+	ended    atomic.Bool // the node has said how the call ended
 }
 
 type progressKey struct{}
@@ -51,8 +52,11 @@ func (progressHandler) HandleRPC(ctx context.Context, s stats.RPCStats) {
 		p.sent.Store(false)
 	case *stats.OutHeader:
 		p.sent.Store(true)
-	case *stats.InHeader, *stats.InTrailer:
+	case *stats.InHeader:
 		p.answered.Store(true)
+	case *stats.InTrailer:
+		p.answered.Store(true)
+		p.ended.Store(true)
 	}
 }
 
@@ -128,8 +132,16 @@ func (r *routed) RecvMsg(x any) error {
 		defer r.mu.Unlock()
 		r.settle()
 	}
+	if errors.Code(err) == codes.Unavailable && !a.ended.Load() && a.node.replaced() {
+		return errors.New(codes.Unavailable, "service %s: the instance that had this call was replaced, make it again", r.call.Service).
+			For(replacedReason).From("go.micro.client").Because(err)
+	}
 	return err
 }
+
+// replacedReason is for the programs of those whose stream has ended because its
+// instance did, so that they open it again.
+const replacedReason = "replaced"
 
 // again makes the call at another node, nil if that is not to be.
 func (r *routed) again(broken *attempt) *attempt {

@@ -6,10 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
 	registrypb "github.com/micro/platform/proto/registry"
+	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/proxy/proxytest"
 )
 
@@ -125,5 +128,37 @@ func TestNodeThatDies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStreamOfNodeThatWasReplaced shows what a client is told whose stream outlasts
+// its node.
+func TestStreamOfNodeThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	token := e.User(t, "acme")
+	old, next := proxytest.NewService(t, "echo"), proxytest.NewService(t, "echo")
+	e.Register("acme", old.Entry())
+	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), bearer(token)...)
+	s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := []byte(`{}`)
+	if err := s.SendMsg(&message); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RecvMsg(&message); err != nil {
+		t.Fatal(err)
+	}
+	e.Register("acme", next.Entry())
+	for next.Calls.Load() == 0 {
+		e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
+	}
+	old.Stop()
+	err = s.RecvMsg(&message)
+	if errors.Code(err) != codes.Unavailable || s.Trailer().Get(proxy.ReasonKey)[0] != "replaced" {
+		t.Errorf("the stream ended with %v, %v", err, s.Trailer())
 	}
 }

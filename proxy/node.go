@@ -70,6 +70,13 @@ func (n *node) retire() {
 	}
 }
 
+// replaced says whether the node was taken out of the routes.
+func (n *node) replaced() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.retired
+}
+
 // disconnect wants mu held.
 func (n *node) disconnect() {
 	if n.conn != nil {

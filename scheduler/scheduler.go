@@ -205,6 +205,9 @@ func (s *Service) Scale(ctx context.Context, req *schedulerpb.ScaleRequest) (*sc
 	return &schedulerpb.ScaleResponse{}, s.driver.Scale(ctx, id, int(req.GetInstances()))
 }
 
+// maxDrain bounds how long a removal may wait for calls.
+const maxDrain = time.Hour
+
 // Remove implements the RPC.
 func (s *Service) Remove(ctx context.Context, req *schedulerpb.RemoveRequest) (*schedulerpb.RemoveResponse, error) {
 	if err := identity.RequireComponent(ctx); err != nil {
@@ -214,7 +217,7 @@ func (s *Service) Remove(ctx context.Context, req *schedulerpb.RemoveRequest) (*
 	if err := id.Check(); err != nil {
 		return nil, err
 	}
-	return &schedulerpb.RemoveResponse{}, s.driver.Remove(ctx, id)
+	return &schedulerpb.RemoveResponse{}, s.driver.Remove(ctx, id, min(time.Duration(req.GetDrain())*time.Millisecond, maxDrain))
 }
 
 // List implements the RPC.

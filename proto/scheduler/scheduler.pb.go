@@ -594,8 +594,11 @@ func (*ScaleResponse) Descriptor() ([]byte, []int) {
 }
 
 type RemoveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Milliseconds that calls in flight get before SIGTERM. It is not waited for
+	// when there are none: connections to its ports, where they can be seen.
+	Drain         int64 `protobuf:"varint,2,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -635,6 +638,13 @@ func (x *RemoveRequest) GetId() *ID {
 		return x.Id
 	}
 	return nil
+}
+
+func (x *RemoveRequest) GetDrain() int64 {
+	if x != nil {
+		return x.Drain
+	}
+	return 0
 }
 
 type RemoveResponse struct {
@@ -1554,9 +1564,10 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\fScaleRequest\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x1c\n" +
 	"\tinstances\x18\x02 \x01(\x03R\tinstances\"\x0f\n" +
-	"\rScaleResponse\".\n" +
+	"\rScaleResponse\"D\n" +
 	"\rRemoveRequest\x12\x1d\n" +
-	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\"\x10\n" +
+	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x14\n" +
+	"\x05drain\x18\x02 \x01(\x03R\x05drain\"\x10\n" +
 	"\x0eRemoveResponse\"\r\n" +
 	"\vListRequest\"C\n" +
 	"\fListResponse\x123\n" +

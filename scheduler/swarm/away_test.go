@@ -48,7 +48,7 @@ func TestDockerAway(t *testing.T) {
 		}
 	}
 	// What happens meanwhile is reported when Docker is back, and nothing else.
-	if err := b.Remove(t.Context(), s.ID); err != nil {
+	if err := b.Remove(t.Context(), s.ID, 0); err != nil {
 		t.Error(err)
 	}
 	way.open(t)

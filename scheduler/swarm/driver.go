@@ -155,7 +155,13 @@ const stopPoll = 200 * time.Millisecond
 // Remove stops a deployment and waits until its containers have ended. Docker
 // needs some seconds more to let go of them; then the namespace's network goes
 // too, if nothing uses it any more.
-func (d *Driver) Remove(ctx context.Context, id plan.ID) error {
+//
+// Until drain is over or nobody is connected to them any more, containers do not
+// hear of it.
+func (d *Driver) Remove(ctx context.Context, id plan.ID, drain time.Duration) error {
+	if err := d.drain(ctx, id, drain); err != nil {
+		return d.explain(err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, grace+callTimeout)
 	defer cancel()
 	defer d.look()

@@ -216,7 +216,7 @@ func TestSpans(t *testing.T) {
 		}
 	}
 	before := time.Now()
-	if err := b.Remove(t.Context(), s.ID); err != nil {
+	if err := b.Remove(t.Context(), s.ID, 0); err != nil {
 		t.Fatal(err)
 	}
 	after := time.Now()
@@ -279,7 +279,7 @@ func TestRemove(t *testing.T) {
 	b.wait(t, s.ID, running)
 	began := time.Now()
 	for range 2 { // the second time there is nothing to do
-		if err := b.Remove(t.Context(), s.ID); err != nil {
+		if err := b.Remove(t.Context(), s.ID, 0); err != nil {
 			t.Fatal(err)
 		}
 	}

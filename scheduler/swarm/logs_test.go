@@ -64,7 +64,7 @@ func TestLogs(t *testing.T) {
 	b.wait(t, s.ID, starting)
 	b.wait(t, s.ID, running)
 	expect("started as serve :8080")
-	if err := b.Remove(t.Context(), s.ID); err != nil {
+	if err := b.Remove(t.Context(), s.ID, 0); err != nil {
 		t.Error(err)
 	}
 	expect("stopped by SIGTERM")

@@ -42,6 +42,43 @@ func listening(pid int, container string) []portState {
 	return out
 }
 
+// connections answers how many connections there are to the ports that the
+// process of a container listens on. It is false where that cannot be seen.
+func connections(pid int, container string) (n int, known bool) {
+	if pid <= 0 || !belongs(pid, container) {
+		return 0, false
+	}
+	for _, file := range []string{"tcp", "tcp6"} {
+		b, err := readStart(fmt.Sprintf("/proc/%d/net/%s", pid, file))
+		if err != nil {
+			continue // no IPv6
+		}
+		known = true
+		n += countConnections(b)
+	}
+	return n, known && belongs(pid, container)
+}
+
+// countConnections counts the connections of a /proc/net/tcp or tcp6 to ports
+// that are listened on.
+func countConnections(b []byte) (n int) {
+	open := map[int]bool{}
+	for _, p := range parseSockets(b) {
+		open[p.port] = true
+	}
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 4 || f[3] != establishedState {
+			continue
+		}
+		if a, ok := parseSocket(f[1]); ok && open[int(a.Port())] {
+			n++
+		}
+	}
+	return n
+}
+
 // socketBytes is what is read of a list of sockets, in which those that listen
 // come first. A container can have a hundred thousand.
 const socketBytes = 256 << 10
@@ -62,8 +99,11 @@ func belongs(pid int, container string) bool {
 	return err == nil && bytes.Contains(b, []byte(container))
 }
 
-// listenState is TCP_LISTEN in the fourth column of /proc/net/tcp.
-const listenState = "0A"
+// What the fourth column of /proc/net/tcp says of a socket.
+const (
+	listenState      = "0A"
+	establishedState = "01"
+)
 
 // parseSockets reads the listening sockets of a /proc/net/tcp or tcp6, without
 // those of Docker's own name server.

@@ -31,6 +31,22 @@ func TestParseSockets(t *testing.T) {
 	}
 }
 
+// TestCountConnections counts what comes in, not what the process calls itself.
+func TestCountConnections(t *testing.T) {
+	t.Parallel()
+	const table = `  sl  local_address rem_address   st
+   0: 00000000:1F90 00000000:0000 0A
+   1: 0200C90A:1F90 0100C90A:C350 01
+   2: 0200C90A:1F90 0100C90A:C351 06
+   3: 0200C90A:C352 0100C90A:1F91 01
+   4: 0200C90A:1F90 0100C90A:C353 01
+   5: nonsense 0 01
+`
+	if n := countConnections([]byte(table)); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
 // TestListening reads the tables of this process.
 func TestListening(t *testing.T) {
 	t.Parallel()

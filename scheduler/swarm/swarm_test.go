@@ -89,7 +89,7 @@ func (b *bench) clean(t *testing.T) {
 	}
 	for _, s := range w.services {
 		if id, ok := plan.FromLabels(s.Spec.Labels); ok {
-			if err := b.Remove(ctx, id); err != nil {
+			if err := b.Remove(ctx, id, 0); err != nil {
 				t.Error(err)
 			}
 		}

@@ -37,9 +37,10 @@ type world struct {
 	grants      map[string]string // of the last account of a revision: number to grants
 	nodes       map[string]bool   // by namespace/account
 	evicted     map[string]bool
-	most        int  // deployments that ran at once
-	away        bool // the scheduler cannot be reached
-	hold        bool // builds stay in the queue
+	drained     []int64 // milliseconds that removed deployments had
+	most        int     // deployments that ran at once
+	away        bool    // the scheduler cannot be reached
+	hold        bool    // builds stay in the queue
 
 	// point is called before and after each effect. When it answers an error
 	// the call ends with it: the effect has been had, or not, as the moment says.
@@ -253,6 +254,7 @@ func (f fakeScheduler) Remove(_ context.Context, req *schedulerpb.RemoveRequest,
 			return err
 		}
 		delete(f.w.deployments, name(req.GetId()))
+		f.w.drained = append(f.w.drained, req.GetDrain())
 		return nil
 	})
 }

@@ -66,7 +66,7 @@ func (r *reconciler) hold(ctx context.Context) error {
 // holdBack removes what there is of a revision but its image. It gets another
 // account when it starts again, since nodes of one that was evicted are refused.
 func (r *reconciler) holdBack(ctx context.Context, rev revision, why string) error {
-	if err := r.removeAll(ctx, rev); err != nil {
+	if err := r.removeAll(ctx, rev, 0); err != nil {
 		return err
 	}
 	r.log.Info("a service is held back", "revision", rev.String())

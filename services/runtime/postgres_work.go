@@ -21,7 +21,8 @@ type item struct {
 }
 
 // work answers what is to be done, namespaces in turn, so that one with much
-// to do does not hold up the others.
+// to do does not hold up the others. What waits for its last calls does not hold
+// up what is to start.
 func (d db) work(ctx context.Context, perNamespace, limit int) ([]item, error) {
 	const q = `
 		WITH revisions AS (
@@ -36,7 +37,7 @@ func (d db) work(ctx context.Context, perNamespace, limit int) ([]item, error) {
 				SELECT FROM runtime.revisions r
 				WHERE r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.state <> 'stopped')
 		), turns AS (
-			SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY since, name, version, number) AS turn
+			SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY state = 'stopping', since, name, version, number) AS turn
 			FROM (SELECT * FROM revisions UNION ALL SELECT * FROM deleted) AS todo
 		)
 		SELECT namespace, name, version, number, state
@@ -155,6 +156,19 @@ func (d db) seen(ctx context.Context, r revision, reason, lastExit string, ready
 		return fmt.Errorf("note what was seen of a deployment: %w", err)
 	}
 	return nil
+}
+
+// deleted says whether a service was deleted.
+func (d db) deleted(ctx context.Context, k key) (bool, error) {
+	const q = `
+		SELECT EXISTS (
+			SELECT FROM runtime.services
+			WHERE namespace = $1 AND name = $2 AND version = $3 AND deleted_at IS NOT NULL)`
+	var is bool
+	if err := d.pool.QueryRow(ctx, q, k.Namespace, k.Name, k.Version).Scan(&is); err != nil {
+		return false, fmt.Errorf("look whether %s was deleted: %w", k, err)
+	}
+	return is, nil
 }
 
 // setAccount writes down the account that is about to be made for a revision

@@ -72,6 +72,11 @@ func TestRollout(t *testing.T) {
 	b.delete("hello")
 	b.await("hello is gone", func() bool { return b.service("hello") == nil })
 	b.nothing()
+	b.world.look(func() {
+		if !slices.Equal(b.world.drained, []int64{2000, 0}) {
+			t.Errorf("the revision that was replaced and the one that was deleted had %v ms for their calls", b.world.drained)
+		}
+	})
 }
 
 func TestFailures(t *testing.T) {

@@ -413,7 +413,15 @@ func (r *reconciler) stop(ctx context.Context, rev revision) error {
 			return err
 		}
 	}
-	if err := r.removeAll(ctx, rev); err != nil {
+	deleted, err := r.svc.db.deleted(ctx, rev.key)
+	if err != nil {
+		return err
+	}
+	drain := r.svc.opts.Drain
+	if deleted || !rev.Ran {
+		drain = 0 // nobody has calls there, or all are to end
+	}
+	if err := r.removeAll(ctx, rev, drain); err != nil {
 		return err
 	}
 	return r.svc.db.move(ctx, rev, removed, rev.Reason, nil)
@@ -421,24 +429,25 @@ func (r *reconciler) stop(ctx context.Context, rev revision) error {
 
 // clean removes what a failed start has left.
 func (r *reconciler) clean(ctx context.Context, rev revision) error {
-	if err := r.removeAll(ctx, rev); err != nil {
+	if err := r.removeAll(ctx, rev, 0); err != nil {
 		return err
 	}
 	return r.svc.db.clearAccount(ctx, rev)
 }
 
 // removeAll removes routes, containers and account, in this order: calls stop
-// coming, those in hand end, and nothing is left that could log in.
-func (r *reconciler) removeAll(ctx context.Context, rev revision) error {
+// coming, those in hand get the time of drain, and nothing is left that could log
+// in.
+func (r *reconciler) removeAll(ctx context.Context, rev revision, drain time.Duration) error {
 	if rev.Account == "" {
 		return nil // nothing was made yet
 	}
 	if err := r.evict(ctx, rev); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, drain+removeTimeout)
 	defer cancel()
-	if _, err := r.svc.peers.Scheduler.Remove(ctx, &schedulerpb.RemoveRequest{Id: rev.id().message()}); err != nil {
+	if _, err := r.svc.peers.Scheduler.Remove(ctx, &schedulerpb.RemoveRequest{Id: rev.id().message(), Drain: drain.Milliseconds()}); err != nil {
 		return fmt.Errorf("remove deployment: %w", err)
 	}
 	_, err := r.svc.peers.Accounts.Delete(ctx, &authpb.DeleteAccountRequest{Id: rev.Account, Options: &authpb.Options{Namespace: rev.Namespace}})

@@ -87,11 +87,14 @@ func (bytesCodec) Unmarshal(b []byte, v any) error {
 	return nil
 }
 
+// JSON has a call's messages be JSON in bytes.
+func JSON() grpc.CallOption { return grpc.ForceCodec(bytesCodec{}) }
+
 // CallDirect calls helloworld in its container, past the edge.
 func CallDirect(ctx context.Context, conn *grpc.ClientConn, token string) error {
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	var answer []byte
-	err := conn.Invoke(ctx, "/helloworld.Helloworld/Call", []byte(`{"name":"Jane"}`), &answer, grpc.ForceCodec(bytesCodec{}))
+	err := conn.Invoke(ctx, "/helloworld.Helloworld/Call", []byte(`{"name":"Jane"}`), &answer, JSON())
 	if err != nil {
 		return fmt.Errorf("call the container: %w", err)
 	}
