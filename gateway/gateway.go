@@ -171,8 +171,11 @@ func (g *Gateway) Handler() http.Handler {
 	mux.Handle("/platform/", g.rest)
 	mux.HandleFunc("GET "+keysPath, g.keys)
 	mux.HandleFunc("/", g.service)
-	return otelhttp.NewHandler(g.departing(g.observe(cors(g.limit(g.identify(mux))))), "gateway")
+	return otelhttp.NewHandler(g.departing(g.observe(cors(g.limit(g.identify(mux))))), "gateway", otelhttp.WithPublicEndpointFn(stranger))
 }
+
+// stranger says that a request's trace is only to be linked to: everybody's.
+func stranger(*http.Request) bool { return true }
 
 // departing has clients make their next request on another connection, once the
 // gateway is going: one that it closes could have a request under way.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 				g.log.ErrorContext(r.Context(), "panic in a handler", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()), "request_id", id)
 				writeError(seen, errors.New(codes.Internal, "internal error").From("go.micro.api"))
 			}
+			g.edge.Called(strconv.Itoa(seen.status), time.Since(began))
 			g.log.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
 				"took", time.Since(began), "request_id", id)
 			seen.bound()

@@ -80,6 +80,7 @@ type Edge struct {
 	usage    usagepb.ComponentsClient
 	tenants  *tenants.Tenants
 	limiter  *rate.Limiter
+	called   func(code string, took time.Duration)
 }
 
 // NewEdge makes an Edge that stands on the components that h connects to. It
@@ -121,6 +122,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		nobody:  newAnonymous(o.Anonymous), visitors: newPlaces(0),
 	}
 	e.tenants = tenants.New(namespacespb.NewComponentsClient(conns["namespaces"]), h.Log, e.tenantChanged)
+	e.called = h.Called
 	e.forgetKeys()
 	return e, nil
 }
@@ -134,6 +136,7 @@ func (e *Edge) send(ctx context.Context, req *usagepb.AppendRequest) (*usagepb.A
 // limits with the other edges, and sends usage the calls that are counted, until
 // h stops. What serves stops before that.
 func (e *Edge) Watch(h *app.Host) {
+	e.show(h)
 	h.OnStop(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lastCalls)
 		defer cancel()

@@ -75,10 +75,14 @@ var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Option
 
 // run runs the gRPC server of an edge until h stops.
 func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *grpc.Server) error) {
+	var traces []otelgrpc.Option
+	if !s.containers { // a stranger's trace is only linked to
+		traces = append(traces, otelgrpc.WithPublicEndpoint())
+	}
 	g := grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{"proto"}),
 		grpc.UnknownServiceHandler(s.forward),
-		grpc.StatsHandler(otelgrpc.NewServerHandler()),
+		grpc.StatsHandler(otelgrpc.NewServerHandler(traces...)),
 		grpc.MaxRecvMsgSize(rpc.MaxMessage),
 		grpc.MaxSendMsgSize(rpc.MaxMessage),
 		grpc.MaxHeaderListSize(maxMetadata),
@@ -134,6 +138,7 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 		}
 		call.Close()
 	}
+	s.edge.Called(errors.Code(err).String(), time.Since(began))
 	s.log.DebugContext(ctx, "call", "method", method, "namespace", call.Namespace, "code", errors.Code(err).String(),
 		"took", time.Since(began), "request_id", call.ID)
 	if err != nil && method == subscribe {

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/internal/telemetry"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -46,11 +47,23 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	g := newGroup(cfg)
 	defer g.close()
+	if at := cfg.Platform.OTLPEndpoint; at != "" {
+		flush, err := telemetry.Trace(ctx, at, strings.Join(g.names, " "), cfg.Platform.OTLPSample)
+		if err != nil {
+			return fmt.Errorf("MICRO_OTLP_ENDPOINT: %w", err)
+		}
+		defer flush()
+	}
+	stopOps, err := g.operate(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopOps()
 	told := ctx
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var hosts []*Host
-	defer func() { stopAll(ctx, hosts, cfg.stopBudget()) }()
+	defer func() { g.health.Leave(); stopAll(ctx, hosts, cfg.stopBudget()) }()
 	for _, c := range cfg.Components {
 		o, err := c.load(cfg.Environ)
 		if err != nil {
@@ -63,6 +76,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		h.Log.Debug("component started")
 	}
+	g.health.Started()
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}
@@ -107,10 +121,15 @@ type group struct {
 	conns   map[[2]string]*grpc.ClientConn
 	tokens  map[string]*ownToken
 	keepers map[string]*certs.Keeper
+
+	health  *telemetry.Health
+	metrics *telemetry.Metrics
 }
 
 func newGroup(cfg Config) *group {
 	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, locals: map[string]*rpc.Server{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}, keepers: map[string]*certs.Keeper{}}
+	g.health = telemetry.NewHealth()
+	g.metrics = telemetry.NewMetrics(g.health)
 	for _, c := range cfg.Components {
 		g.names = append(g.names, c.Name)
 	}
@@ -189,6 +208,9 @@ func (g *group) conn(to, from string) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("connect %s to %s: %w", from, to, err)
 	}
 	g.conns[key] = c
+	if !slices.Contains(g.names, to) {
+		g.watchConn(to, from, c)
+	}
 	return c, nil
 }
 

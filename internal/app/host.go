@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/extra/redisotel/v9"
 	"github.com/redis/go-redis/v9"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file://
@@ -61,12 +62,14 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 		return nil, err
 	}
 	h.closes = append(h.closes, pool.Close)
+	h.group.health.Watch(h.Name, "postgres", true, pool.Ping)
+	h.group.metrics.Pool(h.Name, pool)
 	return pool, nil
 }
 
 // Redis opens the Redis for what may be lost.
 func (h *Host) Redis() (redis.UniversalClient, error) {
-	return h.redis("MICRO_REDIS_URL", h.Platform.RedisURL, true)
+	return h.redis("redis", "MICRO_REDIS_URL", h.Platform.RedisURL, true)
 }
 
 // Durable opens the Redis for what must be kept: what it has acknowledged is on
@@ -74,10 +77,12 @@ func (h *Host) Redis() (redis.UniversalClient, error) {
 // tag. A command whose answer got lost is not sent again: it may have been done,
 // and twice is not once where records and events are added.
 func (h *Host) Durable() (redis.UniversalClient, error) {
-	return h.redis("MICRO_DURABLE_REDIS_URL", h.Platform.DurableRedisURL, false)
+	return h.redis("durable redis", "MICRO_DURABLE_REDIS_URL", h.Platform.DurableRedisURL, false)
 }
 
-func (h *Host) redis(setting string, address settings.Secret, retry bool) (redis.UniversalClient, error) {
+// redis opens one of them. Without the volatile one, which is tried again when an
+// answer is lost, components do less; without the durable one, nothing.
+func (h *Host) redis(name, setting string, address settings.Secret, retry bool) (redis.UniversalClient, error) {
 	if address == "" {
 		return nil, fmt.Errorf("%s needs %s", h.Name, setting)
 	}
@@ -86,6 +91,13 @@ func (h *Host) redis(setting string, address settings.Secret, retry bool) (redis
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	h.closes = append(h.closes, func() { c.Close() })
+	if h.Platform.OTLPEndpoint != "" { // without keys and values, which are tenants'
+		if err := redisotel.InstrumentTracing(c, redisotel.WithDBStatement(false)); err != nil {
+			return nil, err
+		}
+	}
+	h.group.health.Watch(h.Name, name, !retry, func(ctx context.Context) error { return c.Ping(ctx).Err() })
+	h.group.metrics.Redis(h.Name, name, c)
 	return c, nil
 }
 
@@ -212,7 +224,7 @@ func (h *Host) Server() (*rpc.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rpc.NewServer(h.Log, v, secure, h.debug, audit.New(conn, h.Log)), nil
+	return rpc.NewServer(h.Log, v, secure, h.group.metrics.Calls(h.Name), h.debug, audit.New(conn, h.Log)), nil
 }
 
 // Serve serves a component's API: to the components of this process in memory,
@@ -221,6 +233,7 @@ func (h *Host) Serve(s *rpc.Server) error {
 	h.debug.Register(s, h.Name)
 	status := health.NewServer()
 	healthpb.RegisterHealthServer(s, status)
+	h.group.tellReadiness(status.SetServingStatus)
 	reflection.Register(s)
 	listeners := []net.Listener{h.group.memory(h.Name)}
 	if h.group.Apart {

@@ -86,7 +86,7 @@ func start(t *testing.T, cfg Config) {
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	cfg.Ready = func() { close(ready) }
-	go func() { ended <- Run(ctx, cfg) }()
+	go func() { ended <- Run(ctx, cfg); close(ended) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

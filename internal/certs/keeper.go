@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -148,6 +149,21 @@ func (h held) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{h.pair}}
 }
 
+// server is the listening side.
+func (h held) server() *tls.Config {
+	cfg := h.config()
+	cfg.ClientCAs, cfg.ClientAuth = h.authorities, tls.RequireAndVerifyClientCert
+	// A session that is resumed would outlive the authorities it was made with.
+	cfg.SessionTicketsDisabled = true
+	return cfg
+}
+
+// Config is for a listener that is not gRPC's: who connects has to have a
+// certificate of the authority, be it the Reader's.
+func (k *Keeper) Config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.current().server(), nil }}
+}
+
 // Server answers the credentials of the component's listener: who connects has
 // to be a component, too.
 func (k *Keeper) Server() credentials.TransportCredentials { return &transport{keeper: k} }
@@ -187,14 +203,9 @@ func (t *transport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 	if conn.RemoteAddr().Network() == memory {
 		return insecure.NewCredentials().ServerHandshake(conn)
 	}
-	h := t.keeper.current()
-	cfg := h.config()
-	cfg.ClientCAs, cfg.ClientAuth = h.authorities, tls.RequireAndVerifyClientCert
-	// A session that is resumed would outlive the authorities it was made with.
-	cfg.SessionTicketsDisabled = true
-	secured, info, err := credentials.NewTLS(cfg).ServerHandshake(conn)
-	if err == nil && componentOf(leaf(info)) == "" {
-		err = fmt.Errorf("the certificate is of no component")
+	secured, info, err := credentials.NewTLS(t.keeper.current().server()).ServerHandshake(conn)
+	if name := componentOf(leaf(info)); err == nil && (name == "" || name == Reader) {
+		err = errors.New("the certificate is of no component")
 		secured.Close()
 	}
 	if err != nil {

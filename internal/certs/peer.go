@@ -12,6 +12,10 @@ import (
 // domain is where components have their names. It is in no DNS.
 const domain = ".micro.internal"
 
+// Reader is who may have a certificate without being a component: what reads
+// health and metrics. Components do not talk to it.
+const Reader = "prometheus"
+
 // ServerName is the name in the certificate of a component.
 func ServerName(component string) string { return component + domain }
 

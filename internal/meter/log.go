@@ -197,6 +197,17 @@ func (l *Log) prepare() error {
 	return err
 }
 
+// Backlog is how many bytes of records are in full segments, to be shipped.
+func (l *Log) Backlog() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, s := range l.full {
+		n += s.end
+	}
+	return n
+}
+
 // Close ends the log: it ships what is there until ctx ends and leaves the rest
 // for the next start.
 func (l *Log) Close(ctx context.Context, send Sender) {

@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/micro/platform/internal/telemetry"
+)
+
+// readiness is what a component's health service calls the readiness of its
+// whole process. What it is without a name says where calls should go, and does
+// not depend on others.
+const readiness = "ready"
+
+// operate serves operators on MICRO_OPS_ADDRESS until stop is called, and keeps
+// the health of the process up to date.
+func (g *group) operate(ctx context.Context) (stop func(), err error) {
+	at := g.Platform.OpsAddress
+	if at == "" && !g.Apart {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	looked := make(chan struct{})
+	go func() { defer close(looked); g.health.Run(ctx) }() //nolint:errcheck // it has none
+	rest := func() { cancel(); <-looked }
+	if at == "" {
+		return rest, nil
+	}
+	l, err := g.listenOps(at)
+	if err != nil {
+		rest()
+		return nil, err
+	}
+	s := telemetry.NewServer(g.health, g.metrics)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			g.Log.Error("operators are not served any more", "cause", err)
+		}
+	}()
+	return func() { s.Close(); <-served; rest() }, nil
+}
+
+// listenOps listens for operators: on loopback in the clear, anywhere else for
+// those with a certificate.
+func (g *group) listenOps(at string) (net.Listener, error) {
+	if err := g.checkAddress("MICRO_OPS_ADDRESS", at); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve operators on %s (MICRO_OPS_ADDRESS): %w", at, err)
+	}
+	if host, _, _ := net.SplitHostPort(at); net.ParseIP(host).IsLoopback() {
+		return l, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k, err := g.keeper(g.names[0])
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return tls.NewListener(l, k.Config()), nil
+}
+
+// watchConn has the health tell whether a component in other processes is there,
+// and says itself that it is ready.
+func (g *group) watchConn(to, from string, conn *grpc.ClientConn) {
+	g.health.Watch(from, to, false, func(ctx context.Context) error {
+		rsp, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{Service: readiness})
+		switch {
+		case status.Code(err) == codes.NotFound: // it has not looked yet
+			return nil
+		case err != nil:
+			return err
+		case rsp.GetStatus() != healthpb.HealthCheckResponse_SERVING:
+			return fmt.Errorf("%s says that it is not ready", to)
+		}
+		return nil
+	})
+}
+
+// tellReadiness puts the readiness of the process into a component's health.
+func (g *group) tellReadiness(set func(service string, status healthpb.HealthCheckResponse_ServingStatus)) {
+	g.health.Tell(func(ready bool) {
+		if ready {
+			set(readiness, healthpb.HealthCheckResponse_SERVING)
+		} else {
+			set(readiness, healthpb.HealthCheckResponse_NOT_SERVING)
+		}
+	})
+}
+
+// Gate adds a reason for which the component is not ready. check must not wait.
+func (h *Host) Gate(check func() error) { h.group.health.Gate(h.Name, check) }
+
+// Gauge adds a number to the component's metrics, asked for when it is read.
+func (h *Host) Gauge(name, help string, value func() float64) {
+	h.group.metrics.Gauge(h.Name, name, help, value)
+}
+
+// Called notes a call that went through the component, an edge, in its metrics.
+func (h *Host) Called(code string, took time.Duration) { h.group.metrics.Edge(h.Name, code, took) }
