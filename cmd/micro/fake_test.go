@@ -55,6 +55,7 @@ func startFake() (address string, stop func(), err error) {
 	authpb.RegisterKeysServer(s, fakeKeys{})
 	namespacespb.RegisterSignupServer(s, f)
 	namespacespb.RegisterPlansServer(s, newFakePlans())
+	namespacespb.RegisterNamespacesServer(s, &fakeNamespaces{})
 	registrypb.RegisterRegistryServer(s, fakeRegistry{f: f})
 	runtimepb.RegisterRuntimeServer(s, f)
 	runtimepb.RegisterSourceServer(s, fakeSource{f: f})
