@@ -137,7 +137,7 @@ func (l *Log) write(ctx context.Context, entry *auditpb.Entry) (end func(error),
 	return func(result error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(identity.AsComponent(ctx)), timeout)
 		defer cancel()
-		_, err := l.client.End(ctx, &auditpb.EndRequest{Namespace: entry.GetNamespace(), Id: rsp.GetId(), Outcome: outcome(result)})
+		_, err := l.client.End(ctx, &auditpb.EndRequest{Namespace: cmp.Or(rsp.GetNamespace(), entry.GetNamespace()), Id: rsp.GetId(), Outcome: outcome(result)})
 		if err != nil {
 			l.log.WarnContext(ctx, "the end of a call is not in the audit log", "namespace", entry.GetNamespace(), "entry", rsp.GetId(), "cause", err)
 		}

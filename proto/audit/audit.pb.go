@@ -577,8 +577,10 @@ func (x *BeginRequest) GetEntry() *Entry {
 }
 
 type BeginResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The log that it is in: the operators', if the entry's namespace is erased.
+	Namespace     string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -618,6 +620,13 @@ func (x *BeginResponse) GetId() int64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *BeginResponse) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
 }
 
 type EndRequest struct {
@@ -877,9 +886,10 @@ const file_audit_audit_proto_rawDesc = "" +
 	"\x06broken\x18\x02 \x01(\x03R\x06broken\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\tR\x04hash\"2\n" +
 	"\fBeginRequest\x12\"\n" +
-	"\x05entry\x18\x01 \x01(\v2\f.audit.EntryR\x05entry\"\x1f\n" +
+	"\x05entry\x18\x01 \x01(\v2\f.audit.EntryR\x05entry\"=\n" +
 	"\rBeginResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x03R\x02id\"T\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\"T\n" +
 	"\n" +
 	"EndRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +

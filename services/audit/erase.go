@@ -42,6 +42,33 @@ func (s *Service) Erase(ctx context.Context, req *auditpb.EraseRequest) (*auditp
 	return &auditpb.EraseResponse{Done: done}, err
 }
 
+// logOf answers the log that an entry goes into. What operators do in a namespace
+// that is erased goes into their own: whoever has the name next sees nothing of it.
+func (s *Service) logOf(ctx context.Context, e *auditpb.Entry) (string, error) {
+	if !e.GetOperator() {
+		return e.GetNamespace(), nil
+	}
+	gone, err := s.db.isErased(ctx, e.GetNamespace())
+	if err != nil || !gone {
+		return e.GetNamespace(), err
+	}
+	if e.Target == nil {
+		e.Target = map[string]string{}
+	}
+	e.Target["namespace"] = e.GetNamespace()
+	return identity.Platform, nil
+}
+
+// isErased says whether the log of a namespace was erased, and no other has begun.
+func (d db) isErased(ctx context.Context, namespace string) (is bool, err error) {
+	const q = `
+		SELECT EXISTS (SELECT FROM audit.erased WHERE namespace = $1) AND NOT EXISTS (SELECT FROM audit.chains WHERE namespace = $1)`
+	if err := d.pool.QueryRow(ctx, q, namespace).Scan(&is); err != nil {
+		return false, fmt.Errorf("look for an erased log: %w", err)
+	}
+	return is, nil
+}
+
 // leaveEntry writes down that a namespace is erased, once for each deletion.
 func (d db) leaveEntry(ctx context.Context, namespace string, deleted time.Time, entry *row) error {
 	const q = `INSERT INTO audit.erased (namespace, deleted_at) VALUES ($1, $2) ON CONFLICT DO NOTHING`

@@ -74,6 +74,14 @@ func TestErase(t *testing.T) {
 	if v, err := s.Verify(as(t, "micro", "admin"), &auditpb.VerifyRequest{}); err != nil || v.GetBroken() != 0 {
 		t.Errorf("Verify = %v, %v", v, err)
 	}
+	do(t, s, "acme", "root", "namespaces.Namespaces.GetDeletion", "", nil)
+	if got := pgtest.Rows(t, s.db.pool, "audit", "acme"); len(got) != 1 {
+		t.Errorf("what an operator does afterwards leaves %v", got)
+	}
+	rsp, err = s.List(as(t, "micro", "admin"), &auditpb.ListRequest{Limit: 1})
+	if err != nil || rsp.GetEntries()[0].GetAction() != "namespaces.Namespaces.GetDeletion" || rsp.GetEntries()[0].GetTarget()["namespace"] != "acme" {
+		t.Errorf("the operators' log has %v, %v", rsp.GetEntries(), err)
+	}
 	if _, err := s.db.pool.Exec(t.Context(), `DELETE FROM audit.erased`); err == nil {
 		t.Error("that a log was erased can be deleted")
 	}

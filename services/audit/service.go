@@ -74,14 +74,18 @@ func (s *Service) Begin(ctx context.Context, req *auditpb.BeginRequest) (*auditp
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
+	namespace, err := s.logOf(ctx, e)
+	if err != nil {
+		return nil, err
+	}
 	id, err := s.writer.add(ctx, row{
-		Namespace: e.GetNamespace(), Account: e.GetAccount(), AccountType: e.GetAccountType(), Operator: e.GetOperator(),
+		Namespace: namespace, Account: e.GetAccount(), AccountType: e.GetAccountType(), Operator: e.GetOperator(),
 		Session: e.GetSession(), Address: e.GetAddress(), RequestID: e.GetRequestId(), Action: e.GetAction(), Target: e.GetTarget(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &auditpb.BeginResponse{Id: id}, nil
+	return &auditpb.BeginResponse{Id: id, Namespace: namespace}, nil
 }
 
 // End implements Components.
