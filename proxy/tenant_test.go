@@ -224,3 +224,39 @@ func TestSuspensionUnderLoad(t *testing.T) {
 	stop()
 	wg.Wait()
 }
+
+// TestDeleted shows what of a namespace is open that was deleted, and that an
+// erased one shows no more than that.
+func TestDeleted(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	namespace := e.tenant(t)
+	user, stranger := bearer(e.User(t, namespace)), []string{"micro-namespace", namespace}
+	for _, tt := range []struct {
+		state  namespacespb.State
+		says   string
+		open   []string
+		closed []string
+	}{
+		{namespacespb.State_DELETING, "micro namespace undelete", []string{"/auth.Auth/Inspect", "/namespaces.Namespaces/GetDeletion", "/usage.Usage/Read", "/audit.Audit/List"}, []string{"/store.Store/Read", "/echo.Echo/Call"}},
+		{namespacespb.State_ERASING, "is erased", []string{"/namespaces.Namespaces/GetDeletion"}, []string{"/auth.Auth/Inspect", "/store.Store/Read", "/usage.Usage/Read", "/audit.Audit/List", "/echo.Echo/Call"}},
+		{namespacespb.State_ERASED, "is erased", []string{"/namespaces.Namespaces/GetDeletion"}, []string{"/auth.Auth/Inspect", "/echo.Echo/Call"}},
+	} {
+		e.tell(&namespacespb.Tenant{Namespace: namespace, Plan: "local", Deleted: &namespacespb.Deleted{State: tt.state, Erase: time.Now().Unix()}}, codes.PermissionDenied, user...)
+		for _, method := range tt.closed {
+			reason, err := e.refused(method, user...)
+			if reason != identity.Deleted || errors.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v: %s answers %v (%s)", tt.state, method, err, reason)
+			}
+		}
+		for _, method := range tt.open {
+			if reason, err := e.refused(method, user...); reason == identity.Deleted {
+				t.Errorf("%v: %s answers %v, want that it is open", tt.state, method, err)
+			}
+		}
+		if reason, err := e.refused("/echo.Echo/Call", stranger...); errors.Code(err) != codes.PermissionDenied || reason != "" || strings.Contains(err.Error(), "erased") {
+			t.Errorf("%v: a stranger is told %v (%s)", tt.state, err, reason)
+		}
+	}
+	e.tell(&namespacespb.Tenant{Namespace: namespace, Plan: "local"}, codes.OK, user...)
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,4 +190,35 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// TestDeleted shows what is known of a namespace on its way out, and of one that
+// has the name after it.
+func TestDeleted(t *testing.T) {
+	t.Parallel()
+	x, changed, open := start(t)
+	s := open(append(catalogue(t, "free"), &namespacespb.Change{Ready: true})...)
+	told(t, changed, "")
+	for _, tt := range []struct {
+		tenant  *namespacespb.Tenant
+		stopped string
+		gone    bool
+	}{
+		{&namespacespb.Tenant{Deleted: &namespacespb.Deleted{State: namespacespb.State_DELETING, Erase: 1_800_000_000}}, "will be erased at 2027-01-15T08:00:00Z", false},
+		{&namespacespb.Tenant{Deleted: &namespacespb.Deleted{State: namespacespb.State_ERASING}}, "is erased", true},
+		{&namespacespb.Tenant{Deleted: &namespacespb.Deleted{State: namespacespb.State_ERASED}}, "is erased", true},
+		{&namespacespb.Tenant{Since: 1_800_000_000}, "", false},
+		{&namespacespb.Tenant{}, "", false},
+	} {
+		tt.tenant.Namespace, tt.tenant.Plan = "acme", "free"
+		s <- &namespacespb.Change{Tenant: tt.tenant}
+		told(t, changed, "acme")
+		got := of(t, x, "acme")
+		if why := got.Stopped(); got.Gone() != tt.gone || (why == "") != (tt.stopped == "") || !strings.Contains(why, tt.stopped) || !got.Since.IsZero() != (tt.tenant.GetSince() != 0) {
+			t.Errorf("%v: gone %v, stopped %q, since %v", tt.tenant, got.Gone(), why, got.Since)
+		}
+	}
+	if len(x.now.known) != 0 {
+		t.Error("what is as the default takes memory")
+	}
 }

@@ -3,6 +3,8 @@ package namespaces
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pgtest"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
@@ -201,8 +204,17 @@ func TestErase(t *testing.T) {
 	if _, err := b.delete(olga, "acme"); err != nil {
 		t.Fatal(err)
 	}
+	_, err := b.pool.Exec(t.Context(), `INSERT INTO namespaces.imports (namespace, digest, part) VALUES ('acme', 'd', ''), ('piets', 'd', '')`)
+	if err != nil {
+		t.Fatal(err)
+	}
 	first, middle, last := &parts{name: "runtime", left: 3}, &parts{name: "store", left: 1}, &parts{name: "audit", left: 1}
-	leaving := b.leaving(first, middle, last)
+	process := func() *deletions {
+		d := b.leaving(first, middle, last)
+		d.components = slices.Insert(d.components, 2, b.db.eraser())
+		return d
+	}
+	leaving := process()
 	if err := leaving.step(t.Context()); err != nil || first.called() != 0 {
 		t.Fatalf("before its time: %v, %d calls", err, first.called())
 	}
@@ -229,7 +241,7 @@ func TestErase(t *testing.T) {
 
 	// Another process goes on.
 	first.fail(nil)
-	leaving = b.leaving(first, middle, last)
+	leaving = process()
 	b.due(t, "next_at", "acme")
 	if err := leaving.step(t.Context()); err != nil || last.called() != 1 {
 		t.Fatalf("the rest: %v, %d calls", err, last.called())
@@ -248,12 +260,11 @@ func TestErase(t *testing.T) {
 	if got.GetState() != namespacespb.State_ERASED || got.GetErased() == 0 || got.GetFree() <= got.GetErased() {
 		t.Errorf("state = %v", got)
 	}
-	var n int
-	const left = `
-		SELECT (SELECT count(*) FROM namespaces.namespaces WHERE namespace = 'acme') + (SELECT count(*) FROM namespaces.members WHERE namespace = 'acme')
-			+ (SELECT count(*) FROM namespaces.invites WHERE namespace = 'acme') + (SELECT count(*) FROM namespaces.member_orders WHERE namespace = 'acme')`
-	if err := b.pool.QueryRow(t.Context(), left).Scan(&n); err != nil || n != 0 {
-		t.Errorf("%d rows are left, %v", n, err)
+	if left := pgtest.Rows(t, b.pool, "namespaces", "acme"); !maps.Equal(left, map[string]int{"deletions": 1, "erasures": 4}) {
+		t.Errorf("left: %v", left)
+	}
+	if got := pgtest.Rows(t, b.pool, "namespaces", "piets"); !maps.Equal(got, map[string]int{"namespaces": 1, "members": 1, "imports": 1}) {
+		t.Errorf("the other namespace has %v", got)
 	}
 	all, err := b.ListDeletions(as(t, identity.Platform), &namespacespb.ListDeletionsRequest{})
 	if err != nil || len(all.GetDeletions()) != 1 {

@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/pg"
 	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -49,7 +50,7 @@ func erases[Q any, A answer](component string, call func(context.Context, Q, ...
 // erasers are the components that keep something of namespaces, in the order in
 // which they erase: what makes things comes before what keeps them, and the audit
 // log is the last to go.
-func erasers(h *app.Host) ([]eraser, error) {
+func erasers(h *app.Host, d db) ([]eraser, error) {
 	conns := map[string]grpc.ClientConnInterface{}
 	for _, name := range []string{"runtime", "builder", "scheduler", "registry", "config", "store", "events", "usage", "auth", "audit"} {
 		conn, err := h.Conn(name)
@@ -86,10 +87,22 @@ func erasers(h *app.Host) ([]eraser, error) {
 		erases("auth", authpb.NewComponentsClient(conns["auth"]).Erase, func(d deletion) *authpb.EraseRequest {
 			return &authpb.EraseRequest{Namespace: d.Namespace}
 		}),
+		d.eraser(),
 		erases("audit", auditpb.NewComponentsClient(conns["audit"]).Erase, func(d deletion) *auditpb.EraseRequest {
 			return &auditpb.EraseRequest{Namespace: d.Namespace, Account: d.Account, Operator: d.Operator, Deleted: d.DeletedAt.Unix()}
 		}),
 	}, nil
+}
+
+// erasePage is how many rows of a namespace go at once here.
+const erasePage = 1000
+
+// eraser erases what this component keeps beside the namespace itself, which is
+// the last to go, and how far its erasure has come.
+func (d db) eraser() eraser {
+	return eraser{"namespaces", func(ctx context.Context, x deletion) (bool, error) {
+		return pg.Erase(ctx, d.pool, "namespaces", x.Namespace, erasePage, "namespaces", "deletions", "erasures")
+	}}
 }
 
 // deletions carries deletions out: mails, and the erasure when the time to undo

@@ -59,7 +59,7 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
-	erasers, err := erasers(h)
+	erasers, err := erasers(h, svc.db)
 	if err != nil {
 		return err
 	}
