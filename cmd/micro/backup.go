@@ -185,8 +185,8 @@ and checks that all of it is there. --verify does it beside whatever runs, in a
 directory that is removed again.
 
 Two servers with the data of one platform must not run on the same Docker: stop
-the old one first. Services are built again from their sources where Docker does
-not have their images.`,
+the old one first. A service whose image Docker does not have any more says so:
+micro update builds it again.`,
 		SilenceUsage: true,
 	}
 	k.flags(cmd)
