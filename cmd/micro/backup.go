@@ -29,7 +29,7 @@ type keeper struct {
 
 func (k *keeper) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var(environFlag{k.server.environ, "MICRO_SERVER_DATA_DIR"}, "data-dir", "of the micro server, same as MICRO_SERVER_DATA_DIR; MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL and MICRO_BUCKET_URL name other servers")
+	f.Var(environFlag{k.server.environ, "MICRO_SERVER_DATA_DIR"}, "data-dir", "of the micro server, same as MICRO_SERVER_DATA_DIR; MICRO_POSTGRES_URL and MICRO_DURABLE_REDIS_URL name other databases")
 	f.StringVar(&k.passphraseFile, "passphrase-file", "", "`file` whose first line is the archive's passphrase")
 }
 
@@ -38,18 +38,14 @@ func (k *keeper) options(o local.Options) backup.Options {
 		Tell: func(format string, args ...any) { fmt.Fprintf(k.Err, format+"\n", args...) }}
 }
 
-// apart says whether the environment names the servers, all of them or none.
-func apart(p app.Platform) (bool, error) {
-	named := 0
-	for _, set := range []bool{p.PostgresURL != "", p.DurableRedisURL != "", p.BucketURL != ""} {
-		if set {
-			named++
-		}
+// named says whether the environment names the databases, both or none. The
+// bucket and the cluster secret are else in the data directory.
+func named(p app.Platform) (bool, error) {
+	postgres, redis := p.PostgresURL != "", p.DurableRedisURL != ""
+	if postgres != redis {
+		return false, usage("MICRO_POSTGRES_URL and MICRO_DURABLE_REDIS_URL name the databases together: set both, or none for those of a micro server")
 	}
-	if named != 0 && named != 3 {
-		return false, usage("MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL and MICRO_BUCKET_URL name the servers together: set all of them, or none for the data directory of a micro server")
-	}
-	return named == 3, nil
+	return postgres, nil
 }
 
 func backupCommand(c *cli) *cobra.Command {
@@ -128,20 +124,14 @@ func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) er
 	if err != nil {
 		return err
 	}
-	outside, err := apart(p)
+	if _, err := named(p); err != nil {
+		return err
+	}
+	p, stop, err := local.Attach(ctx, o, p)
 	if err != nil {
 		return err
 	}
-	if outside && p.ClusterSecret == "" {
-		return usage("MICRO_CLUSTER_SECRET is missing: it belongs into the archive, since what is sealed cannot be opened without it")
-	}
-	if !outside {
-		var stop func(context.Context)
-		if p, stop, err = local.Attach(ctx, o, p); err != nil {
-			return err
-		}
-		defer stopIn(stop)
-	}
+	defer stopIn(stop)
 	return k.toFile(file, func(out io.Writer) error {
 		end, err := backup.Make(ctx, p, out, to, k.options(o))
 		if err == nil {
@@ -244,11 +234,14 @@ func (k *keeper) restore(ctx context.Context, a *backup.Archive, verify bool) er
 	if err != nil {
 		return err
 	}
-	outside, err := apart(p)
+	outside, err := named(p)
 	if err != nil {
 		return err
 	}
 	if outside && !verify {
+		if p, _, err = local.Attach(ctx, o, p); err != nil {
+			return err
+		}
 		end, err := a.Restore(ctx, p, k.options(o))
 		return k.restored(end, "the servers of the environment", err)
 	}

@@ -29,15 +29,23 @@ func (s *Servers) note() error {
 	return os.WriteFile(filepath.Join(s.Dir, addressFile), b, 0o600) // it has passwords
 }
 
-// Attach answers the servers of a data directory: those of a micro server that
-// runs, or else the same ones, started until stop.
+// Attach answers the servers of a micro server: those that p names, and else
+// those of its data directory, which are started until stop if it does not run.
 func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, stop func(context.Context), err error) {
 	path, err := o.Dir()
 	if err != nil {
 		return p, nil, err
 	}
+	outside := p.PostgresURL != "" && p.DurableRedisURL != ""
+	if outside && p.BucketURL != "" && p.ClusterSecret != "" {
+		return p, func(context.Context) {}, nil
+	}
 	if _, err := os.Stat(filepath.Join(path, "format")); err != nil {
-		return p, nil, fmt.Errorf("%s is not the data directory of a micro server: name it with --data-dir, or the servers in the environment", path)
+		return p, nil, fmt.Errorf("%s is not the data directory of a micro server: name it with --data-dir, or name MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL, MICRO_BUCKET_URL and MICRO_CLUSTER_SECRET", path)
+	}
+	s := &Servers{Platform: p, Dir: path, dir: &dataDir{path: path}}
+	if outside {
+		return s.attached()
 	}
 	lock, err := os.Open(filepath.Join(path, "lock"))
 	if err != nil {
@@ -59,9 +67,14 @@ func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, sto
 	if err := json.Unmarshal(b, &a); err != nil {
 		return p, nil, fmt.Errorf("%s: %w", filepath.Join(path, addressFile), err)
 	}
-	s := &Servers{Platform: p, Dir: path, dir: &dataDir{path: path}}
 	s.Platform.PostgresURL, s.Platform.DurableRedisURL = settings.Secret(a.Postgres), settings.Secret(a.DurableRedis)
-	return s.Platform, func(context.Context) {}, s.fill(s.dir)
+	return s.attached()
+}
+
+// attached fills in what the data directory has.
+func (s *Servers) attached() (app.Platform, func(context.Context), error) {
+	err := s.fill(s.dir)
+	return s.Platform, func(context.Context) {}, err
 }
 
 // Adopt makes a new data directory for a platform that has a cluster secret

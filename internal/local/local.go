@@ -74,6 +74,9 @@ func startAll(ctx context.Context, o Options, p app.Platform, quick bool) (_ *Se
 	if err := s.fill(d); err != nil {
 		return nil, err
 	}
+	if p.PostgresURL != "" && p.RedisURL != "" && p.DurableRedisURL != "" {
+		return s, nil // nothing to start, and nobody to start it as
+	}
 	as, err := lookUser(o.User)
 	if err != nil {
 		return nil, err

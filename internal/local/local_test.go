@@ -224,3 +224,19 @@ func write(t *testing.T, dir, name, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestNothingToStart shows that a server whose databases are named needs no
+// user to run them as.
+func TestNothingToStart(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.User = "nobody-of-this-name"
+	s, err := Start(t.Context(), o, app.Platform{PostgresURL: "postgres://elsewhere", RedisURL: "redis://elsewhere", DurableRedisURL: "redis://elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stop(t.Context())
+	if s.Platform.ClusterSecret == "" || s.Platform.BucketURL == "" {
+		t.Error("there is no cluster secret or no bucket")
+	}
+}
