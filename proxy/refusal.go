@@ -102,6 +102,9 @@ func (c *Call) Explain(err error) error {
 		return errors.New(codes.DeadlineExceeded, "context deadline exceeded").From("go.micro.client")
 	case code == codes.ResourceExhausted && ours && strings.Contains(e.Detail, "larger than max"):
 		return errTooLarge().Because(err)
+	case code == codes.Internal && ours && c.Platform() && strings.HasPrefix(e.Detail, "grpc: failed to unmarshal"):
+		// A stream's message: gRPC answers that before the component can.
+		return errors.New(codes.InvalidArgument, "cannot decode the request: %s", e.Detail).From("go.micro.client")
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -12,6 +13,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/micro/platform/framework/errors"
 )
 
 // Server is a component's server. Its unary methods can also be called in its
@@ -31,10 +34,33 @@ type localMethod struct {
 
 // RegisterService implements grpc.ServiceRegistrar.
 func (s *Server) RegisterService(d *grpc.ServiceDesc, impl any) {
-	s.Server.RegisterService(d, impl)
-	for _, m := range d.Methods {
-		s.methods["/"+d.ServiceName+"/"+m.MethodName] = localMethod{impl, m.Handler}
+	readable := *d
+	readable.Methods = slices.Clone(d.Methods)
+	for i, m := range d.Methods {
+		handler := decoded(d.ServiceName, m)
+		readable.Methods[i].Handler = handler
+		s.methods["/"+d.ServiceName+"/"+m.MethodName] = localMethod{impl, handler}
 	}
+	s.Server.RegisterService(&readable, impl)
+}
+
+// decoded is a method that says to its caller what it cannot read. gRPC calls it
+// an internal error.
+func decoded(service string, m grpc.MethodDesc) grpc.MethodHandler {
+	return func(impl any, ctx context.Context, dec func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		return m.Handler(impl, ctx, func(v any) error {
+			if err := dec(v); err != nil {
+				return unreadable(err).From(errorID("/" + service + "/" + m.MethodName))
+			}
+			return nil
+		}, interceptor)
+	}
+}
+
+// unreadable is about a message of the client's that is no message of the method,
+// or has text that is not UTF-8.
+func unreadable(err error) *errors.Error {
+	return errors.New(codes.InvalidArgument, "cannot decode the request: %s", errors.Clip(status.Convert(err).Message()))
 }
 
 // Has says whether Call knows a method and an encoding.
@@ -56,10 +82,7 @@ func (s *Server) Call(ctx context.Context, method, subtype string, md metadata.M
 	sent := &localStream{method: method}
 	ctx = grpc.NewContextWithServerTransportStream(metadata.NewIncomingContext(ctx, md), sent)
 	rsp, err := m.handler(m.impl, ctx, func(v any) error {
-		if err := codec.Unmarshal(request, v); err != nil {
-			return status.Errorf(codes.Internal, "grpc: error unmarshalling request: %v", err)
-		}
-		return nil
+		return codec.Unmarshal(request, v)
 	}, s.intercept)
 	a := Answer{}
 	if err == nil {

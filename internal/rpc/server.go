@@ -92,7 +92,7 @@ var errEnding = errors.New(codes.Unavailable, "this instance stops, connect agai
 func (s *Server) EndStreams() { s.end(errEnding) }
 
 func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (rsp any, err error) {
-	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
+	defer func() { err = i.finish(ctx, info.FullMethod, recover(), blame(err, req)) }()
 	ctx, err = i.identify(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
