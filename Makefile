@@ -1,4 +1,5 @@
 BIN := $(CURDIR)/bin
+VULN := v1.9.0
 # Debian's package is too old for kernels of today: it takes every network for the host's own.
 RUNSC := v0.0.0-20260905035102-160fafc42237
 
@@ -53,6 +54,10 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
+## vuln: look for known holes in what is used; it needs the database at vuln.go.dev
+vuln:
+	go run golang.org/x/vuln/cmd/govulncheck@$(VULN) ./...
+
 ## builder-image: make the image that Go sources are built in, from this machine's toolchain
 builder-image: build
 	@$(BIN)/micro builder-image
@@ -71,4 +76,4 @@ prepare:
 clean:
 	rm -rf $(BIN)
 
-.PHONY: help demo run build test test-env bench faults fuzz generate lint builder-image runsc prepare clean
+.PHONY: help demo run build test test-env bench faults fuzz generate lint vuln builder-image runsc prepare clean
