@@ -51,7 +51,7 @@ func (a *anonymous) enter(address string) (leave func(), err error) {
 	}
 	if !a.address.take(limits.Address(ip)) || !a.network.take(limits.Network(ip)) {
 		leave()
-		return nil, errors.New(codes.ResourceExhausted, "your address or network makes more than %g calls a second without an account: try again in a second, or log in", a.address.each)
+		return nil, errors.New(codes.ResourceExhausted, "your address or network makes more than %g calls a second without an account: try again in a second, or log in", a.address.each).Because(crowded)
 	}
 	return leave, nil
 }
@@ -73,11 +73,11 @@ func (p *places) enter(ip netip.Addr) (leave func(), err error) {
 	defer p.mu.Unlock()
 	switch {
 	case p.most > 0 && p.open[taken[0]] >= p.most:
-		return nil, errors.New(codes.ResourceExhausted, "too many calls without an account are open, try again")
+		return nil, errors.New(codes.ResourceExhausted, "too many calls without an account are open, try again").Because(crowded)
 	case p.open[taken[1]] >= maxFromNetwork:
-		return nil, errors.New(codes.ResourceExhausted, "your network has %d calls without an account open, which is the limit: try again when some have ended, or log in", maxFromNetwork)
+		return nil, errors.New(codes.ResourceExhausted, "your network has %d calls without an account open, which is the limit: try again when some have ended, or log in", maxFromNetwork).Because(crowded)
 	case p.open[taken[2]] >= maxFromAddress:
-		return nil, errors.New(codes.ResourceExhausted, "your address has %d calls without an account open, which is the limit: try again when some have ended, or log in", maxFromAddress)
+		return nil, errors.New(codes.ResourceExhausted, "your address has %d calls without an account open, which is the limit: try again when some have ended, or log in", maxFromAddress).Because(crowded)
 	}
 	for _, from := range taken {
 		p.open[from]++

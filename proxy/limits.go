@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -28,6 +29,9 @@ type place struct {
 
 func newInFlight(limit int) *inFlight { return &inFlight{limit: limit, count: map[place]int{}} }
 
+// crowded says to those who met a limit of open calls when to come again.
+var crowded = &limited{wait: time.Second}
+
 // errTooLarge is about a message of either side.
 func errTooLarge() *errors.Error {
 	return errors.New(codes.ResourceExhausted, "message larger than %d bytes, which is the limit", rpc.MaxMessage).From("go.micro.proxy")
@@ -42,10 +46,10 @@ func (f *inFlight) enter(namespace string, stranger bool) (leave func(), err err
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.count[all] >= f.limit {
-		return func() {}, errors.New(codes.ResourceExhausted, "namespace %q has %d calls open, which is the limit: try again when some have ended", namespace, f.limit)
+		return func() {}, errors.New(codes.ResourceExhausted, "namespace %q has %d calls open, which is the limit: try again when some have ended", namespace, f.limit).Because(crowded)
 	}
 	if stranger && f.count[strangers] >= max(f.limit/2, 1) {
-		return func() {}, errors.New(codes.ResourceExhausted, "too many calls without an account are open in namespace %q: try again when some have ended, or log in", namespace)
+		return func() {}, errors.New(codes.ResourceExhausted, "too many calls without an account are open in namespace %q: try again when some have ended, or log in", namespace).Because(crowded)
 	}
 	taken := []place{all}
 	if stranger {
