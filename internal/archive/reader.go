@@ -180,10 +180,10 @@ func (r *Reader) end() error {
 		return damaged("manifest: %v", err)
 	}
 	if _, err := r.tar.Next(); err != io.EOF {
-		return damaged("something is behind its end")
+		return behind(err)
 	}
 	if n, err := io.Copy(io.Discard, io.LimitReader(r.zip, 1)); err != nil || n > 0 {
-		return cmpEnd(err)
+		return behind(err)
 	}
 	if err := r.compare(m); err != nil {
 		return err
@@ -192,7 +192,8 @@ func (r *Reader) end() error {
 	return nil
 }
 
-func cmpEnd(err error) error {
+// behind is why the manifest is not the end.
+func behind(err error) error {
 	if err != nil {
 		return broken(err)
 	}
