@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/archive"
 	authpb "github.com/micro/platform/proto/auth"
 	configpb "github.com/micro/platform/proto/config"
 	eventspb "github.com/micro/platform/proto/events"
@@ -254,6 +256,51 @@ func TestLeaving(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, enter(t, p, jane, "jane-copy").snapshot()); diff != "" {
 			t.Errorf("the copy differs after it was overwritten: %s", diff)
+		}
+	})
+	t.Run("a plan that is too small", func(t *testing.T) {
+		root, err := p.Person(t.Context(), "root")
+		home.must(err)
+		line := "micro login --username admin --password micro && micro admin plan set jane-tiny free --limit keys=100 --limit topics=2"
+		if out, err := home.micro("namespace", "create", "jane-tiny"); err != nil {
+			t.Fatal(out, err)
+		}
+		if out, err := sh(t.Context(), root, line); err != nil {
+			t.Fatal(out, err)
+		}
+		out, err := home.micro("namespace", "import", "a.tar.gz")
+		for _, want := range []string{"limit keys: 100 are possible on plan free, and there would be 320", "limit topics: 2 are possible on plan free, and there would be 7"} {
+			if err == nil || !strings.Contains(out, want) {
+				t.Errorf("the import does not say %q: %v: %s", want, err, out)
+			}
+		}
+		if n := enter(t, p, jane, "jane-tiny").keys(); n != 0 {
+			t.Errorf("%d records were imported", n)
+		}
+	})
+	t.Run("HTTP", func(t *testing.T) {
+		m := enter(t, p, jane, "jane-space")
+		token, err := sh(t.Context(), jane, "micro user token")
+		home.must(err)
+		for _, tt := range []struct {
+			namespace string
+			want      int
+		}{{"jane-space", http.StatusOK}, {"mallory-space", http.StatusForbidden}} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.API+"/platform/v1/namespaces/"+tt.namespace+"/export", nil)
+			m.must(err)
+			req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+			rsp, err := http.DefaultClient.Do(req)
+			m.must(err)
+			defer rsp.Body.Close()
+			if rsp.StatusCode != tt.want {
+				t.Errorf("GET of %s = %s", tt.namespace, rsp.Status)
+			}
+			if tt.want != http.StatusOK {
+				continue
+			}
+			if a, _, err := archive.Check(rsp.Body); err != nil || a.Namespace != "jane-space" || a.Sealed != nil {
+				t.Errorf("the download is %+v, %v", a.About, err)
+			}
 		}
 	})
 	t.Run("deleted", func(t *testing.T) {

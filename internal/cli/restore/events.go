@@ -92,7 +92,7 @@ type groupWriter struct {
 // it and not acknowledged is sent again.
 func (w *groupWriter) file(ctx context.Context, f archive.File, skip int64) error {
 	return archive.Lines(f, func(g archive.Group) error {
-		if w.seen++; w.seen <= skip {
+		if w.seen++; w.seen <= skip || g.Topic == news {
 			return nil
 		}
 		at, err := before(g.FirstPending)

@@ -169,9 +169,13 @@ func describe(p archive.Part) string {
 	}
 }
 
+// news is the topic on which the platform tells what happened to the services of
+// a namespace: that of another is for reading.
+const news = "runtime"
+
 // writer answers what takes in a part, or nil if it is not wanted, or there.
 func (i *Import) writer(p archive.Part) writer {
-	if !i.o.Only[p.Kind] || i.done[p.Name] >= p.Records {
+	if !i.wants(p) || i.done[p.Name] >= p.Records {
 		return nil
 	}
 	switch p.Kind {
@@ -192,6 +196,10 @@ func (i *Import) writer(p archive.Part) writer {
 	default:
 		return nil
 	}
+}
+
+func (i *Import) wants(p archive.Part) bool {
+	return i.o.Only[p.Kind] && !(p.Kind == archive.Events && p.Of == news)
 }
 
 // atOnce writes a part that is in memory already.

@@ -111,17 +111,6 @@ func recordSize(r archive.Record) int64 {
 	return int64(n)
 }
 
-// of answers the names of the parts of a kind: tables, or topics.
-func (a *Archive) of(kind archive.Kind) []string {
-	var out []string
-	for _, p := range a.Parts {
-		if p.Kind == kind {
-			out = append(out, p.Of)
-		}
-	}
-	return out
-}
-
 // document makes the config of its leaves: those that are secrets, or the
 // others. Opened are the values of secrets by path.
 func document(values []archive.Value, opened map[string]json.RawMessage, secrets bool) (map[string]any, error) {

@@ -62,7 +62,7 @@ func (i *Import) Plan(ctx context.Context) (Plan, error) {
 	}
 	out := Plan{Resumed: i.resumed, Done: i.done}
 	for _, p := range i.a.Parts {
-		if i.o.Only[p.Kind] {
+		if i.wants(p) {
 			out.Parts = append(out.Parts, p)
 		}
 	}
@@ -77,6 +77,17 @@ func (i *Import) Plan(ctx context.Context) (Plan, error) {
 		out.TooMuch, err = i.tooMuch(ctx, have)
 	}
 	return out, err
+}
+
+// of answers the names of the parts of a kind that are wanted: tables, or topics.
+func (i *Import) of(kind archive.Kind) []string {
+	var out []string
+	for _, p := range i.a.Parts {
+		if p.Kind == kind && i.wants(p) {
+			out = append(out, p.Of)
+		}
+	}
+	return out
 }
 
 // existing is what the namespace has already.
@@ -147,13 +158,13 @@ func (i *Import) conflicts(have existing) []string {
 		other := have.rules[r.ID]
 		add(archive.Rules, "rule", r.ID, other != nil && !same(r, other))
 	}
-	for _, t := range i.a.of(archive.Store) {
+	for _, t := range i.of(archive.Store) {
 		add(archive.Store, "table", t, have.tables[t])
 	}
 	for _, key := range slices.Sorted(maps.Keys(i.a.blobs)) {
 		add(archive.Blobs, "blob", key, have.blobs[key])
 	}
-	for _, t := range i.a.of(archive.Events) {
+	for _, t := range i.of(archive.Events) {
 		add(archive.Events, "topic", t, have.topics[t])
 	}
 	return out
@@ -179,7 +190,7 @@ func (i *Import) tooMuch(ctx context.Context, have existing) ([]string, error) {
 		want["services"] = union(have.services, i.a.services, archive.Service.Key)
 	}
 	if i.o.Only[archive.Events] {
-		names := slices.DeleteFunc(i.a.of(archive.Events), func(t string) bool { return strings.HasSuffix(t, ".dead") })
+		names := slices.DeleteFunc(i.of(archive.Events), func(t string) bool { return strings.HasSuffix(t, ".dead") })
 		want["topics"] = union(have.topics, names, func(t string) string { return t })
 	}
 	if i.o.Only[archive.Store] {
