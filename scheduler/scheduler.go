@@ -13,6 +13,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/tenants"
+	registrypb "github.com/micro/platform/proto/registry"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/firewall"
 	"github.com/micro/platform/scheduler/plan"
@@ -106,7 +107,18 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 	}
 	schedulerpb.RegisterSchedulerServer(s, svc)
 	schedulerpb.RegisterComponentsServer(s, componentsAPI{s: svc})
+	registry, err := h.Conn("registry")
+	if err != nil {
+		return err
+	}
+	nodes := registrypb.NewNodesClient(registry)
 	h.Go("watch", driver.Run)
+	h.Go("ended", func(ctx context.Context) error {
+		return driver.TellEnded(identity.AsComponent(ctx), func(ctx context.Context, e swarm.Ended) error {
+			_, err := nodes.End(ctx, &registrypb.EndRequest{Domain: e.Namespace, Host: e.IP, At: e.At.UnixMilli()})
+			return err
+		})
+	})
 	h.Go("tend", func(ctx context.Context) error {
 		return pg.Lead(ctx, pool, "scheduler "+h.Platform.ClusterID(), driver.TendLoop)
 	})

@@ -72,6 +72,68 @@ func (EventType) EnumDescriptor() ([]byte, []int) {
 	return file_registry_registry_proto_rawDescGZIP(), []int{0}
 }
 
+type EndRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Domain string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// IPv4, without a port.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// Milliseconds since the epoch at which it ended.
+	At            int64 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndRequest) Reset() {
+	*x = EndRequest{}
+	mi := &file_registry_registry_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndRequest) ProtoMessage() {}
+
+func (x *EndRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_registry_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndRequest.ProtoReflect.Descriptor instead.
+func (*EndRequest) Descriptor() ([]byte, []int) {
+	return file_registry_registry_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *EndRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *EndRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *EndRequest) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 type NodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
@@ -82,7 +144,7 @@ type NodesRequest struct {
 
 func (x *NodesRequest) Reset() {
 	*x = NodesRequest{}
-	mi := &file_registry_registry_proto_msgTypes[0]
+	mi := &file_registry_registry_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -94,7 +156,7 @@ func (x *NodesRequest) String() string {
 func (*NodesRequest) ProtoMessage() {}
 
 func (x *NodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[0]
+	mi := &file_registry_registry_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -107,7 +169,7 @@ func (x *NodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodesRequest.ProtoReflect.Descriptor instead.
 func (*NodesRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{0}
+	return file_registry_registry_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *NodesRequest) GetDomain() string {
@@ -138,7 +200,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_registry_registry_proto_msgTypes[1]
+	mi := &file_registry_registry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -150,7 +212,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[1]
+	mi := &file_registry_registry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -163,7 +225,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{1}
+	return file_registry_registry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Service) GetName() string {
@@ -220,7 +282,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_registry_registry_proto_msgTypes[2]
+	mi := &file_registry_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +294,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[2]
+	mi := &file_registry_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +307,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{2}
+	return file_registry_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Node) GetId() string {
@@ -288,7 +350,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_registry_registry_proto_msgTypes[3]
+	mi := &file_registry_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +362,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[3]
+	mi := &file_registry_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +375,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{3}
+	return file_registry_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Endpoint) GetName() string {
@@ -355,7 +417,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_registry_registry_proto_msgTypes[4]
+	mi := &file_registry_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +429,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[4]
+	mi := &file_registry_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +442,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{4}
+	return file_registry_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Value) GetName() string {
@@ -414,7 +476,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_registry_registry_proto_msgTypes[5]
+	mi := &file_registry_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +488,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[5]
+	mi := &file_registry_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +501,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{5}
+	return file_registry_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Options) GetTtl() int64 {
@@ -466,7 +528,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_registry_registry_proto_msgTypes[6]
+	mi := &file_registry_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +540,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[6]
+	mi := &file_registry_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +553,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{6}
+	return file_registry_registry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetRequest) GetService() string {
@@ -517,7 +579,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_registry_registry_proto_msgTypes[7]
+	mi := &file_registry_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +591,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[7]
+	mi := &file_registry_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +604,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{7}
+	return file_registry_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetResponse) GetServices() []*Service {
@@ -561,7 +623,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_registry_registry_proto_msgTypes[8]
+	mi := &file_registry_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +635,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[8]
+	mi := &file_registry_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +648,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{8}
+	return file_registry_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRequest) GetOptions() *Options {
@@ -605,7 +667,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_registry_registry_proto_msgTypes[9]
+	mi := &file_registry_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +679,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[9]
+	mi := &file_registry_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +692,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{9}
+	return file_registry_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListResponse) GetServices() []*Service {
@@ -650,7 +712,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_registry_registry_proto_msgTypes[10]
+	mi := &file_registry_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +724,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[10]
+	mi := &file_registry_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +737,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{10}
+	return file_registry_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchRequest) GetService() string {
@@ -703,7 +765,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_registry_registry_proto_msgTypes[11]
+	mi := &file_registry_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +777,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[11]
+	mi := &file_registry_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +790,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{11}
+	return file_registry_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Result) GetAction() string {
@@ -764,7 +826,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_registry_registry_proto_msgTypes[12]
+	mi := &file_registry_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +838,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[12]
+	mi := &file_registry_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +851,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{12}
+	return file_registry_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Event) GetId() string {
@@ -828,7 +890,7 @@ type EmptyResponse struct {
 
 func (x *EmptyResponse) Reset() {
 	*x = EmptyResponse{}
-	mi := &file_registry_registry_proto_msgTypes[13]
+	mi := &file_registry_registry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +902,7 @@ func (x *EmptyResponse) String() string {
 func (*EmptyResponse) ProtoMessage() {}
 
 func (x *EmptyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[13]
+	mi := &file_registry_registry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +915,7 @@ func (x *EmptyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyResponse.ProtoReflect.Descriptor instead.
 func (*EmptyResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{13}
+	return file_registry_registry_proto_rawDescGZIP(), []int{14}
 }
 
 type EraseRequest struct {
@@ -865,7 +927,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_registry_registry_proto_msgTypes[14]
+	mi := &file_registry_registry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +939,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[14]
+	mi := &file_registry_registry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +952,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{14}
+	return file_registry_registry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EraseRequest) GetNamespace() string {
@@ -909,7 +971,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_registry_registry_proto_msgTypes[15]
+	mi := &file_registry_registry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +983,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_registry_proto_msgTypes[15]
+	mi := &file_registry_registry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +996,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_registry_registry_proto_rawDescGZIP(), []int{15}
+	return file_registry_registry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EraseResponse) GetDone() bool {
@@ -948,7 +1010,12 @@ var File_registry_registry_proto protoreflect.FileDescriptor
 
 const file_registry_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17registry/registry.proto\x12\bregistry\"@\n" +
+	"\x17registry/registry.proto\x12\bregistry\"H\n" +
+	"\n" +
+	"EndRequest\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\"@\n" +
 	"\fNodesRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\"\xb6\x02\n" +
@@ -1026,10 +1093,11 @@ const file_registry_registry_proto_rawDesc = "" +
 	"\n" +
 	"Deregister\x12\x11.registry.Service\x1a\x17.registry.EmptyResponse\x12=\n" +
 	"\fListServices\x12\x15.registry.ListRequest\x1a\x16.registry.ListResponse\x123\n" +
-	"\x05Watch\x12\x16.registry.WatchRequest\x1a\x10.registry.Result0\x012y\n" +
+	"\x05Watch\x12\x16.registry.WatchRequest\x1a\x10.registry.Result0\x012\xaf\x01\n" +
 	"\x05Nodes\x126\n" +
 	"\x04List\x12\x16.registry.NodesRequest\x1a\x16.registry.ListResponse\x128\n" +
-	"\x05Evict\x12\x16.registry.NodesRequest\x1a\x17.registry.EmptyResponse2F\n" +
+	"\x05Evict\x12\x16.registry.NodesRequest\x1a\x17.registry.EmptyResponse\x124\n" +
+	"\x03End\x12\x14.registry.EndRequest\x1a\x17.registry.EmptyResponse2F\n" +
 	"\n" +
 	"Components\x128\n" +
 	"\x05Erase\x12\x16.registry.EraseRequest\x1a\x17.registry.EraseResponseB5Z3github.com/micro/platform/proto/registry;registrypbb\x06proto3"
@@ -1047,65 +1115,68 @@ func file_registry_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_registry_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_registry_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_registry_registry_proto_goTypes = []any{
 	(EventType)(0),        // 0: registry.EventType
-	(*NodesRequest)(nil),  // 1: registry.NodesRequest
-	(*Service)(nil),       // 2: registry.Service
-	(*Node)(nil),          // 3: registry.Node
-	(*Endpoint)(nil),      // 4: registry.Endpoint
-	(*Value)(nil),         // 5: registry.Value
-	(*Options)(nil),       // 6: registry.Options
-	(*GetRequest)(nil),    // 7: registry.GetRequest
-	(*GetResponse)(nil),   // 8: registry.GetResponse
-	(*ListRequest)(nil),   // 9: registry.ListRequest
-	(*ListResponse)(nil),  // 10: registry.ListResponse
-	(*WatchRequest)(nil),  // 11: registry.WatchRequest
-	(*Result)(nil),        // 12: registry.Result
-	(*Event)(nil),         // 13: registry.Event
-	(*EmptyResponse)(nil), // 14: registry.EmptyResponse
-	(*EraseRequest)(nil),  // 15: registry.EraseRequest
-	(*EraseResponse)(nil), // 16: registry.EraseResponse
-	nil,                   // 17: registry.Service.MetadataEntry
-	nil,                   // 18: registry.Node.MetadataEntry
-	nil,                   // 19: registry.Endpoint.MetadataEntry
+	(*EndRequest)(nil),    // 1: registry.EndRequest
+	(*NodesRequest)(nil),  // 2: registry.NodesRequest
+	(*Service)(nil),       // 3: registry.Service
+	(*Node)(nil),          // 4: registry.Node
+	(*Endpoint)(nil),      // 5: registry.Endpoint
+	(*Value)(nil),         // 6: registry.Value
+	(*Options)(nil),       // 7: registry.Options
+	(*GetRequest)(nil),    // 8: registry.GetRequest
+	(*GetResponse)(nil),   // 9: registry.GetResponse
+	(*ListRequest)(nil),   // 10: registry.ListRequest
+	(*ListResponse)(nil),  // 11: registry.ListResponse
+	(*WatchRequest)(nil),  // 12: registry.WatchRequest
+	(*Result)(nil),        // 13: registry.Result
+	(*Event)(nil),         // 14: registry.Event
+	(*EmptyResponse)(nil), // 15: registry.EmptyResponse
+	(*EraseRequest)(nil),  // 16: registry.EraseRequest
+	(*EraseResponse)(nil), // 17: registry.EraseResponse
+	nil,                   // 18: registry.Service.MetadataEntry
+	nil,                   // 19: registry.Node.MetadataEntry
+	nil,                   // 20: registry.Endpoint.MetadataEntry
 }
 var file_registry_registry_proto_depIdxs = []int32{
-	17, // 0: registry.Service.metadata:type_name -> registry.Service.MetadataEntry
-	4,  // 1: registry.Service.endpoints:type_name -> registry.Endpoint
-	3,  // 2: registry.Service.nodes:type_name -> registry.Node
-	6,  // 3: registry.Service.options:type_name -> registry.Options
-	18, // 4: registry.Node.metadata:type_name -> registry.Node.MetadataEntry
-	5,  // 5: registry.Endpoint.request:type_name -> registry.Value
-	5,  // 6: registry.Endpoint.response:type_name -> registry.Value
-	19, // 7: registry.Endpoint.metadata:type_name -> registry.Endpoint.MetadataEntry
-	5,  // 8: registry.Value.values:type_name -> registry.Value
-	6,  // 9: registry.GetRequest.options:type_name -> registry.Options
-	2,  // 10: registry.GetResponse.services:type_name -> registry.Service
-	6,  // 11: registry.ListRequest.options:type_name -> registry.Options
-	2,  // 12: registry.ListResponse.services:type_name -> registry.Service
-	6,  // 13: registry.WatchRequest.options:type_name -> registry.Options
-	2,  // 14: registry.Result.service:type_name -> registry.Service
+	18, // 0: registry.Service.metadata:type_name -> registry.Service.MetadataEntry
+	5,  // 1: registry.Service.endpoints:type_name -> registry.Endpoint
+	4,  // 2: registry.Service.nodes:type_name -> registry.Node
+	7,  // 3: registry.Service.options:type_name -> registry.Options
+	19, // 4: registry.Node.metadata:type_name -> registry.Node.MetadataEntry
+	6,  // 5: registry.Endpoint.request:type_name -> registry.Value
+	6,  // 6: registry.Endpoint.response:type_name -> registry.Value
+	20, // 7: registry.Endpoint.metadata:type_name -> registry.Endpoint.MetadataEntry
+	6,  // 8: registry.Value.values:type_name -> registry.Value
+	7,  // 9: registry.GetRequest.options:type_name -> registry.Options
+	3,  // 10: registry.GetResponse.services:type_name -> registry.Service
+	7,  // 11: registry.ListRequest.options:type_name -> registry.Options
+	3,  // 12: registry.ListResponse.services:type_name -> registry.Service
+	7,  // 13: registry.WatchRequest.options:type_name -> registry.Options
+	3,  // 14: registry.Result.service:type_name -> registry.Service
 	0,  // 15: registry.Event.type:type_name -> registry.EventType
-	2,  // 16: registry.Event.service:type_name -> registry.Service
-	7,  // 17: registry.Registry.GetService:input_type -> registry.GetRequest
-	2,  // 18: registry.Registry.Register:input_type -> registry.Service
-	2,  // 19: registry.Registry.Deregister:input_type -> registry.Service
-	9,  // 20: registry.Registry.ListServices:input_type -> registry.ListRequest
-	11, // 21: registry.Registry.Watch:input_type -> registry.WatchRequest
-	1,  // 22: registry.Nodes.List:input_type -> registry.NodesRequest
-	1,  // 23: registry.Nodes.Evict:input_type -> registry.NodesRequest
-	15, // 24: registry.Components.Erase:input_type -> registry.EraseRequest
-	8,  // 25: registry.Registry.GetService:output_type -> registry.GetResponse
-	14, // 26: registry.Registry.Register:output_type -> registry.EmptyResponse
-	14, // 27: registry.Registry.Deregister:output_type -> registry.EmptyResponse
-	10, // 28: registry.Registry.ListServices:output_type -> registry.ListResponse
-	12, // 29: registry.Registry.Watch:output_type -> registry.Result
-	10, // 30: registry.Nodes.List:output_type -> registry.ListResponse
-	14, // 31: registry.Nodes.Evict:output_type -> registry.EmptyResponse
-	16, // 32: registry.Components.Erase:output_type -> registry.EraseResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
+	3,  // 16: registry.Event.service:type_name -> registry.Service
+	8,  // 17: registry.Registry.GetService:input_type -> registry.GetRequest
+	3,  // 18: registry.Registry.Register:input_type -> registry.Service
+	3,  // 19: registry.Registry.Deregister:input_type -> registry.Service
+	10, // 20: registry.Registry.ListServices:input_type -> registry.ListRequest
+	12, // 21: registry.Registry.Watch:input_type -> registry.WatchRequest
+	2,  // 22: registry.Nodes.List:input_type -> registry.NodesRequest
+	2,  // 23: registry.Nodes.Evict:input_type -> registry.NodesRequest
+	1,  // 24: registry.Nodes.End:input_type -> registry.EndRequest
+	16, // 25: registry.Components.Erase:input_type -> registry.EraseRequest
+	9,  // 26: registry.Registry.GetService:output_type -> registry.GetResponse
+	15, // 27: registry.Registry.Register:output_type -> registry.EmptyResponse
+	15, // 28: registry.Registry.Deregister:output_type -> registry.EmptyResponse
+	11, // 29: registry.Registry.ListServices:output_type -> registry.ListResponse
+	13, // 30: registry.Registry.Watch:output_type -> registry.Result
+	11, // 31: registry.Nodes.List:output_type -> registry.ListResponse
+	15, // 32: registry.Nodes.Evict:output_type -> registry.EmptyResponse
+	15, // 33: registry.Nodes.End:output_type -> registry.EmptyResponse
+	17, // 34: registry.Components.Erase:output_type -> registry.EraseResponse
+	26, // [26:35] is the sub-list for method output_type
+	17, // [17:26] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -1122,7 +1193,7 @@ func file_registry_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_registry_proto_rawDesc), len(file_registry_registry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

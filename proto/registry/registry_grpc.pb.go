@@ -309,6 +309,7 @@ var Registry_ServiceDesc = grpc.ServiceDesc{
 const (
 	Nodes_List_FullMethodName  = "/registry.Nodes/List"
 	Nodes_Evict_FullMethodName = "/registry.Nodes/Evict"
+	Nodes_End_FullMethodName   = "/registry.Nodes/End"
 )
 
 // NodesClient is the client API for Nodes service.
@@ -323,6 +324,10 @@ type NodesClient interface {
 	// Evict removes an account's nodes and refuses further ones of it, so that
 	// what is being replaced gets no more calls while it ends.
 	Evict(ctx context.Context, in *NodesRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
+	// End removes the nodes at an address whose process has ended, so that nothing
+	// is sent to whoever gets the address next. What was registered there since
+	// then stays.
+	End(ctx context.Context, in *EndRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
 }
 
 type nodesClient struct {
@@ -353,6 +358,16 @@ func (c *nodesClient) Evict(ctx context.Context, in *NodesRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *nodesClient) End(ctx context.Context, in *EndRequest, opts ...grpc.CallOption) (*EmptyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmptyResponse)
+	err := c.cc.Invoke(ctx, Nodes_End_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodesServer is the server API for Nodes service.
 // All implementations must embed UnimplementedNodesServer
 // for forward compatibility.
@@ -365,6 +380,10 @@ type NodesServer interface {
 	// Evict removes an account's nodes and refuses further ones of it, so that
 	// what is being replaced gets no more calls while it ends.
 	Evict(context.Context, *NodesRequest) (*EmptyResponse, error)
+	// End removes the nodes at an address whose process has ended, so that nothing
+	// is sent to whoever gets the address next. What was registered there since
+	// then stays.
+	End(context.Context, *EndRequest) (*EmptyResponse, error)
 	mustEmbedUnimplementedNodesServer()
 }
 
@@ -380,6 +399,9 @@ func (UnimplementedNodesServer) List(context.Context, *NodesRequest) (*ListRespo
 }
 func (UnimplementedNodesServer) Evict(context.Context, *NodesRequest) (*EmptyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Evict not implemented")
+}
+func (UnimplementedNodesServer) End(context.Context, *EndRequest) (*EmptyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method End not implemented")
 }
 func (UnimplementedNodesServer) mustEmbedUnimplementedNodesServer() {}
 func (UnimplementedNodesServer) testEmbeddedByValue()               {}
@@ -438,6 +460,24 @@ func _Nodes_Evict_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Nodes_End_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodesServer).End(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Nodes_End_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodesServer).End(ctx, req.(*EndRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Nodes_ServiceDesc is the grpc.ServiceDesc for Nodes service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -452,6 +492,10 @@ var Nodes_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Evict",
 			Handler:    _Nodes_Evict_Handler,
+		},
+		{
+			MethodName: "End",
+			Handler:    _Nodes_End_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -40,6 +40,7 @@ type Driver struct {
 	wake   chan struct{} // holds one when there is something to look at
 	empty  chan struct{} // holds one when there may be networks to remove
 	guard  func(context.Context) error
+	ended  chan Ended // containers that ended and are to be told of
 	spans  *spans
 
 	changes sync.Mutex // held while services and networks are made or removed
@@ -53,6 +54,7 @@ type Driver struct {
 func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	return &Driver{
 		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
+		ended:      make(chan Ended, maxEnded),
 		containers: map[string]*watched{}, reasons: map[string]string{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
 	}
 }

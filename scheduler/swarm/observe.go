@@ -176,7 +176,7 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d.forget(w)
+	d.forget(ctx, w)
 	if err := d.span(ctx, w); err != nil {
 		return false, err
 	}
@@ -198,13 +198,14 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 }
 
 // forget drops what is remembered of containers and tasks that are no more.
-func (d *Driver) forget(w world) {
+func (d *Driver) forget(ctx context.Context, w world) {
 	there := map[string]bool{}
 	for _, c := range w.containers {
 		there[c.ID] = c.State == container.StateRunning
 	}
 	for id := range d.containers {
 		if !there[id] {
+			d.noteEnded(ctx, id)
 			delete(d.containers, id)
 		}
 	}

@@ -17,9 +17,10 @@ import (
 
 // watched is what was found out about a running container.
 type watched struct {
-	started time.Time
-	pid     int
-	ip      string
+	started   time.Time
+	pid       int
+	ip        string
+	namespace string
 
 	address string      // where it answers; "" as long as it does not
 	heard   []portState // what it listens on, if this machine can tell
@@ -74,7 +75,7 @@ func (d *Driver) meet(ctx context.Context, c container.Summary) (*watched, error
 	if err != nil {
 		return nil, fmt.Errorf("inspect container %s: %w", short(c.ID), err)
 	}
-	w := &watched{started: d.now()}
+	w := &watched{started: d.now(), namespace: c.Labels[plan.LabelNamespace]}
 	if info.State != nil {
 		w.pid = info.State.Pid
 		if t, err := time.Parse(time.RFC3339Nano, info.State.StartedAt); err == nil {

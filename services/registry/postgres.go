@@ -234,7 +234,7 @@ func putNodes(ctx context.Context, tx pgx.Tx, r registration) error {
 		VALUES (@namespace, @service, @version, @id, @address, @metadata, @account, @digest, ` + expires + `)
 		ON CONFLICT (namespace, service, version, id)
 		DO UPDATE SET address = EXCLUDED.address, metadata = EXCLUDED.metadata, account = EXCLUDED.account,
-			digest = EXCLUDED.digest, expires_at = EXCLUDED.expires_at
+			digest = EXCLUDED.digest, expires_at = EXCLUDED.expires_at, registered_at = now()
 		WHERE n.account = EXCLUDED.account OR n.expires_at <= now()`
 	for _, n := range r.service.GetNodes() {
 		tag, err := tx.Exec(ctx, put, pgx.NamedArgs{

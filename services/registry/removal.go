@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Removing nodes, for the three reasons there are. All do it the same way: lock
+// Removing nodes, for the four reasons there are. All do it the same way: lock
 // the versions, which registrations lock too, remove the nodes, and with them
 // versions that have none left. In one statement a version could go under a
 // node that was just being registered.
@@ -50,6 +50,19 @@ func (d db) evict(ctx context.Context, namespace, account string) error {
 			return err
 		}
 		return removeNodes(ctx, tx, locked, nodes, namespace, account)
+	})
+}
+
+// end removes the nodes at an address that were registered until a moment.
+func (d db) end(ctx context.Context, namespace, host string, at time.Time) error {
+	const there = `namespace = $1 AND split_part(address, ':', 1) = $2 AND registered_at <= $3`
+	const versions = `(v.namespace, v.service, v.version) IN (SELECT namespace, service, version FROM registry.nodes WHERE ` + there + `)`
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		locked, err := lockVersions(ctx, tx, versions, "", namespace, host, at)
+		if err != nil {
+			return err
+		}
+		return removeNodes(ctx, tx, locked, `DELETE FROM registry.nodes WHERE `+there, namespace, host, at)
 	})
 }
 

@@ -249,6 +249,20 @@ func (s *Service) Evict(ctx context.Context, req *registrypb.NodesRequest) (*reg
 	return &registrypb.EmptyResponse{}, nil
 }
 
+// End implements Nodes.
+func (s *Service) End(ctx context.Context, req *registrypb.EndRequest) (*registrypb.EmptyResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	if a, err := netip.ParseAddr(req.GetHost()); err != nil || !a.Is4() || req.GetDomain() == "" || req.GetAt() <= 0 {
+		return nil, invalid("domain, host (IPv4) and at are all wanted")
+	}
+	if err := s.db.end(ctx, req.GetDomain(), req.GetHost(), time.UnixMilli(req.GetAt())); err != nil {
+		return nil, err
+	}
+	return &registrypb.EmptyResponse{}, nil
+}
+
 func checkNodes(ctx context.Context, req *registrypb.NodesRequest) error {
 	if err := identity.RequireComponent(ctx); err != nil {
 		return err

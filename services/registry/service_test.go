@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -346,6 +347,46 @@ func TestEvict(t *testing.T) {
 	operator := identity.With(t.Context(), identity.Caller{ID: "admin", Type: identity.User, Namespace: identity.Platform, Scopes: []string{"admin"}})
 	if _, err := s.Evict(operator, req); errors.Code(err) != codes.PermissionDenied {
 		t.Errorf("Evict by an operator = %v, want PermissionDenied", err)
+	}
+}
+
+// TestEnd ends a process at an address that another one has got meanwhile.
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	c := asComponent(t)
+	at := func(namespace, id, address string) {
+		register(t, s, c, greeter(id, func(g *registrypb.Service) { g.Nodes[0].Address, g.Options.Domain = address, namespace }))
+	}
+	at("a", "before", "10.201.0.2:8080")
+	at("a", "beside", "10.201.0.20:8080")
+	at("b", "before", "10.201.0.2:8080")
+	<-time.After(5 * time.Millisecond) // it is told in whole ones
+	ended := time.Now().UnixMilli()
+	<-time.After(5 * time.Millisecond)
+	at("a", "since", "10.201.0.2:8080")
+	for range 2 {
+		if _, err := s.End(c, &registrypb.EndRequest{Domain: "a", Host: "10.201.0.2", At: ended}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	for _, n := range nodes(t, s, as(t, "a", "x"), "greeter") {
+		left = append(left, n.GetId())
+	}
+	if !slices.Equal(left, []string{"beside", "since"}) {
+		t.Errorf("nodes = %v, want beside and since", left)
+	}
+	if got := nodes(t, s, as(t, "b", "x"), "greeter"); len(got) != 1 {
+		t.Errorf("the same address in another namespace has %v", got)
+	}
+	for _, req := range []*registrypb.EndRequest{{Host: "10.201.0.2", At: 1}, {Domain: "a", Host: "::1", At: 1}, {Domain: "a", Host: "10.201.0.2"}} {
+		if _, err := s.End(c, req); errors.Code(err) != codes.InvalidArgument {
+			t.Errorf("End(%v) = %v, want InvalidArgument", req, err)
+		}
+	}
+	if _, err := s.End(as(t, "a", "x"), &registrypb.EndRequest{Domain: "a", Host: "10.201.0.20", At: ended}); errors.Code(err) != codes.PermissionDenied {
+		t.Errorf("End by an account = %v, want PermissionDenied", err)
 	}
 }
 
