@@ -129,7 +129,12 @@ func TestServiceIsMetered(t *testing.T) {
 	t.Parallel()
 	p := start(t, false, "MICRO_USAGE_SAMPLE=500ms", "MICRO_USAGE_SAMPLE_STORED=500ms")
 	alice := person(t, p, "alice")
-	deploy(t, alice, "Hello ")
+	expect(t, alice, "", "micro new helloworld")
+	edit(t, alice, "import (", "import (\n\t\"net\"\n")
+	edit(t, alice, `"Hello "`, `send()`)
+	expect(t, alice, "", "cat >> helloworld/handler/helloworld.go <<'END'\n"+sender+"END")
+	expect(t, alice, "running", "micro run ./helloworld")
+	expect(t, alice, "Hello Jane", "micro helloworld call --name=Jane")
 	expect(t, alice, "", "micro store write key value")
 	cluster, err := p.Cluster()
 	if err != nil {
@@ -157,7 +162,11 @@ func TestServiceIsMetered(t *testing.T) {
 		seen = again
 		<-time.After(time.Second)
 	}
-	t.Logf("a container of %d seconds and its build: %+v; the store: %+v", ran, seen, usageOf(t, alice, "store"))
+	sent := usageOf(t, alice, "").Egress
+	t.Logf("a container of %d seconds and its build: %+v; %d bytes sent by all", ran, seen, sent)
+	if os.Geteuid() == 0 && sent < 2*10*1028 { // nobody else has a firewall that counts
+		t.Errorf("%d bytes were sent, and two calls have made the container send 10280 each", sent)
+	}
 	if seen.CPU < 1000*(ran-1) || seen.CPU > 1000*(ran+1) || seen.Memory != seen.CPU/1000*256 {
 		t.Errorf("counted %+v for one core and 256 MiB, want %d seconds", seen, ran)
 	}
@@ -165,6 +174,20 @@ func TestServiceIsMetered(t *testing.T) {
 		t.Errorf("%d seconds of building", seen.Build)
 	}
 }
+
+// sender sends 10 datagrams of 1028 bytes to an address that is not private, and
+// that nobody has.
+const sender = `
+func send() string {
+	if conn, err := net.Dial("udp", "192.88.99.1:9"); err == nil {
+		for range 10 {
+			conn.Write(make([]byte, 1000))
+		}
+		conn.Close()
+	}
+	return "Hello "
+}
+`
 
 // usageRow is what micro usage says of a service.
 type usageRow struct {
@@ -177,7 +200,7 @@ type usageRow struct {
 
 func usageOf(t *testing.T, x *platform.Person, service string) usageRow {
 	t.Helper()
-	out, err := sh(t.Context(), x, "micro usage -o json --by none --service "+service)
+	out, err := sh(t.Context(), x, "micro usage -o json --by none --service '"+service+"'")
 	if err != nil {
 		t.Fatal(err, out)
 	}
