@@ -158,17 +158,18 @@ func (r *routed) again(broken *attempt) *attempt {
 	if err != nil {
 		return nil
 	}
+	sent := true
 	if r.any {
 		kept := r.kept
 		r.kept = nil
-		err = a.SendMsg(&frame{kept})
+		sent = a.SendMsg(&frame{kept}) == nil
 	}
-	if err == nil && r.closed {
-		err = a.CloseSend()
+	if sent && r.closed {
+		_ = a.CloseSend() // if it broke as well, it says so when it is asked for an answer
 	}
 	r.now.Store(a)
 	r.settle()
-	return a // if it broke as well, it says so when it is asked for an answer
+	return a
 }
 
 // settle ends the time in which another node could be tried. It wants mu held.

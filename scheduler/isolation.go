@@ -108,7 +108,7 @@ func (s *Service) admit(ctx context.Context, namespace string) error {
 			Because(fmt.Errorf("%s: docs/isolation.md says what it needs, MICRO_SCHEDULER_FIREWALL=auto goes without", host.GetProblem()))
 	case required(s.opts.GVisor) && !host.GetGvisor():
 		return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator").
-			Because(fmt.Errorf("Docker's default runtime is %s: make it runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", host.GetRuntime()))
+			Because(fmt.Errorf("the default runtime of Docker is %s: make it runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", host.GetRuntime()))
 	}
 	return nil
 }
