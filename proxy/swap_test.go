@@ -133,7 +133,7 @@ func startCatching(t *testing.T) *catching {
 	p.Seen = catch
 	p.Also = map[string]func(grpc.ServiceRegistrar){
 		"auth": func(s grpc.ServiceRegistrar) {
-			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Passwords", "auth.Sessions", "auth.People", "auth.Factors")
+			serve(s, catch, "auth.Accounts", "auth.Rules", "auth.Tokens", "auth.Passwords", "auth.Sessions", "auth.People", "auth.Factors", "auth.Providers", "auth.Passkeys", "auth.Devices")
 		},
 		"registry": func(s grpc.ServiceRegistrar) { serve(s, catch, "registry.Nodes") },
 		"namespaces": func(s grpc.ServiceRegistrar) {
@@ -198,7 +198,7 @@ func (c *catching) raw(t *testing.T, method string, pairs []string) error {
 func allMethods() []string {
 	var out []string
 	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
-		if strings.HasPrefix(string(f.Package()), "grpc.") {
+		if p := string(f.Package()); strings.HasPrefix(p, "grpc.") || strings.HasPrefix(p, "opentelemetry.") {
 			return true
 		}
 		for i := range f.Services().Len() {

@@ -180,18 +180,19 @@ type transport struct {
 	name   string // of the server, for a client
 }
 
-// ClientHandshake implements credentials.TransportCredentials.
-func (t *transport) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+// ClientHandshake implements credentials.TransportCredentials. Whatever address a
+// call goes to, the certificate has to be the component's.
+func (t *transport) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	h := t.keeper.current()
 	err := t.keeper.fresh(h.pair.Leaf)
 	if err != nil {
 		return nil, nil, t.refused(conn, err)
 	}
 	cfg := h.config()
-	cfg.RootCAs, cfg.ServerName = h.authorities, t.name
+	cfg.RootCAs = h.authorities
 	// Shown also to a server that does not trust its authority: its log says so.
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &h.pair, nil }
-	secured, info, err := credentials.NewTLS(cfg).ClientHandshake(ctx, authority, conn)
+	secured, info, err := credentials.NewTLS(cfg).ClientHandshake(ctx, t.name, conn)
 	if err != nil {
 		return nil, nil, t.refused(conn, err)
 	}
