@@ -73,7 +73,8 @@ func TestRollout(t *testing.T) {
 	b.await("hello is gone", func() bool { return b.service("hello") == nil })
 	b.nothing()
 	b.world.look(func() {
-		if !slices.Equal(b.world.drained, []int64{2000, 0}) {
+		// What is no longer owned may be removed by two, which is no harm.
+		if got := slices.Compact(slices.Clone(b.world.drained)); !slices.Equal(got, []int64{2000, 0}) {
 			t.Errorf("the revision that was replaced and the one that was deleted had %v ms for their calls", b.world.drained)
 		}
 	})

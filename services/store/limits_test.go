@@ -40,7 +40,7 @@ func TestBadWrites(t *testing.T) {
 		{"all that means something elsewhere", &storepb.Record{Key: "{a}/*?[b]:..\n\r$ %2F\\"}, "", codes.OK, ""},
 		{"no value", &storepb.Record{Key: "k"}, "", codes.OK, ""},
 		{"largest value", &storepb.Record{Key: "k", Value: make([]byte, defaults.MaxValue)}, "", codes.OK, ""},
-		{"value too large", &storepb.Record{Key: "k", Value: make([]byte, defaults.MaxValue+1)}, "", codes.ResourceExhausted, "at most 1024 bytes, got 1025"},
+		{"value too large", &storepb.Record{Key: "k", Value: make([]byte, defaults.MaxValue+1)}, "", codes.ResourceExhausted, "has 1025 bytes, and may have 1024"},
 		{"binary value", &storepb.Record{Key: "k", Value: []byte("\x00\xff\r\n$-1\r\n")}, "", codes.OK, ""},
 		{"too much metadata", &storepb.Record{Key: "k", Metadata: pairs}, "", codes.InvalidArgument, "at most 64 entries"},
 		{"metadata too long", &storepb.Record{Key: "k", Metadata: map[string]*storepb.Field{"n": {Value: strings.Repeat("v", maxPair)}}}, "", codes.InvalidArgument, "1024 bytes together"},

@@ -155,7 +155,7 @@ func TestQuota(t *testing.T) {
 	calls(t, s, "greeter", 1)
 	s.look(t)
 	got := n.throttles["acme/"]
-	if got.GetAction() != namespacespb.Action_STOP || !strings.Contains(got.GetReason(), "the 10 calls a month of plan local (limit requests)") {
+	if got.GetAction() != namespacespb.Action_STOP || !strings.Contains(got.GetReason(), "the 10 calls a month of plan fixed (limit requests)") {
 		t.Errorf("over the quota: %v", got)
 	}
 }

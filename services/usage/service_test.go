@@ -75,7 +75,7 @@ type namespaces struct {
 func (n *namespaces) Invoke(_ context.Context, method string, in, out any, _ ...grpc.CallOption) error {
 	switch rsp := out.(type) {
 	case *namespacespb.ListPlansResponse:
-		rsp.Plans = []*namespacespb.Plan{{Id: "local", Price: &namespacespb.Price{Currency: "EUR", Units: map[string]int64{"million_requests": 100_000_000}}}} // 1 EUR a call
+		rsp.Plans = []*namespacespb.Plan{{Id: "fixed", Price: &namespacespb.Price{Currency: "EUR", Units: map[string]int64{"million_requests": 100_000_000}}}} // 1 EUR a call
 	case *namespacespb.GetResponse:
 		rsp.Namespace = &namespacespb.Namespace{Id: in.(*namespacespb.GetRequest).GetNamespace(), Owner: "jane@example.com"}
 	case *namespacespb.SetThrottleResponse:
