@@ -138,7 +138,12 @@ func (s *Service) Subscribe(topic string, handler any, opts ...server.Subscriber
 func (s *Service) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() {
+		// Docker may send SIGTERM again while calls are being answered. A person who
+		// presses Ctrl-C again wants the end at once.
+		signal.Ignore(syscall.SIGTERM)
+		stop()
+	})
 	return s.run(ctx)
 }
 

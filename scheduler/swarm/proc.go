@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/micro/platform/scheduler/plan"
 )
 
 // listening answers what the process of a container listens on, in order,
@@ -42,8 +44,8 @@ func listening(pid int, container string) []portState {
 	return out
 }
 
-// connections answers how many connections there are to the ports that the
-// process of a container listens on. It is false where that cannot be seen.
+// connections answers how many connections there are to plan.Port of a container,
+// and to the ports that its process listens on. It is false where that cannot be seen.
 func connections(pid int, container string) (n int, known bool) {
 	if pid <= 0 || !belongs(pid, container) {
 		return 0, false
@@ -59,10 +61,11 @@ func connections(pid int, container string) (n int, known bool) {
 	return n, known && belongs(pid, container)
 }
 
-// countConnections counts the connections of a /proc/net/tcp or tcp6 to ports
-// that are listened on.
+// countConnections counts the connections of a /proc/net/tcp or tcp6 to plan.Port,
+// on which a service that is stopping does not listen any more while it ends its
+// calls, and to ports that are listened on.
 func countConnections(b []byte) (n int) {
-	open := map[int]bool{}
+	open := map[int]bool{plan.Port: true}
 	for _, p := range parseSockets(b) {
 		open[p.port] = true
 	}

@@ -35,9 +35,9 @@ func TestParseSockets(t *testing.T) {
 func TestCountConnections(t *testing.T) {
 	t.Parallel()
 	const table = `  sl  local_address rem_address   st
-   0: 00000000:1F90 00000000:0000 0A
-   1: 0200C90A:1F90 0100C90A:C350 01
-   2: 0200C90A:1F90 0100C90A:C351 06
+   0: 00000000:1F92 00000000:0000 0A
+   1: 0200C90A:1F92 0100C90A:C350 01
+   2: 0200C90A:1F92 0100C90A:C351 06
    3: 0200C90A:C352 0100C90A:1F91 01
    4: 0200C90A:1F90 0100C90A:C353 01
    5: nonsense 0 01
