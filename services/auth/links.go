@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -86,11 +87,16 @@ func (s providers) Unlink(ctx context.Context, req *authpb.UnlinkRequest) (*auth
 	}
 	b, _ := base64.RawURLEncoding.DecodeString(req.GetId())
 	provider, subject, _ := strings.Cut(string(b), "\x00")
-	found, err := s.db.removeLink(ctx, a.Person, provider, subject)
-	if err == nil && !found {
-		err = errors.New(codes.NotFound, "no linked account %q", errors.Clip(req.GetId()))
+	found := false
+	if utf8.Valid(b) && !strings.Contains(subject, "\x00") { // else it is nobody's
+		if found, err = s.db.removeLink(ctx, a.Person, provider, subject); err != nil {
+			return nil, err
+		}
 	}
-	return &authpb.UnlinkResponse{}, err
+	if !found {
+		return nil, errors.New(codes.NotFound, "no linked account %q", errors.Clip(req.GetId()))
+	}
+	return &authpb.UnlinkResponse{}, nil
 }
 
 // ProveTicket implements the RPC.

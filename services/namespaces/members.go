@@ -221,10 +221,12 @@ func (s *Service) confirm(ctx context.Context, mailbox, password string) error {
 	return nil
 }
 
-// passOn answers auth's refusal of too many attempts, which is for the caller.
+// passOn answers what auth refuses for the caller: too many attempts, and what is
+// wrong with what the caller sent.
 func passOn(err error) error {
-	if errors.Code(err) == codes.ResourceExhausted {
-		return errors.New(codes.ResourceExhausted, "%s", errors.FromError(err).Detail)
+	switch c := errors.Code(err); c {
+	case codes.ResourceExhausted, codes.InvalidArgument:
+		return errors.New(c, "%s", errors.FromError(err).Detail)
 	}
 	return err
 }
