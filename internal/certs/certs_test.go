@@ -106,8 +106,10 @@ func TestHandshake(t *testing.T) {
 	}{
 		{"another component's certificate", stolen, "console.micro.internal", proxy.Client("auth")},
 		{"a server of another authority", foreign, "unknown authority", proxy.Client("auth")},
-		{"a client of another authority", address, "unknown certificate authority", impostor.Client("auth")},
-		{"a client without certificate", address, "certificate required", nobody},
+		// What the server says of a client may be lost: it has closed before the client
+		// has written, and TestExpired looks into its log.
+		{"a client of another authority", address, "", impostor.Client("auth")},
+		{"a client without certificate", address, "", nobody},
 		{"an old version", address, "protocol version", old},
 		{"no TLS", address, "", insecure.NewCredentials()},
 	} {
