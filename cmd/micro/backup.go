@@ -93,7 +93,7 @@ func (k *keeper) recipients(ctx context.Context, public []string) ([]age.Recipie
 	if len(public) > 0 {
 		return backup.To(public, "")
 	}
-	passphrase, err := k.passphrase(ctx, "Passphrase for the archive", true)
+	passphrase, err := k.passphrase(ctx, "Passphrase for the archive: ", true)
 	if err != nil {
 		return nil, err
 	}
@@ -108,15 +108,7 @@ func (k *keeper) passphrase(ctx context.Context, question string, twice bool) (s
 	if !k.Interactive() {
 		return "", usage("whom is the archive for? --to KEY (micro backup key makes one), --key FILE to read it, or --passphrase-file FILE")
 	}
-	first, err := k.AskSecret(ctx, question)
-	if err != nil || !twice {
-		return first, err
-	}
-	second, err := k.AskSecret(ctx, "Once more")
-	if err == nil && first != second {
-		err = usage("the passphrases differ")
-	}
-	return first, err
+	return k.askPassphrase(ctx, question, twice)
 }
 
 func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) error {
@@ -132,35 +124,23 @@ func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) er
 		return err
 	}
 	defer stopIn(stop)
-	return k.toFile(file, func(out io.Writer) error {
+	write := func(out io.Writer) error {
 		end, err := backup.Make(ctx, p, out, to, k.options(o))
 		if err == nil {
 			fmt.Fprintf(k.Err, "%d tables, %d keys, %d objects\n", len(end.Tables), end.AllKeys(), end.Objects)
 		}
 		return err
-	})
+	}
+	if file == "-" {
+		return write(k.Out)
+	}
+	return wholeFile(file, write)
 }
 
 func stopIn(stop func(context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	stop(ctx)
-}
-
-// toFile writes a file that has its name when it is whole, and on the disk.
-func (c *cli) toFile(file string, write func(io.Writer) error) error {
-	if file == "-" {
-		return write(c.Out)
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.part") // for its owner alone
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it is gone when all went well
-	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }
 
 func restoreCommand(c *cli) *cobra.Command {
@@ -213,7 +193,7 @@ func (k *keeper) identities(ctx context.Context, keyFile string) ([]age.Identity
 	if keyFile != "" {
 		return backup.With(keyFile, "")
 	}
-	passphrase, err := k.passphrase(ctx, "Passphrase of the archive", false)
+	passphrase, err := k.passphrase(ctx, "Passphrase of the archive: ", false)
 	if err != nil {
 		return nil, err
 	}

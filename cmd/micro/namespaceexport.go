@@ -47,7 +47,12 @@ func (p *passphrase) get(ctx context.Context, c *cli, twice bool) (string, error
 	if given := os.Getenv("MICRO_PASSPHRASE"); given != "" {
 		return given, nil
 	}
-	first, err := c.AskSecret(ctx, "Passphrase of the archive's secrets: ")
+	return c.askPassphrase(ctx, "Passphrase of the archive's secrets: ", twice)
+}
+
+// askPassphrase asks for a passphrase, a new one twice.
+func (c *cli) askPassphrase(ctx context.Context, question string, twice bool) (string, error) {
+	first, err := c.AskSecret(ctx, question)
 	if err != nil || !twice {
 		return first, err
 	}

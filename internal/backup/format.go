@@ -3,11 +3,14 @@ package backup
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -126,6 +129,28 @@ func (w *writer) pieces(name string, r io.Reader) error {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 	}
+}
+
+// output writes what a program prints. cancel ends the program, when the archive
+// cannot be written.
+func (w *writer) output(part string, cmd *exec.Cmd, cancel context.CancelFunc) error {
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if err := w.pieces(part, out); err != nil {
+		cancel()
+		return errors.Join(err, cmd.Wait())
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, said.Bytes())
+	}
+	return nil
 }
 
 // close ends the archive. One that was not closed cannot be read to its end.

@@ -58,23 +58,7 @@ func (w *writer) dump(ctx context.Context, address, snapshot string, o Options) 
 	if err != nil {
 		return err
 	}
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	written := w.pieces(postgresName, out)
-	if written != nil {
-		cancel()
-	}
-	if err := cmd.Wait(); err != nil && written == nil {
-		return fmt.Errorf("pg_dump: %w: %s", err, said.Bytes())
-	}
-	return written
+	return w.output(postgresName, cmd, cancel)
 }
 
 // load fills an empty database, in one transaction.

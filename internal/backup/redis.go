@@ -87,24 +87,8 @@ func (w *writer) rdb(ctx context.Context, part string, server *url.URL) (int64, 
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+password) // ps does not show it there
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if err := w.output(part, cmd, cancel); err != nil {
 		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	written := w.pieces(part, out)
-	if written != nil {
-		cancel()
-	}
-	if err := cmd.Wait(); err != nil && written == nil {
-		return 0, fmt.Errorf("redis-cli: %w: %s", err, said.Bytes())
-	}
-	if written != nil {
-		return 0, written
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Host, Username: server.User.Username(), Password: password})
 	defer client.Close()
