@@ -20,18 +20,28 @@ const channel = "config_changes"
 // notFound is the text that Micro clients know.
 func notFound() error { return errors.New(codes.NotFound, "Not found") }
 
-// read answers a document, or NotFound when nothing was ever set.
-func (d db) read(ctx context.Context, namespace string) (stored, error) {
-	const q = `
-		SELECT version, document, secrets
-		FROM config.documents
-		WHERE namespace = $1`
-	rows, _ := d.pool.Query(ctx, q, namespace) // CollectExactlyOneRow reports the error
-	return one(rows)
+// sealed is a document with the keys that open its secrets.
+type sealed struct {
+	stored
+	KeysVersion int64
+	Keys        []byte
 }
 
-func one(rows pgx.Rows) (stored, error) {
-	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[stored])
+// read answers a document, or NotFound when nothing was ever set. One statement
+// sees the document and the keys as they are at one time: read after each other,
+// the keys of the document may be gone already.
+func (d db) read(ctx context.Context, namespace string) (sealed, error) {
+	const q = `
+		SELECT d.version, d.document, d.secrets, k.version AS keys_version, k.keys
+		FROM config.documents AS d
+		CROSS JOIN config.keys AS k
+		WHERE d.namespace = $1 AND k.id`
+	rows, _ := d.pool.Query(ctx, q, namespace) // CollectExactlyOneRow reports the error
+	return one[sealed](rows)
+}
+
+func one[T stored | sealed](rows pgx.Rows) (T, error) {
+	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, notFound()
 	}
@@ -104,7 +114,7 @@ func (tx tx) lock(ctx context.Context, namespace string, create bool) (stored, e
 		WHERE namespace = $1
 		FOR UPDATE`
 	rows, _ := tx.Query(ctx, q, namespace) // CollectExactlyOneRow reports the error
-	s, err := one(rows)
+	s, err := one[stored](rows)
 	if !create || errors.Code(err) != codes.NotFound {
 		return s, err
 	}
@@ -116,7 +126,7 @@ func (tx tx) lock(ctx context.Context, namespace string, create bool) (stored, e
 		return s, fmt.Errorf("make document: %w", err)
 	}
 	rows, _ = tx.Query(ctx, q, namespace)
-	return one(rows)
+	return one[stored](rows)
 }
 
 func (tx tx) write(ctx context.Context, c change, s stored) error {
@@ -166,7 +176,7 @@ func (tx tx) version(ctx context.Context, namespace string, version int64) (stor
 		FROM config.versions
 		WHERE namespace = $1 AND version = $2`
 	rows, _ := tx.Query(ctx, q, namespace, version) // CollectExactlyOneRow reports the error
-	s, err := one(rows)
+	s, err := one[stored](rows)
 	if errors.Code(err) == codes.NotFound {
 		return s, errors.New(codes.NotFound, "no version %d is kept, \"micro config history\" lists them", version)
 	}

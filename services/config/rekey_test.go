@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/seal"
 	configpb "github.com/micro/platform/proto/config"
 )
 
@@ -25,7 +26,7 @@ func TestRekey(t *testing.T) {
 	ctx, operator := admin(t, "demo"), as(t, identity.Platform, identity.User, "admin")
 	set(t, a, ctx, "a", `{"x":1,"y":[2]}`, true)
 	set(t, a, admin(t, "other"), "a", `"other"`, true)
-	old := a.vault.current()
+	old := keys(t, a)
 	rsp, err := a.Rekey(operator, &configpb.RekeyRequest{})
 	if err != nil || rsp.GetSecrets() != 6 { // 3, in the documents and in their versions
 		t.Fatalf("Rekey = %v, %v", rsp, err)
@@ -59,15 +60,15 @@ func TestRekey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both, err := a.vault.current().Add()
+	both, err := keys(t, a).Add()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.replaceKeys(t.Context(), sealed.Version, both); err != nil {
 		t.Fatal(err)
 	}
-	if rsp, err := a.Rekey(operator, &configpb.RekeyRequest{}); err != nil || rsp.GetSecrets() == 0 || a.vault.current().Len() != 1 {
-		t.Errorf("Rekey after an interrupted one = %v, %v, %d keys", rsp, err, a.vault.current().Len())
+	if rsp, err := a.Rekey(operator, &configpb.RekeyRequest{}); err != nil || rsp.GetSecrets() == 0 || keys(t, a).Len() != 1 {
+		t.Errorf("Rekey after an interrupted one = %v, %v, %d keys", rsp, err, keys(t, a).Len())
 	}
 	if got := get(t, b, ctx, "a.x", true); got != `1` {
 		t.Errorf("after it a secret reads %s", got)
@@ -88,7 +89,7 @@ func TestRekeyInParts(t *testing.T) {
 	for _, ns := range names {
 		set(t, s, admin(t, ns), "s", `"of `+ns+`"`, true)
 	}
-	old := s.vault.current()
+	old := keys(t, s)
 	calls, secrets := 0, int64(0)
 	for more := true; more; calls++ {
 		process := New(s.db.pool, s.vault.box, s.hub.log, s.opts) // each call finds another one
@@ -107,8 +108,8 @@ func TestRekeyInParts(t *testing.T) {
 	if calls != len(names)+1 || secrets != int64(2*len(names)) {
 		t.Errorf("%d calls sealed %d secrets, want %d and %d", calls, secrets, len(names)+1, 2*len(names))
 	}
-	if keys, err := s.vault.reload(t.Context()); err != nil || keys.Len() != 1 {
-		t.Errorf("the keys that are left: %v, %v", keys, err)
+	if n := keys(t, s).Len(); n != 1 {
+		t.Errorf("%d keys are left, want 1", n)
 	}
 	for _, ns := range append(names, "0") {
 		kept, err := s.db.read(t.Context(), ns)
@@ -173,4 +174,14 @@ func read(s *Service, ctx context.Context, path string) string {
 		return err.Error()
 	}
 	return rsp.GetValue().GetData()
+}
+
+// keys answers those that there are now.
+func keys(t *testing.T, s *Service) *seal.Keys {
+	t.Helper()
+	keys, err := s.vault.reload(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }

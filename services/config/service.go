@@ -129,24 +129,22 @@ func readsSecrets(c identity.Caller) bool {
 	return c.Admin() || c.IsComponent() || c.Role() == grants.Developer || c.Type == identity.User && c.Has("developer") || c.Has("config.secrets")
 }
 
-// read answers what a view has of the document as it is now. A secret whose key
-// went between the reading and the opening is there again with the new one.
+// read answers what a view has of the document as it is now.
 func (s *Service) read(ctx context.Context, v view) (data string, version int64, err error) {
-	for try := 0; ; try++ {
-		kept, err := s.db.read(ctx, v.namespace)
-		if err != nil {
-			return "", 0, err
-		}
-		data, err := s.show(ctx, v, kept)
-		if try == 0 && errors.Is(err, seal.ErrOpen) {
-			continue
-		}
-		return data, kept.Version, err
+	kept, err := s.db.read(ctx, v.namespace)
+	if err != nil {
+		return "", 0, err
 	}
+	keys, err := s.vault.use(sealedKeys{Version: kept.KeysVersion, Keys: kept.Keys})
+	if err != nil {
+		return "", 0, err
+	}
+	data, err = v.show(kept.stored, keys)
+	return data, kept.Version, err
 }
 
 // show answers what a view has of a document, as JSON.
-func (s *Service) show(ctx context.Context, v view, kept stored) (string, error) {
+func (v view) show(kept stored, keys *seal.Keys) (string, error) {
 	d, err := kept.load()
 	if err != nil {
 		return "", err
@@ -159,7 +157,7 @@ func (s *Service) show(ctx context.Context, v view, kept stored) (string, error)
 		if !v.secrets {
 			return hidden
 		}
-		open, openErr := s.vault.open(ctx, v.namespace, path, sealed)
+		open, openErr := openSecret(keys, v.namespace, path, sealed)
 		err = errors.Join(err, openErr)
 		return open
 	}

@@ -46,40 +46,28 @@ func (v *vault) reload(ctx context.Context) (*seal.Keys, error) {
 	return v.use(kept)
 }
 
-// use takes in keys as they are kept.
+// use opens keys as they are kept, and keeps the newest that it opened.
 func (v *vault) use(kept sealedKeys) (*seal.Keys, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.keys != nil && kept.Version <= v.version {
+	if v.keys != nil && kept.Version == v.version {
 		return v.keys, nil
 	}
 	keys, err := v.box.OpenKeys(kept.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("open the keys of secrets: %w", err)
 	}
-	v.version, v.keys = kept.Version, keys
+	if kept.Version > v.version {
+		v.version, v.keys = kept.Version, keys
+	}
 	return keys, nil
-}
-
-func (v *vault) current() *seal.Keys {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.keys
 }
 
 func owner(namespace, path string) string { return namespace + "/" + path }
 
-// open answers a secret as the value that it was. One that does not open was
-// sealed with a newer key, perhaps.
-func (v *vault) open(ctx context.Context, namespace, path string, sealed secret) (any, error) {
-	text, err := v.current().Open(sealed, owner(namespace, path))
-	if errors.Is(err, seal.ErrOpen) {
-		keys, loadErr := v.reload(ctx)
-		if loadErr != nil {
-			return nil, loadErr
-		}
-		text, err = keys.Open(sealed, owner(namespace, path))
-	}
+// openSecret answers a secret as the value that it was.
+func openSecret(keys *seal.Keys, namespace, path string, sealed secret) (any, error) {
+	text, err := keys.Open(sealed, owner(namespace, path))
 	if err != nil {
 		return nil, fmt.Errorf("open secret %s: %w", owner(namespace, path), err)
 	}
