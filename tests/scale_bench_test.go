@@ -153,6 +153,7 @@ func fillNamespaces(b *testing.B, url string, running []*proxytest.Service) {
 			SELECT 'fill-' || n, CASE s WHEN 0 THEN 'echo' ELSE 'service-' || s END, 'latest', 'node-' || n || '-' || s,
 				CASE WHEN s = 0 AND n < cardinality($3::text[]) THEN ($3::text[])[n + 1] ELSE '10.0.0.1:' || 1024 + n END, 'owner', ''
 			FROM generate_series(0, $1::int - 1) n, generate_series(0, $2::int - 1) s`, []any{manyNamespaces, eachServices, addresses}},
+		{`VACUUM ANALYZE`, nil}, // rows that have been there for long
 	} {
 		if _, err := db.Exec(ctx, q.sql, q.args...); err != nil {
 			b.Fatal(err)
