@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -52,6 +53,7 @@ type Options struct {
 	AnonymousStream time.Duration   `env:"ANONYMOUS_STREAM" default:"1h" help:"how long a stream without an account may last; 0 is no limit"`
 	Trust           time.Duration   `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 	Connections     int             `env:"CONNECTIONS" default:"100" help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
+	ConnectionAge   time.Duration   `env:"CONNECTION_AGE" default:"5m" help:"how old a connection gets, a tenth more or less, before an answer on it is the last, so that requests spread over edges that are new; 0 is no limit"`
 	TrustedProxies  ingress.Proxies `env:"TRUSTED_PROXIES" help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
 	MeterBytes      int             `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
@@ -125,6 +127,7 @@ var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Opti
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return g.life },
+		ConnContext:       g.ageing,
 	}
 	h.Go("serve", func(context.Context) error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -177,11 +180,26 @@ func (g *Gateway) Handler() http.Handler {
 // stranger says that a request's trace is only to be linked to: everybody's.
 func stranger(*http.Request) bool { return true }
 
+// retires is the key of the time in a connection's context at which it is old.
+type retires struct{}
+
+// ageing notes when a new connection will be old: not all of those that were
+// opened together at once.
+func (g *Gateway) ageing(ctx context.Context, _ net.Conn) context.Context {
+	if g.opts.ConnectionAge <= 0 {
+		return ctx
+	}
+	age := time.Duration(float64(g.opts.ConnectionAge) * (0.9 + 0.2*rand.Float64()))
+	return context.WithValue(ctx, retires{}, time.Now().Add(age))
+}
+
 // departing has clients make their next request on another connection, once the
-// gateway is going: one that it closes could have a request under way.
+// gateway is going or the connection is old: one that it closes could have a
+// request under way.
 func (g *Gateway) departing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.leaving.Load() {
+		old, ages := r.Context().Value(retires{}).(time.Time)
+		if g.leaving.Load() || ages && time.Now().After(old) {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)

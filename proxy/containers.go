@@ -39,7 +39,7 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 			address = ""
 		}
 	}
-	run(h, &server{edge: edge, log: h.Log, containers: true}, maxContainerStreams, func(ctx context.Context, g *grpc.Server) error {
+	run(h, &server{edge: edge, log: h.Log, containers: true}, o.serving(maxContainerStreams), func(ctx context.Context, g *grpc.Server) error {
 		for address == "" {
 			select {
 			case <-ctx.Done():

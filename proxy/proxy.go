@@ -36,6 +36,8 @@ type Options struct {
 	AnonymousStream  time.Duration   `env:"ANONYMOUS_STREAM"  default:"1h"             help:"how long a stream without an account may last; 0 is no limit"`
 	Trust            time.Duration   `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 	Connections      int             `env:"CONNECTIONS" default:"100" help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
+	ConnectionAge    time.Duration   `env:"CONNECTION_AGE" default:"5m" help:"how old a connection gets, a tenth more or less, before its client is told to open another for its next calls, so that calls spread over edges that are new; 0 is no limit"`
+	ConnectionGrace  time.Duration   `env:"CONNECTION_GRACE" help:"how long after that calls and streams on the old connection may last; 0 is no limit, for streams may be silent for hours"`
 	TrustedProxies   ingress.Proxies `env:"TRUSTED_PROXIES" help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
 	MeterBytes       int             `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
@@ -69,31 +71,38 @@ var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Option
 		return err
 	}
 	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Resets: maxResets, Proxies: o.TrustedProxies}, h.Log)
-	run(h, &server{edge: edge, log: h.Log, proxies: o.TrustedProxies}, maxStreams, func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
+	run(h, &server{edge: edge, log: h.Log, proxies: o.TrustedProxies}, o.serving(maxStreams), func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
 	return serveContainers(ctx, h, edge, o)
 })
 
+// serving is how connections are served that may have so many calls open.
+func (o Options) serving(streams uint32) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxConcurrentStreams(streams),
+		// Micro clients never ping and keep silent streams for hours. Our own pings
+		// find the connections whose client is gone.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute, Timeout: time.Minute,
+			MaxConnectionAge: o.ConnectionAge, MaxConnectionAgeGrace: o.ConnectionGrace}),
+	}
+}
+
 // run runs the gRPC server of an edge until h stops.
-func run(h *app.Host, s *server, streams uint32, serve func(context.Context, *grpc.Server) error) {
+func run(h *app.Host, s *server, serving []grpc.ServerOption, serve func(context.Context, *grpc.Server) error) {
 	var traces []otelgrpc.Option
 	if !s.containers { // a stranger's trace is only linked to
 		traces = append(traces, otelgrpc.WithPublicEndpoint())
 	}
-	g := grpc.NewServer(
+	g := grpc.NewServer(append(serving,
 		grpc.ForceServerCodecV2(codec{"proto"}),
 		grpc.UnknownServiceHandler(s.forward),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(traces...)),
 		grpc.MaxRecvMsgSize(rpc.MaxMessage),
 		grpc.MaxSendMsgSize(rpc.MaxMessage),
 		grpc.MaxHeaderListSize(maxMetadata),
-		grpc.MaxConcurrentStreams(streams),
 		grpc.NumStreamWorkers(workers),
 		grpc.ConnectionTimeout(5*time.Second),
-		// Micro clients never ping and keep silent streams for hours. Our own pings
-		// find the connections whose client is gone.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute, Timeout: time.Minute}),
-	)
+	)...)
 	status := health.NewServer()
 	healthpb.RegisterHealthServer(g, healthy{status, s.edge, newPlaces(maxAnonymous), s.proxies})
 	h.Go("serve", func(ctx context.Context) error { return serve(ctx, g) })

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -41,8 +42,16 @@ func start(t testing.TB) *edge { return startOn(t, proxytest.New(t)) }
 // startOn runs a proxy beside other components.
 func startOn(t testing.TB, p *proxytest.Platform, others ...app.Component) *edge {
 	t.Helper()
+	return startWith(t, p, nil, others...)
+}
+
+// startWith is startOn with settings of the proxy's.
+func startWith(t testing.TB, p *proxytest.Platform, settings map[string]string, others ...app.Component) *edge {
+	t.Helper()
 	address := freeAddress(t)
-	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}, append(others, proxy.Component)...)
+	env := map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}
+	maps.Copy(env, settings)
+	p.Run(t, env, append(others, proxy.Component)...)
 	return &edge{p, t, dial(t, address)}
 }
 
