@@ -42,6 +42,7 @@ type Driver struct {
 	guard  func(context.Context) error
 	ended  chan Ended // containers that ended and are to be told of
 	spans  *spans
+	asked  chan *asking // containers that are to be asked whether they are ready
 
 	changes sync.Mutex // held while services and networks are made or removed
 
@@ -55,6 +56,7 @@ func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	return &Driver{
 		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
 		ended:      make(chan Ended, maxEnded),
+		asked:      make(chan *asking, maxAsking),
 		containers: map[string]*watched{}, reasons: map[string]string{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
 	}
 }

@@ -3,6 +3,7 @@ package swarm
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,8 @@ func TestFailureSaysWhy(t *testing.T) {
 		{"exits well", []string{"exit", "0"}, []string{"exited with code 0"}},
 		{"never listens", []string{"idle"}, []string{"nothing listens on port 8080 ($PORT) after 4s"}},
 		{"listens inside only", []string{"serve", "127.0.0.1:8080"}, []string{"nothing listens on port 8080", "127.0.0.1:8080 only"}},
+		{"accepts and is silent", []string{"mute"}, []string{"listens on :8080 and says nothing to a call within 2s"}},
+		{"never healthy", []string{"health", "never"}, []string{"health (grpc.health.v1) says NOT_SERVING after 4s"}},
 		{"eats memory", []string{"eat"}, []string{"out of memory (limit 64 MiB)", "MiB"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,6 +106,23 @@ func TestFailureSaysWhy(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRunningIsHealthy: a program that listens and says that it is not ready yet
+// does not run.
+func TestRunningIsHealthy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "slow", "health", "1500ms")
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	var log []string
+	if err := b.Logs(t.Context(), s.ID, 10, false, func(l *schedulerpb.LogLine) error {
+		log = append(log, l.GetMessage())
+		return nil
+	}); err != nil || !slices.Contains(log, "warm") {
+		t.Errorf("%v is RUNNING, its log is %q, %v", st, log, err)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 
 // Run looks at Docker until ctx ends. A Docker that is away is waited for.
 func (d *Driver) Run(ctx context.Context) error {
+	defer d.check(ctx).Wait()
 	for wait := retryFirst; ctx.Err() == nil; wait = min(2*wait, retryLast) {
 		began := time.Now()
 		err := d.session(ctx)

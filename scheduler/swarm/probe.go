@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/micro/platform/scheduler/health"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -22,22 +24,20 @@ type watched struct {
 	ip        string
 	namespace string
 
-	address string      // where it answers; "" as long as it does not
-	heard   []portState // what it listens on, if this machine can tell
-	other   time.Time   // since when it listens on another port than plan.Port
+	address string        // where it is ready; "" as long as it is not
+	heard   []portState   // what it listens on, if this machine can tell
+	other   time.Time     // since when it listens on another port than plan.Port
+	health  health.Answer // the last one
+	asking  *asking       // the last check, nil before the first
 }
 
-const (
-	// dialTimeout bounds a connection on this host or the next.
-	dialTimeout = 300 * time.Millisecond
-	// otherPort is how long a program that listens on another port is waited
-	// for: the first port may be that of its profiler.
-	otherPort = time.Second
-)
+// otherPort is how long a program that listens on another port is waited for:
+// the first port may be that of its profiler.
+const otherPort = time.Second
 
-// probe finds out whether a running container answers, and where. A service
-// that listens on plan.Port is asked there; Micro v4 services choose a port of
-// their own, which is found by looking at what the process listens on.
+// probe finds out whether a running container is ready for calls, and where. A
+// service that listens on plan.Port is asked there; Micro v4 services choose a
+// port of their own, which is found by looking at what the process listens on.
 func (d *Driver) probe(ctx context.Context, c container.Summary) (*watched, error) {
 	w := d.containers[c.ID]
 	if w == nil {
@@ -54,12 +54,16 @@ func (d *Driver) probe(ctx context.Context, c container.Summary) (*watched, erro
 	if d.opts.Local {
 		w.heard = listening(w.pid, c.ID)
 	}
+	at := own
+	if len(w.heard) > 0 && !hears(w.heard, plan.Port) { // what a program in gVisor listens on, the host does not see
+		at = w.otherwise(d.now())
+	}
 	switch {
-	// What a program in gVisor listens on, the host does not see.
-	case len(w.heard) > 0 && !hears(w.heard, plan.Port):
-		w.otherwise(d.now())
-	case answers(ctx, own):
-		w.address = own
+	case at == "":
+		w.address = ""
+	case at == w.address: // it was ready there
+	case d.ask(w, at) == health.Ready:
+		w.address = at
 	case len(w.heard) == 0:
 		w.address, w.other = "", time.Time{}
 	}
@@ -90,24 +94,31 @@ func (d *Driver) meet(ctx context.Context, c container.Summary) (*watched, error
 	return w, nil
 }
 
-// otherwise takes another port that the program listens on, the lowest one,
+// otherwise answers another port that the program listens on, the lowest one,
 // once that has been so for a moment.
-func (w *watched) otherwise(now time.Time) {
+func (w *watched) otherwise(now time.Time) string {
 	i := slices.IndexFunc(w.heard, func(p portState) bool { return !p.loopback })
 	if i < 0 {
-		w.other, w.address = time.Time{}, ""
-		return
+		w.other = time.Time{}
+		return ""
 	}
 	if w.other.IsZero() {
 		w.other = now
 	}
-	if now.Sub(w.other) >= otherPort {
-		w.address = net.JoinHostPort(w.ip, strconv.Itoa(w.heard[i].port))
+	if now.Sub(w.other) < otherPort {
+		return w.address
 	}
+	return net.JoinHostPort(w.ip, strconv.Itoa(w.heard[i].port))
 }
 
-// silence says what is wrong with a container that does not answer in time.
+// silence says what is wrong with a container that is not ready in time.
 func (w *watched) silence(after time.Duration) string {
+	switch w.health {
+	case health.NotServing:
+		return fmt.Sprintf("its health (grpc.health.v1) says NOT_SERVING after %v", after)
+	case health.Stuck:
+		return fmt.Sprintf("it listens on %s and says nothing to a call within %v", cmp.Or(w.inside(), fmt.Sprintf(":%d", plan.Port)), health.Timeout)
+	}
 	s := fmt.Sprintf("nothing listens on port %d ($PORT) after %v", plan.Port, after)
 	if inside := w.inside(); inside != "" {
 		s += fmt.Sprintf("; the program listens on %s only: let it listen on :%d", inside, plan.Port)
@@ -126,18 +137,6 @@ func (w watched) inside() string {
 
 func hears(ports []portState, port int) bool {
 	return slices.ContainsFunc(ports, func(p portState) bool { return p.port == port && !p.loopback })
-}
-
-func answers(ctx context.Context, address string) bool {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
 }
 
 // portState is a port that a process listens on.

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
 func main() {
@@ -41,7 +45,34 @@ func main() {
 		}
 	case "idle":
 		select {}
+	case "mute":
+		if _, err := net.Listen("tcp", ":8080"); err != nil {
+			fmt.Println(err)
+		}
+		select {}
+	case "health":
+		healthy(os.Args[2])
 	}
+}
+
+// healthy serves grpc.health.v1. It is SERVING after a time.
+func healthy(after string) {
+	h := health.NewServer()
+	h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	if d, err := time.ParseDuration(after); err == nil {
+		time.AfterFunc(d, func() {
+			fmt.Println("warm")
+			h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
+		})
+	}
+	s := grpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(s, h)
+	l, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.Serve(l))
 }
 
 // serve answers what a test wants to know from inside a container.
