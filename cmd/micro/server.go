@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/micro/platform/internal/settings"
 	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/scheduler"
+	"github.com/micro/platform/scheduler/host"
 	"github.com/micro/platform/services/audit"
 	"github.com/micro/platform/services/auth"
 	"github.com/micro/platform/services/broker"
@@ -51,6 +53,7 @@ func components() []app.Component {
 		events.Component,
 		builder.Component,
 		scheduler.Component,
+		host.Component,
 		runtime.Component,
 		network.Component,
 		store.Component,
@@ -59,6 +62,15 @@ func components() []app.Component {
 		gateway.Component,
 		console.Component,
 	}
+}
+
+// severalHosts are the components that one host by itself does without: micro
+// server starts them only if they are named.
+var severalHosts = []string{"host"}
+
+// together are the components of one host.
+func together() []app.Component {
+	return slices.DeleteFunc(components(), func(c app.Component) bool { return slices.Contains(severalHosts, c.Name) })
 }
 
 // clientNames are the MICRO_ names that the command line and services read.
@@ -132,10 +144,10 @@ type server struct {
 
 func (s *server) run(ctx context.Context, names []string) error {
 	started := time.Now()
-	selected := components()
+	selected := together()
 	if len(names) > 0 {
 		var err error
-		if selected, err = app.Select(selected, names); err != nil {
+		if selected, err = app.Select(components(), names); err != nil {
 			return err
 		}
 	}
