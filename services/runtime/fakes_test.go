@@ -35,7 +35,7 @@ type world struct {
 	env         map[string][]string
 	accounts    map[string]string // secret by namespace/id
 	grants      map[string]string // of the last account of a revision: number to grants
-	nodes       map[string]bool   // by namespace/account
+	nodes       map[string]int    // how many, by namespace/account
 	evicted     map[string]bool
 	drained     []int64 // milliseconds that removed deployments had
 	most        int     // deployments that ran at once
@@ -50,7 +50,7 @@ type world struct {
 func newWorld() *world {
 	return &world{changed: make(chan struct{}), builds: map[string]*builderpb.State{}, sources: map[string]string{}, images: map[string]string{},
 		deployments: map[string]*schedulerpb.Status{}, env: map[string][]string{}, accounts: map[string]string{}, grants: map[string]string{},
-		nodes: map[string]bool{}, evicted: map[string]bool{}, point: func(string) error { return nil }}
+		nodes: map[string]int{}, evicted: map[string]bool{}, point: func(string) error { return nil }}
 }
 
 func (w *world) peers() Peers {
@@ -59,7 +59,9 @@ func (w *world) peers() Peers {
 
 // do is one effect.
 func (w *world) do(name string, effect func() error) error {
-	if err := w.point("before " + name); err != nil {
+	var point func(string) error
+	w.look(func() { point = w.point })
+	if err := point("before " + name); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -70,7 +72,7 @@ func (w *world) do(name string, effect func() error) error {
 	if err != nil {
 		return err
 	}
-	return w.point("after " + name)
+	return point("after " + name)
 }
 
 // change is something that happens in the world by itself.
@@ -219,7 +221,10 @@ func (f fakeScheduler) Apply(_ context.Context, req *schedulerpb.ApplyRequest, _
 		f.w.deployments[n], f.w.env[n] = s, d.GetEnv()
 		account := d.GetId().GetNamespace() + "/" + variable(d.GetEnv(), "MICRO_CLIENT_ID")
 		if !strings.Contains(source, "silent") && s.GetState() == schedulerpb.Status_RUNNING && !f.w.evicted[account] {
-			f.w.nodes[account] = true
+			f.w.nodes[account] = int(d.GetInstances())
+			if strings.Contains(source, "half") {
+				f.w.nodes[account] = 1
+			}
 		}
 		f.w.most = max(f.w.most, len(f.w.deployments))
 		return nil
@@ -371,9 +376,11 @@ type fakeNodes struct {
 func (f fakeNodes) List(_ context.Context, req *registrypb.NodesRequest, _ ...grpc.CallOption) (*registrypb.ListResponse, error) {
 	rsp := &registrypb.ListResponse{}
 	return rsp, f.w.do("List", func() error {
-		if f.w.nodes[req.GetDomain()+"/"+req.GetAccount()] {
-			rsp.Services = []*registrypb.Service{{Name: "x", Nodes: []*registrypb.Node{{Id: "x-1"}}}}
+		x := &registrypb.Service{Name: "x"}
+		for i := range f.w.nodes[req.GetDomain()+"/"+req.GetAccount()] {
+			x.Nodes = append(x.Nodes, &registrypb.Node{Id: fmt.Sprintf("x-%d", i), Address: fmt.Sprintf("10.0.0.%d:8080", i)})
 		}
+		rsp.Services = append(rsp.Services, x)
 		return nil
 	})
 }

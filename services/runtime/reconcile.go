@@ -131,12 +131,15 @@ func (r *reconciler) perform(ctx context.Context, it item, st state) {
 	}
 }
 
+// tryingAgain ends the reasons of what is not given up.
+const tryingAgain = "; trying again"
+
 // retryText is what people read while a step is tried again.
 func retryText(err error) string {
 	if errors.Code(err) == codes.Unavailable {
-		return detail(err) + "; trying again"
+		return detail(err) + tryingAgain
 	}
-	return "an internal error, trying again"
+	return "an internal error" + tryingAgain
 }
 
 // sweep removes what is no longer of use, for as long as ctx lives.

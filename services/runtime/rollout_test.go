@@ -86,12 +86,13 @@ func TestFailures(t *testing.T) {
 		{"does not compile", "github.com/acme/bad-code", "main.go:3: undefined: x; main.go:4: undefined: y"},
 		{"exits", "github.com/acme/exits", "exited with code 1: no luck"},
 		{"never registers", "github.com/acme/silent", "the service runs but has not registered"},
+		{"registers in part", "github.com/acme/half", "1 of 2 instances have registered within 1s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.reconcile()
-			b.create("hello", tt.source)
+			b.create("hello", tt.source, func(r *runtimepb.CreateRequest) { r.Options.Instances = 2 })
 			svc := b.settled("hello", failed)
 			if got := svc.GetMetadata()["error"]; !strings.HasPrefix(got, tt.reason) {
 				t.Errorf("error is %q, want %q", got, tt.reason)
@@ -106,6 +107,9 @@ func TestFailures(t *testing.T) {
 			}
 			b.settled("hello", running)
 			b.alone(2)
+			if _, err := b.scale("hello", 2); err != nil {
+				t.Fatal(err)
+			}
 			b.update("hello", tt.source)
 			svc = b.settled("hello", failed)
 			if got := svc.GetMetadata()["serving"]; got != "2" {

@@ -46,22 +46,51 @@ func (r *reconciler) step(ctx context.Context, it item, st state) error {
 		return err
 	}
 	switch rev.State {
-	case pending:
-		err = r.enqueue(ctx, rev)
-	case building:
-		err = r.build(ctx, rev)
-	case starting:
-		err = r.start(ctx, rev)
 	case stopping:
 		return r.stop(ctx, rev)
 	case failed:
 		return r.clean(ctx, rev)
 	}
+	err = r.advance(ctx, rev)
 	if f, ok := final(err); ok && ctx.Err() == nil {
 		r.log.Info("a revision failed", "revision", rev.String(), "state", string(rev.State))
 		return r.svc.db.move(ctx, rev, broke, f.reason, pgx.NamedArgs{"tail": f.tail})
 	}
 	return err
+}
+
+// advance takes a revision a step nearer to running. It has its time for that,
+// whatever it waits for.
+func (r *reconciler) advance(ctx context.Context, rev revision) error {
+	within, cancel := context.WithDeadline(ctx, rev.Since.Add(r.svc.opts.Timeout))
+	defer cancel()
+	var err error
+	switch rev.State {
+	case pending:
+		err = r.enqueue(within, rev)
+	case building:
+		err = r.build(within, rev)
+	case starting:
+		err = r.start(within, rev)
+	}
+	if err == nil || within.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	return r.late(ctx, rev)
+}
+
+// late says what a revision has waited for in vain.
+func (r *reconciler) late(ctx context.Context, rev revision) error {
+	now, err := r.svc.db.revision(ctx, rev.key, rev.Number)
+	if err != nil {
+		return err
+	}
+	if rev.State == building {
+		if err := r.cancelBuild(ctx, rev); err != nil {
+			r.log.Warn("a build that took too long could not be canceled", "revision", rev.String(), "cause", err)
+		}
+	}
+	return failure{reason: fmt.Sprintf("given up after %v: %s", r.svc.opts.Timeout, reasonOr(strings.TrimSuffix(now.Reason, tryingAgain), string(rev.State)))}
 }
 
 // failure is an outcome that trying again does not change.
@@ -190,7 +219,7 @@ func (r *reconciler) start(ctx context.Context, rev revision) error {
 	if err := r.awaitAnswer(ctx, rev); err != nil {
 		return err
 	}
-	if err := r.awaitNode(ctx, rev); err != nil {
+	if err := r.awaitNodes(ctx, rev); err != nil {
 		return err
 	}
 	if err := r.evictOlder(ctx, rev); err != nil {
@@ -315,69 +344,6 @@ func environment(rev revision, sp spec, secret string) []string {
 		"MICRO_PROFILE=service", "MICRO_SERVICE_PROFILE=client",
 		"MICRO_REPORT_USAGE=false",
 	)
-}
-
-// awaitAnswer waits until the containers of a revision answer.
-func (r *reconciler) awaitAnswer(ctx context.Context, rev revision) error {
-	late := time.NewTimer(r.svc.opts.StartTimeout)
-	defer late.Stop()
-	for {
-		s, ready, changed := r.deployments.get(rev.id())
-		note := reasonOr(s.GetReason(), "starting")
-		switch {
-		case !ready:
-			note = awayText
-			late.Reset(r.svc.opts.StartTimeout) // only time that the hosts had counts
-		case s.GetState() == schedulerpb.Status_RUNNING:
-			return nil
-		case s.GetState() == schedulerpb.Status_FAILED:
-			return failure{reason: reasonOr(s.GetReason(), "the process ended"), tail: r.lastLines(ctx, rev)}
-		}
-		if err := r.svc.db.note(ctx, rev, note); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		case <-late.C:
-			return failure{reason: fmt.Sprintf("not started within %v: %s", r.svc.opts.StartTimeout, note), tail: r.lastLines(ctx, rev)}
-		}
-	}
-}
-
-// unregisteredText is the reason of a revision whose process runs and cannot be
-// called.
-const unregisteredText = "the service runs but has not registered within %v: build it on the framework, which registers it when service.Run is called"
-
-// awaitNode waits until the registry has a node of a revision.
-func (r *reconciler) awaitNode(ctx context.Context, rev revision) error {
-	if err := r.svc.db.note(ctx, rev, "waiting for the service to register"); err != nil {
-		return err
-	}
-	deadline := time.Now().Add(r.svc.opts.RegisterTimeout)
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		rsp, err := r.svc.peers.Nodes.List(ctx, &registrypb.NodesRequest{Domain: rev.Namespace, Account: rev.Account})
-		if err != nil {
-			return fmt.Errorf("look for nodes: %w", err)
-		}
-		if len(rsp.GetServices()) > 0 {
-			return nil
-		}
-		s, ready, _ := r.deployments.get(rev.id())
-		switch {
-		case !ready:
-			deadline = time.Now().Add(r.svc.opts.RegisterTimeout)
-		case s.GetState() == schedulerpb.Status_FAILED:
-			return failure{reason: reasonOr(s.GetReason(), "the process ended"), tail: r.lastLines(ctx, rev)}
-		case time.Now().After(deadline):
-			return failure{reason: fmt.Sprintf(unregisteredText, r.svc.opts.RegisterTimeout), tail: r.lastLines(ctx, rev)}
-		}
-		pause(ctx, wait)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
 }
 
 // evictOlder takes the routes from the revisions that rev replaces. They go on

@@ -1,0 +1,101 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	registrypb "github.com/micro/platform/proto/registry"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+)
+
+// awaitAnswer waits until the containers of a revision answer.
+func (r *reconciler) awaitAnswer(ctx context.Context, rev revision) error {
+	late := time.NewTimer(r.svc.opts.StartTimeout)
+	defer late.Stop()
+	for {
+		s, ready, changed := r.deployments.get(rev.id())
+		note := reasonOr(s.GetReason(), "starting")
+		switch {
+		case !ready:
+			note = awayText
+			late.Reset(r.svc.opts.StartTimeout) // only time that the hosts had counts
+		case s.GetState() == schedulerpb.Status_RUNNING:
+			return nil
+		case s.GetState() == schedulerpb.Status_FAILED:
+			return failure{reason: reasonOr(s.GetReason(), "the process ended"), tail: r.lastLines(ctx, rev)}
+		}
+		if err := r.svc.db.note(ctx, rev, note); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-late.C:
+			return failure{reason: fmt.Sprintf("not started within %v: %s", r.svc.opts.StartTimeout, note), tail: r.lastLines(ctx, rev)}
+		}
+	}
+}
+
+// unregisteredText is the reason of a revision whose process runs and cannot be
+// called.
+const unregisteredText = "the service runs but has not registered within %v: build it on the framework, which registers it when service.Run is called"
+
+// awaitNodes waits until the registry has a node of each instance of a revision.
+func (r *reconciler) awaitNodes(ctx context.Context, rev revision) error {
+	if err := r.svc.db.note(ctx, rev, "waiting for the service to register"); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(r.svc.opts.RegisterTimeout)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		rsp, err := r.svc.peers.Nodes.List(ctx, &registrypb.NodesRequest{Domain: rev.Namespace, Account: rev.Account})
+		if err != nil {
+			return fmt.Errorf("look for nodes: %w", err)
+		}
+		s, ready, _ := r.deployments.get(rev.id())
+		registered, instances := hosts(rsp.GetServices()), len(s.GetInstances())
+		switch {
+		case !ready:
+			deadline = time.Now().Add(r.svc.opts.RegisterTimeout)
+		case s.GetState() == schedulerpb.Status_RUNNING && registered >= max(instances, 1):
+			return nil
+		case s.GetState() == schedulerpb.Status_FAILED:
+			return failure{reason: reasonOr(s.GetReason(), "the process ended"), tail: r.lastLines(ctx, rev)}
+		case time.Now().After(deadline):
+			return r.unregistered(ctx, rev, s, registered)
+		}
+		pause(ctx, wait)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// unregistered says what was waited for in vain by awaitNodes.
+func (r *reconciler) unregistered(ctx context.Context, rev revision, s *schedulerpb.Status, registered int) error {
+	f := failure{reason: fmt.Sprintf(unregisteredText, r.svc.opts.RegisterTimeout), tail: r.lastLines(ctx, rev)}
+	switch {
+	case s.GetState() != schedulerpb.Status_RUNNING:
+		f.reason = fmt.Sprintf("it does not stay up for %v: %s", r.svc.opts.RegisterTimeout, reasonOr(s.GetReason(), "an instance is missing"))
+	case registered > 0:
+		f.reason = fmt.Sprintf("%d of %d instances have registered within %v", registered, len(s.GetInstances()), r.svc.opts.RegisterTimeout)
+	}
+	return f
+}
+
+// hosts answers how many containers there are among nodes.
+func hosts(services []*registrypb.Service) int {
+	seen := map[string]bool{}
+	for _, s := range services {
+		for _, n := range s.GetNodes() {
+			host, _, err := net.SplitHostPort(n.GetAddress())
+			if err != nil {
+				host = n.GetAddress()
+			}
+			seen[host] = true
+		}
+	}
+	return len(seen)
+}
