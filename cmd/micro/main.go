@@ -66,7 +66,7 @@ func rootCommand(t *terminal.Terminal) *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	c.globalFlags(root)
 	c.addCommands(root)
-	root.AddCommand(serverCommand(), serviceCommand(), shutdownCommand(), migrateCommand(), certsCommand(c),
+	root.AddCommand(serverCommand(), serviceCommand(), readyCommand(c), shutdownCommand(), migrateCommand(), certsCommand(c),
 		backupCommand(c), restoreCommand(c), builderImageCommand())
 	return root
 }

@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -62,7 +65,7 @@ func (g *group) listenOps(at string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve operators on %s (MICRO_OPS_ADDRESS): %w", at, err)
 	}
-	if host, _, _ := net.SplitHostPort(at); net.ParseIP(host).IsLoopback() {
+	if loopback(at) {
 		return l, nil
 	}
 	g.mu.Lock()
@@ -74,6 +77,52 @@ func (g *group) listenOps(at string) (net.Listener, error) {
 	}
 	return tls.NewListener(l, k.Config()), nil
 }
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && net.ParseIP(host).IsLoopback()
+}
+
+// Ready asks the process of a component on this host how it is, at
+// MICRO_OPS_ADDRESS. Beyond loopback it shows the component's certificate, and
+// wants to see it.
+func Ready(ctx context.Context, p Platform, component string) (telemetry.Report, error) {
+	var r telemetry.Report
+	at, scheme, transport := p.OpsAddress, "http", &http.Transport{DisableKeepAlives: true}
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return r, fmt.Errorf("MICRO_OPS_ADDRESS has to be the process's own: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		at = net.JoinHostPort("localhost", port)
+	}
+	if !loopback(p.OpsAddress) {
+		if component == "" {
+			return r, fmt.Errorf("MICRO_OPS_ADDRESS is %s: beyond loopback it takes the certificate of a component", p.OpsAddress)
+		}
+		k, err := p.keeper(component, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return r, err
+		}
+		scheme, transport.TLSClientConfig = "https", k.Own()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+at+"/readyz", http.NoBody)
+	if err != nil {
+		return r, err
+	}
+	rsp, err := transport.RoundTrip(req)
+	if err != nil {
+		return r, err
+	}
+	defer rsp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(rsp.Body, maxReport)).Decode(&r); err != nil {
+		return r, fmt.Errorf("%s is answered by something that is not Micro: %w", at, err)
+	}
+	return r, nil
+}
+
+// maxReport bounds what is read of a report.
+const maxReport = 1 << 20
 
 // watchConn has the health tell whether a component in other processes is there,
 // and says itself that it is ready.

@@ -20,7 +20,7 @@ import (
 
 // ops starts a component that stands on a registry which is not there, with
 // operators served on a host's address, and answers how they read.
-func ops(t *testing.T, host, dir string) func(client *http.Client, path string) (int, string) {
+func ops(t *testing.T, host, dir string) (p Platform, get func(client *http.Client, path string) (int, string)) {
 	t.Helper()
 	var ports [3]int
 	for i := range ports {
@@ -40,14 +40,14 @@ func ops(t *testing.T, host, dir string) func(client *http.Client, path string) 
 		}
 		return h.Serve(s)
 	})
-	start(t, Config{Components: []Component{c}, Apart: true, Log: slog.New(slog.DiscardHandler),
-		Environ:  map[string]string{"MICRO_REGISTRY_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[0]), "MICRO_NETWORK_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[1])},
-		Platform: Platform{ClusterSecret: "a cluster secret that only tests use", TLSDir: dir, OpsAddress: fmt.Sprintf("%s:%d", host, ports[2])}})
+	p = Platform{ClusterSecret: "a cluster secret that only tests use", TLSDir: dir, OpsAddress: fmt.Sprintf("%s:%d", host, ports[2])}
+	start(t, Config{Components: []Component{c}, Apart: true, Log: slog.New(slog.DiscardHandler), Platform: p,
+		Environ: map[string]string{"MICRO_REGISTRY_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[0]), "MICRO_NETWORK_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[1])}})
 	scheme := "http"
 	if host != "127.0.0.1" {
 		scheme = "https"
 	}
-	return func(client *http.Client, path string) (int, string) {
+	return p, func(client *http.Client, path string) (int, string) {
 		rsp, err := client.Get(fmt.Sprintf("%s://%s:%d%s", scheme, host, ports[2], path))
 		if err != nil {
 			return 0, err.Error()
@@ -64,7 +64,7 @@ func ops(t *testing.T, host, dir string) func(client *http.Client, path string) 
 // TestOps shows what operators read about a process that misses another.
 func TestOps(t *testing.T) {
 	t.Parallel()
-	get := ops(t, "127.0.0.1", "")
+	p, get := ops(t, "127.0.0.1", "")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	if code, body := get(client, "/healthz"); code != http.StatusOK || body != "ok\n" {
 		t.Errorf("/healthz = %d %q", code, body)
@@ -83,6 +83,9 @@ func TestOps(t *testing.T) {
 	d := r.Dependencies[len(r.Dependencies)-1]
 	if code != http.StatusOK || !r.Ready || d.Name != "registry" || !d.Away || d.Cause == "" || time.Since(d.Since) > time.Minute {
 		t.Errorf("/readyz = %d %+v", code, r)
+	}
+	if r, err := Ready(t.Context(), p, ""); err != nil || !r.Ready || !r.Degraded {
+		t.Errorf("Ready = %+v, %v", r, err)
 	}
 	code, body := get(client, "/metrics")
 	for _, want := range []string{"micro_ready 1", `micro_dependency_up{component="network",dependency="registry"} 0`, "go_goroutines"} {
@@ -106,7 +109,7 @@ func TestOpsBeyondLoopback(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	get := ops(t, host, dir)
+	p, get := ops(t, host, dir)
 	k, err := certs.NewKeeper(certs.Reader, certs.In(dir, certs.Reader), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +127,15 @@ func TestOpsBeyondLoopback(t *testing.T) {
 		if code, body := get(client, "/healthz"); code != want {
 			t.Errorf("%s a certificate: %d %s", name, code, body)
 		}
+		if code, body := get(client, "/metrics"); code == http.StatusOK && !strings.Contains(body, `micro_certificate_expires_timestamp_seconds{component="network"}`) {
+			t.Error("/metrics does not say when the certificate ends")
+		}
+	}
+	if r, err := Ready(t.Context(), p, "network"); err != nil || !r.Ready {
+		t.Errorf("Ready = %+v, %v", r, err)
+	}
+	if _, err := Ready(t.Context(), p, ""); err == nil {
+		t.Error("Ready works without a component's certificate")
 	}
 }
 

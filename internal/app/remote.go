@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,16 +24,26 @@ func (g *group) keeper(component string) (*certs.Keeper, error) {
 	if k := g.keepers[component]; k != nil {
 		return k, nil
 	}
-	p := g.Platform
+	k, err := g.Platform.keeper(component, g.Log.With("component", component))
+	if err != nil {
+		return nil, err
+	}
+	g.keepers[component] = k
+	g.metrics.Gauge(component, "micro_certificate_expires_timestamp_seconds", "When the component's certificate ends.",
+		func() float64 { return float64(k.Expires().Unix()) })
+	return k, nil
+}
+
+// keeper reads the certificate of a component.
+func (p Platform) keeper(component string, log *slog.Logger) (*certs.Keeper, error) {
 	files := certs.In(p.TLSDir, component)
 	if p.TLSCert != "" {
 		files = certs.Files{Certificate: p.TLSCert, Key: p.TLSKey, Authorities: p.TLSCA}
 	}
-	k, err := certs.NewKeeper(component, files, g.Log.With("component", component))
+	k, err := certs.NewKeeper(component, files, log)
 	if err != nil {
 		return nil, fmt.Errorf("certificate of %s: %w", component, err)
 	}
-	g.keepers[component] = k
 	return k, nil
 }
 

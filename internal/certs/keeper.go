@@ -164,6 +164,18 @@ func (k *Keeper) Config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.current().server(), nil }}
 }
 
+// Own is for a client that asks a process of the component itself, whose
+// certificate it shows.
+func (k *Keeper) Own() *tls.Config {
+	h := k.current()
+	cfg := h.config()
+	cfg.RootCAs, cfg.ServerName = h.authorities, ServerName(k.component)
+	return cfg
+}
+
+// Expires answers when the certificate ends.
+func (k *Keeper) Expires() time.Time { return k.current().pair.Leaf.NotAfter }
+
 // Server answers the credentials of the component's listener: who connects has
 // to be a component, too.
 func (k *Keeper) Server() credentials.TransportCredentials { return &transport{keeper: k} }
