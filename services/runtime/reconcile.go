@@ -121,7 +121,7 @@ func (r *reconciler) perform(ctx context.Context, it item, st state) {
 			return
 		}
 		r.log.Warn("a step did not succeed, trying again", "service", it.key.String(), "revision", it.Number, "state", string(st), "cause", err)
-		if it.Number != 0 {
+		if it.Number != 0 && st != failed { // why it failed is worth more than why it is not cleaned up yet
 			stuck := revision{key: it.key, Number: it.Number, State: st}
 			if err := r.svc.db.note(ctx, stuck, retryText(err)); err != nil && ctx.Err() == nil {
 				r.log.Warn("could not note why", "cause", err)
