@@ -24,8 +24,8 @@ const (
 )
 
 const (
-	// dialTimeout bounds a connection on this host or the next.
-	dialTimeout = 300 * time.Millisecond
+	// DialTimeout bounds a connection on this host or the next.
+	DialTimeout = 300 * time.Millisecond
 	// Timeout bounds a check as a whole: a program that starts has little time
 	// of its processor to spare.
 	Timeout = 2 * time.Second
@@ -33,25 +33,45 @@ const (
 	maxAnswer = 4 << 10
 )
 
-// Check asks whoever listens on address, ip:port.
-func Check(ctx context.Context, address string) Answer {
+// Dial connects to the program that is asked.
+type Dial func(context.Context) (net.Conn, error)
+
+// Check asks the program that dial connects to.
+func Check(ctx context.Context, dial Dial) Answer {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+	conn, err := func() (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, DialTimeout)
+		defer cancel()
+		return dial(ctx)
+	}()
 	if err != nil {
 		return Silent
 	}
-	conn.Close()
-	client, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(), grpc.WithDisableServiceConfig(),
+	defer conn.Close()
+	client, err := grpc.NewClient("passthrough:///container",
+		grpc.WithContextDialer(once(conn)), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig(),
 		grpc.WithMaxHeaderListSize(maxAnswer), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
-	if err != nil { // an address that is none
+	if err != nil {
 		return Silent
 	}
 	defer client.Close()
 	rsp, err := grpc_health_v1.NewHealthClient(client).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
 	return answer(ctx, rsp.GetStatus(), err)
+}
+
+// once hands out a connection that is there, and no other.
+func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
+	conns := make(chan net.Conn, 1)
+	conns <- conn
+	return func(context.Context, string) (net.Conn, error) {
+		select {
+		case c := <-conns:
+			return c, nil
+		default:
+			return nil, net.ErrClosed
+		}
+	}
 }
 
 // answer judges what a check came back with. An error is that of a program that

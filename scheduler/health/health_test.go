@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"testing"
@@ -53,7 +54,11 @@ func TestCheck(t *testing.T) {
 			}
 			t.Cleanup(func() { l.Close() })
 			tt.serve(t, l)
-			if got := Check(t.Context(), l.Addr().String()); got != tt.want {
+			dial := func(ctx context.Context) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", l.Addr().String())
+			}
+			if got := Check(t.Context(), dial); got != tt.want {
 				t.Errorf("Check = %v, want %v", got, tt.want)
 			}
 		})

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"net"
 	"sync"
 
 	"github.com/micro/platform/scheduler/health"
@@ -55,7 +56,10 @@ func (d *Driver) check(ctx context.Context) *sync.WaitGroup {
 				case <-ctx.Done():
 					return
 				case a := <-d.asked:
-					a.answer = health.Check(ctx, a.address)
+					a.answer = health.Check(ctx, func(ctx context.Context) (net.Conn, error) {
+						var dialer net.Dialer
+						return dialer.DialContext(ctx, "tcp", a.address)
+					})
 					close(a.done)
 					if a.answer == health.Ready {
 						d.look()
