@@ -113,7 +113,7 @@ func (c *Call) Invoke(ctx context.Context, contentSubtype string, body []byte) (
 	if c.near(contentSubtype) {
 		a, err := c.callNear(ctx, contentSubtype, mem.BufferSlice{mem.SliceBuffer(body)})
 		if err != nil {
-			return nil, c.Explain(err)
+			return nil, c.refusedWith(err, a.Trailer)
 		}
 		return (&frame{a.Message}).take(), nil
 	}
@@ -126,7 +126,7 @@ func (c *Call) Invoke(ctx context.Context, contentSubtype string, body []byte) (
 	}
 	var out frame
 	if err := s.RecvMsg(&out); err != nil {
-		return nil, c.Explain(err)
+		return nil, c.refusedWith(err, s.Trailer())
 	}
 	return out.take(), nil
 }
@@ -176,7 +176,7 @@ func (s *Stream) Recv() ([]byte, error) {
 		if err == io.EOF {
 			return nil, err
 		}
-		return nil, s.call.Explain(err)
+		return nil, s.call.refusedWith(err, s.stream.Trailer())
 	}
 	return f.take(), nil
 }

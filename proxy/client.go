@@ -35,7 +35,10 @@ func (c Client) Invoke(ctx context.Context, method string, in, out any, opts ...
 	if err := s.SendMsg(in); err != nil && err != io.EOF {
 		return call.Explain(err)
 	}
-	return call.Explain(s.RecvMsg(out))
+	if err := s.RecvMsg(out); err != nil {
+		return call.refusedWith(err, s.Trailer())
+	}
+	return nil
 }
 
 // NewStream implements grpc.ClientConnInterface.
@@ -95,5 +98,8 @@ func (s explained) RecvMsg(m any) error {
 	if err == io.EOF {
 		return err
 	}
-	return s.call.Explain(err)
+	if err == nil {
+		return nil
+	}
+	return s.call.refusedWith(err, s.Trailer())
 }

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/quota"
 	"github.com/micro/platform/internal/rpc"
 )
 
@@ -30,7 +31,7 @@ type place struct {
 func newInFlight(limit int) *inFlight { return &inFlight{limit: limit, count: map[place]int{}} }
 
 // crowded says to those who met a limit of open calls when to come again.
-var crowded = &limited{wait: time.Second}
+var crowded = &quota.Reached{Wait: time.Second}
 
 // errTooLarge is about a message of either side.
 func errTooLarge() *errors.Error {

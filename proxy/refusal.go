@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/quota"
 	"github.com/micro/platform/internal/rules"
 )
 
@@ -107,6 +109,42 @@ func (c *Call) Explain(err error) error {
 		return errors.New(codes.InvalidArgument, "cannot decode the request: %s", e.Detail).From("go.micro.client")
 	}
 	return err
+}
+
+// refusedWith is Explain, with the limit in it that a component has named beside its
+// refusal. A tenant's service names none.
+func (c *Call) refusedWith(err error, trailer metadata.MD) error {
+	err = c.Explain(err)
+	more := relayed{}
+	for _, name := range limitHeaders {
+		if v := trailer.Get(name); len(v) == 1 && c.Platform() {
+			more[name] = v[0]
+		}
+	}
+	if len(more) == 0 {
+		return err
+	}
+	e := *errors.FromError(err)
+	return e.Because(more)
+}
+
+// limitHeaders are what quota.Headers answers.
+var limitHeaders = []string{"Retry-After", "RateLimit", "RateLimit-Policy"}
+
+// relayed are the headers that a component has sent beside a refusal.
+type relayed map[string]string
+
+// Error implements error. It is for the log.
+func (r relayed) Error() string { return "limit " + r["RateLimit-Policy"] }
+
+// Headers answers what an error adds to an answer: when to try again, and which
+// limit was met.
+func Headers(err error) map[string]string {
+	var r relayed
+	if errors.As(err, &r) {
+		return r
+	}
+	return quota.Headers(err)
 }
 
 // ofConnection says whether an error is gRPC's own about a connection. It has

@@ -3,8 +3,6 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"math"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -12,6 +10,7 @@ import (
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/quota"
 	"github.com/micro/platform/internal/rate"
 	"github.com/micro/platform/internal/tenants"
 )
@@ -105,7 +104,7 @@ func notTaken(t *tenants.Tenant, p party, isCore bool) error {
 	if p.member {
 		text = fmt.Sprintf("service %q of namespace %q is stopped: %s", p.service, p.namespace, x.Reason)
 	}
-	return errors.New(codes.ResourceExhausted, "%s", text).Because(&limited{wait: stoppedFor}).From("go.micro.proxy")
+	return errors.New(codes.ResourceExhausted, "%s", text).Because(&quota.Reached{Wait: stoppedFor}).From("go.micro.proxy")
 }
 
 // slowed holds a call to the rate of a service that is held back.
@@ -122,7 +121,7 @@ func (e *Edge) slowed(ctx context.Context, c *Call, t *tenants.Tenant, x tenants
 	if c.party().member {
 		text += ": " + x.Reason
 	}
-	return errors.New(codes.ResourceExhausted, "%s", text).Because(&limited{"slowed", n, r.Wait}).From("go.micro.proxy")
+	return errors.New(codes.ResourceExhausted, "%s", text).Because(&quota.Reached{Policy: "slowed", Most: n, Window: time.Second, Wait: r.Wait}).From("go.micro.proxy")
 }
 
 // rates holds a call to the rates of its namespace, its account and its API
@@ -185,33 +184,7 @@ func (c *Call) tooMany(t *tenants.Tenant, r *rate.Refusal) error {
 		text = fmt.Sprintf("%s may make %d calls a second, which is the limit %q of plan %s: try again in a moment, or raise it with a larger plan (\"micro plan\" lists them)",
 			who, r.Limit.Rate, kind, t.Plan)
 	}
-	return errors.New(codes.ResourceExhausted, "%s", text).Because(&limited{kind, r.Limit.Rate, r.Wait}).From("go.micro.proxy")
-}
-
-// limited is what a client may know of the limit that it met.
-type limited struct {
-	policy string // empty where no rate is the limit
-	rate   int64  // calls a second
-	wait   time.Duration
-}
-
-// Error implements error. It is for the log.
-func (l *limited) Error() string { return fmt.Sprintf("limit %q of %d", l.policy, l.rate) }
-
-// Headers answers what an error adds to an answer: when to try again, and which
-// limit was met, in the form of the IETF's draft for RateLimit headers.
-func Headers(err error) map[string]string {
-	var l *limited
-	if !errors.As(err, &l) {
-		return nil
-	}
-	seconds := strconv.Itoa(max(int(math.Ceil(l.wait.Seconds())), 1))
-	out := map[string]string{"Retry-After": seconds}
-	if l.policy != "" {
-		out["RateLimit-Policy"] = fmt.Sprintf("%q;q=%d;w=1", l.policy, l.rate)
-		out["RateLimit"] = fmt.Sprintf("%q;r=0;t=%s", l.policy, seconds)
-	}
-	return out
+	return errors.New(codes.ResourceExhausted, "%s", text).Because(&quota.Reached{Policy: kind, Most: r.Limit.Rate, Window: time.Second, Wait: r.Wait}).From("go.micro.proxy")
 }
 
 // tenantChanged ends the calls of a namespace, or of all, that would not be

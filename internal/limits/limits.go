@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/quota"
 )
 
 // Limiter counts for one component.
@@ -58,7 +59,7 @@ func (l Limiter) Take(ctx context.Context, all []Limit) error {
 		if err != nil {
 			return errors.New(codes.Unavailable, "this is not possible now, try again in a moment").Because(err)
 		}
-		return errors.New(codes.ResourceExhausted, "%s: try again in %s", one.Reason, inWords(wait))
+		return errors.New(codes.ResourceExhausted, "%s: try again in %s", one.Reason, inWords(wait)).Because(&quota.Reached{Wait: wait})
 	}
 	return nil
 }

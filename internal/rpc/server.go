@@ -19,6 +19,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/quota"
 )
 
 // MaxMessage is the largest message either way, as existing Micro clients have
@@ -188,7 +189,9 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 	}
 	var decided *errors.Error
 	if errors.As(err, &decided) {
-		if cause := decided.Unwrap(); cause != nil {
+		if more := quota.Headers(err); more != nil {
+			_ = grpc.SetTrailer(ctx, metadata.New(more)) // fails only without a transport
+		} else if cause := decided.Unwrap(); cause != nil {
 			i.log.WarnContext(ctx, "call failed", "method", method, "detail", decided.Detail, "cause", cause)
 		}
 		out := *decided // may be shared: a service's error can be a variable

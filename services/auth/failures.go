@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/quota"
 )
 
 // failures slows down who guesses passwords. A network that has failed often
@@ -68,7 +69,7 @@ func (f failures) check(ctx context.Context, try attempt, log *slog.Logger) erro
 		return nil
 	}
 	if wait > 0 {
-		return errors.New(codes.ResourceExhausted, "too many failed logins: try again in %v", wait.Round(time.Second)+time.Second)
+		return errors.New(codes.ResourceExhausted, "too many failed logins: try again in %v", wait.Round(time.Second)+time.Second).Because(&quota.Reached{Wait: wait})
 	}
 	return nil
 }

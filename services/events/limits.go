@@ -44,11 +44,14 @@ func (l limits) publish(ctx context.Context, namespace string, n int) error {
 		return nil
 	}
 	most := max(int64(limit), burst)
+	met := plans.Met{Plan: t.Plan, Limit: "event_rate", Most: limit, Window: time.Second}
 	if limit == 0 || int64(n) > most {
-		return plans.Over(t.Plan, "event_rate", "publish fewer at once", "namespace %q may publish %d events a second, and %d at once", namespace, limit, most)
+		met.Remedy = "publish fewer at once"
+		return plans.Over(met, "namespace %q may publish %d events a second, and %d at once", namespace, limit, most)
 	}
 	if l.rates.TakeN(ctx, int64(n), rate.Limit{Key: rate.Key{Namespace: namespace, Kind: "events"}, Rate: int64(limit), Burst: most}) != nil {
-		return plans.Over(t.Plan, "event_rate", "try again in a second", "namespace %q may publish %d events a second", namespace, limit)
+		met.Remedy = "try again in a second"
+		return plans.Over(met, "namespace %q may publish %d events a second", namespace, limit)
 	}
 	return nil
 }

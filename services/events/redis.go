@@ -14,6 +14,7 @@ import (
 
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/quota"
 	eventspb "github.com/micro/platform/proto/events"
 )
 
@@ -83,7 +84,8 @@ func (d db) register(ctx context.Context, t topic, limit plans.Limit) error {
 		return fmt.Errorf("register topic: %w", err)
 	}
 	if !ok {
-		return errors.New(codes.ResourceExhausted, "namespace %q may have %d topics, which is its limit \"topics\": delete one, or raise it with a larger plan (\"micro plan\" lists them)", t.namespace, limit)
+		return errors.New(codes.ResourceExhausted, "namespace %q may have %d topics, which is its limit \"topics\": delete one, or raise it with a larger plan (\"micro plan\" lists them)", t.namespace, limit).
+			Because(&quota.Reached{Policy: "topics", Most: int64(limit)})
 	}
 	if err := d.client.SAdd(ctx, namespaces, t.namespace).Err(); err != nil {
 		return fmt.Errorf("register namespace: %w", err)

@@ -127,7 +127,8 @@ func (s invites) send(ctx context.Context, i invite) (made invite, err error) {
 }
 
 func tooManyMembers(name, plan string, most plans.Limit, open int) error {
-	return plans.Over(plan, "members", "remove one or revoke an invitation", "namespace %q may have %d members, with the %d who are invited", name, most, open)
+	return plans.Over(plans.Met{Plan: plan, Limit: "members", Most: most, Remedy: "remove one or revoke an invitation"},
+		"namespace %q may have %d members, with the %d who are invited", name, most, open)
 }
 
 // List implements the RPC.

@@ -84,7 +84,7 @@ func (s *Service) checkPlan(ctx context.Context, namespace string, instances int
 		return 0, errors.New(codes.NotFound, "namespace %s is erased", namespace)
 	}
 	if l := t.Limits.Replicas; !l.Allows(instances) {
-		return 0, plans.Over(t.Plan, "replicas", "ask for fewer", "options.instances is %d: a service may have %d replicas", instances, l)
+		return 0, plans.Over(plans.Met{Plan: t.Plan, Limit: "replicas", Most: l, Remedy: "ask for fewer"}, "options.instances is %d: a service may have %d replicas", instances, l)
 	}
 	services = s.opts.Services
 	if l := t.Limits.Services; !l.Allows(int64(services)) {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/quota"
 )
 
 // key names a service.
@@ -207,7 +208,8 @@ func checkRoom(ctx context.Context, tx pgx.Tx, namespace string, limit int) erro
 		return fmt.Errorf("count services: %w", err)
 	}
 	if n >= limit {
-		return errors.New(codes.ResourceExhausted, "the namespace has %d services, and may have %d: delete one first, or raise the limit \"services\" with a larger plan (\"micro plan\" lists them)", n, limit)
+		return errors.New(codes.ResourceExhausted, "the namespace has %d services, and may have %d: delete one first, or raise the limit \"services\" with a larger plan (\"micro plan\" lists them)", n, limit).
+			Because(&quota.Reached{Policy: "services", Most: int64(limit)})
 	}
 	return nil
 }

@@ -82,11 +82,12 @@ func (l limits) over(u unit, what string) error {
 	}
 	switch {
 	case what == "bytes" && l.together != math.MaxInt64:
-		return plans.Over(l.plan, "store_bytes", "delete some", "the records and blobs of namespace %s may have %d bytes", u.namespace, most.bytes)
+		return plans.Over(plans.Met{Plan: l.plan, Limit: "store_bytes", Most: plans.Limit(most.bytes), Remedy: "delete some"},
+			"the records and blobs of namespace %s may have %d bytes", u.namespace, most.bytes)
 	case what == "bytes":
 		return errors.New(codes.ResourceExhausted, "the %s of namespace %s may have %d bytes on this server: delete some", kind, u.namespace, most.bytes)
 	case u.table == "":
 		return errors.New(codes.ResourceExhausted, "namespace %s may have %d %s on this server: delete some", u.namespace, most.keys, kind)
 	}
-	return plans.Over(l.plan, "keys", "delete some", "namespace %s may have %d records", u.namespace, most.keys)
+	return plans.Over(plans.Met{Plan: l.plan, Limit: "keys", Most: plans.Limit(most.keys), Remedy: "delete some"}, "namespace %s may have %d records", u.namespace, most.keys)
 }
