@@ -61,7 +61,7 @@ func TestEdgesGoOn(t *testing.T) {
 	}{
 		{"auth", []string{"auth"}, func() error { s.Platform.Kill("auth"); return nil }, func(ctx context.Context) error { return s.Platform.Again(ctx, "auth") }},
 		{"registry", []string{"registry"}, func() error { s.Platform.Kill("registry"); return nil }, func(ctx context.Context) error { return s.Platform.Again(ctx, "registry") }},
-		{"postgres", []string{"auth", "registry"}, d.postgres.kill, d.postgres.up},
+		{"postgres", []string{"auth", "registry"}, d.postgres.Kill, d.postgres.Up},
 	} {
 		calls := startCalls(t, s)
 		if err := tt.kill(); err != nil {

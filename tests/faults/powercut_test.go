@@ -142,14 +142,14 @@ func cutPower(t *testing.T, fresh Image, random *rand.Rand, env []string, r *Rep
 	}
 	r.For = minCut + time.Duration(random.Int64N(int64(maxCut-minCut)))
 	pauseUntil(ctx, time.Now().Add(r.For))
-	server, err := tree(s.Platform.Processes()["server"])
+	server, err := platform.Tree(s.Platform.Processes()["server"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	signalAll(server, syscall.SIGSTOP)
+	server.Signal(syscall.SIGSTOP)
 	cut, err := disk.Copy(ctx, filepath.Join(dir, "cut"))
 	stop()
-	s.stop(t, func() { killAll(server); s.Platform.Await("server") })
+	s.stop(t, func() { server.Kill(); s.Platform.Await("server") })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,11 +93,11 @@ func together(ctx context.Context, cfg platform.Config) (*Site, error) {
 	// Without a database the server ends by itself.
 	for _, program := range []string{"redis-server", "postgres"} {
 		s.Victims = append(s.Victims, Victim{program, func() error {
-			children, err := tree(p.Processes()["server"])
+			children, err := platform.Tree(p.Processes()["server"])
 			if err != nil {
 				return err
 			}
-			killAll(children.of(program))
+			children.Of(program).Kill()
 			p.Await("server")
 			return nil
 		}, p.Restart})
@@ -110,11 +110,11 @@ func together(ctx context.Context, cfg platform.Config) (*Site, error) {
 
 // killServer ends everything that belongs to the server.
 func (s *Site) killServer() error {
-	all, err := tree(s.Platform.Processes()["server"])
+	all, err := platform.Tree(s.Platform.Processes()["server"])
 	if err != nil {
 		return err
 	}
-	killAll(all)
+	all.Kill()
 	s.Platform.Await("server")
 	return nil
 }
@@ -136,8 +136,8 @@ func apart(ctx context.Context, cfg platform.Config, d *databases) (*Site, error
 			func() error { p.Kill(name); return nil },
 			func(ctx context.Context) error { return p.Again(ctx, name) }})
 	}
-	for _, x := range []*daemon{d.redis, d.postgres} {
-		s.Victims = append(s.Victims, Victim{x.name, x.kill, x.up})
+	for _, x := range []*platform.Daemon{d.redis, d.postgres} {
+		s.Victims = append(s.Victims, Victim{x.Name, x.Kill, x.Up})
 	}
 	return s, nil
 }

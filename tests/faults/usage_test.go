@@ -128,7 +128,7 @@ func meterUnderFaults(t *testing.T, f flaw) {
 
 // among answers who is killed, and what is spoilt then.
 func (f flaw) among(s *Site, d *databases) []Victim {
-	all := []Victim{{d.redis.name, d.redis.kill, d.redis.up}, {d.postgres.name, d.postgres.kill, d.postgres.up}}
+	all := []Victim{{d.redis.Name, d.redis.Kill, d.redis.Up}, {d.postgres.Name, d.postgres.Kill, d.postgres.Up}}
 	for _, name := range []string{"usage", "proxy", "gateway"} {
 		all = append(all, Victim{name,
 			func() error { s.Platform.Kill(name); return nil },

@@ -1,4 +1,4 @@
-package faults
+package platform
 
 import (
 	"bytes"
@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// proc is a running process.
-type proc struct {
-	pid     int
-	program string
+// Process is one that runs.
+type Process struct {
+	PID     int
+	Program string
 }
 
-// procs are processes, parents before their children.
-type procs []proc
+// Processes are parents before their children.
+type Processes []Process
 
-// tree answers a process and all that descend from it.
-func tree(root int) (procs, error) {
+// Tree answers a process and all that descend from it.
+func Tree(root int) (Processes, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	children := map[int]procs{}
-	var all procs
+	children := map[int]Processes{}
+	var all Processes
 	for _, file := range stats {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -37,24 +37,24 @@ func tree(root int) (procs, error) {
 			return nil, err
 		}
 		children[parent] = append(children[parent], p)
-		if p.pid == root {
-			all = procs{p}
+		if p.PID == root {
+			all = Processes{p}
 		}
 	}
 	for i := 0; i < len(all); i++ {
-		all = append(all, children[all[i].pid]...)
+		all = append(all, children[all[i].PID]...)
 	}
 	return all, nil
 }
 
 // parseStat reads /proc/PID/stat: "PID (program) state parent ...".
-func parseStat(b []byte) (p proc, parent int, err error) {
+func parseStat(b []byte) (p Process, parent int, err error) {
 	opens, closes := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if opens < 1 || closes < opens {
 		return p, 0, fmt.Errorf("stat of a process: %q", b)
 	}
-	p.program = string(b[opens+1 : closes])
-	if p.pid, err = strconv.Atoi(string(b[:opens-1])); err != nil {
+	p.Program = string(b[opens+1 : closes])
+	if p.PID, err = strconv.Atoi(string(b[:opens-1])); err != nil {
 		return p, 0, err
 	}
 	var state string
@@ -62,28 +62,29 @@ func parseStat(b []byte) (p proc, parent int, err error) {
 	return p, parent, err
 }
 
-// of answers those that run a program.
-func (all procs) of(program string) procs {
-	var out procs
+// Of answers those that run a program.
+func (all Processes) Of(program string) Processes {
+	var out Processes
 	for _, p := range all {
-		if p.program == program {
+		if p.Program == program {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-func signalAll(all procs, sig syscall.Signal) {
+// Signal sends them a signal.
+func (all Processes) Signal(sig syscall.Signal) {
 	for _, p := range all {
-		syscall.Kill(p.pid, sig) //nolint:errcheck // it may have ended
+		syscall.Kill(p.PID, sig) //nolint:errcheck // it may have ended
 	}
 }
 
-// killAll comes back when they are gone, and with them what they had locked.
-func killAll(all procs) {
-	signalAll(all, syscall.SIGKILL)
+// Kill comes back when they are gone, and with them what they had locked.
+func (all Processes) Kill() {
+	all.Signal(syscall.SIGKILL)
 	for _, p := range all {
-		for alive(p.pid) {
+		for alive(p.PID) {
 			<-time.After(time.Millisecond)
 		}
 	}

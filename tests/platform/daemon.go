@@ -1,0 +1,166 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/micro/platform/internal/porttest"
+)
+
+// Daemon is a database that is killed and started again. Its address outlives
+// it.
+type Daemon struct {
+	Name, URL string
+
+	command func() *exec.Cmd
+	ready   func(ctx context.Context) error
+	cmd     *exec.Cmd
+}
+
+// upTimeout bounds the start of a database, its recovery included.
+const upTimeout = 30 * time.Second
+
+// NewRedis makes a Redis as docs/store.md and docs/events.md want it. It keeps
+// its data in dir, listens on the IP address host, and is not started yet.
+func NewRedis(dir, host string) (*Daemon, error) {
+	port, err := porttest.Reserve()
+	if err != nil {
+		return nil, err
+	}
+	at := net.JoinHostPort(host, strconv.Itoa(port))
+	return &Daemon{Name: "redis-server", URL: "redis://" + at,
+		command: func() *exec.Cmd {
+			return exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", host, "--protected-mode", "no", "--dir", dir, "--save", "",
+				"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--loglevel", "warning")
+		},
+		ready: func(ctx context.Context) error {
+			c := redis.NewClient(&redis.Options{Addr: at, MaxRetries: -1})
+			defer c.Close()
+			return c.Ping(ctx).Err()
+		}}, os.Mkdir(dir, 0o700)
+}
+
+// NewPostgres makes a Postgres with its data in dir, which listens on the IP
+// address host and believes everybody there. It is not started yet.
+func NewPostgres(dir, host string) (*Daemon, error) {
+	port, err := porttest.Reserve()
+	if err != nil {
+		return nil, err
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(found) == 0 {
+		return nil, errors.New("PostgreSQL's programs were not found in /usr/lib/postgresql/*/bin")
+	}
+	run := func(program string, args ...string) (*exec.Cmd, error) {
+		cmd := exec.Command(filepath.Join(found[len(found)-1], program), args...)
+		cmd.Dir = "/"
+		var err error
+		cmd.SysProcAttr, err = asPostgres(dir)
+		return cmd, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	initdb, err := run("initdb", "-D", dir, "-U", "micro", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
+	if err != nil {
+		return nil, err
+	}
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	if err := believe(dir, host); err != nil {
+		return nil, err
+	}
+	u := url.URL{Scheme: "postgres", User: url.User("micro"), Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "postgres", RawQuery: "sslmode=disable"}
+	return &Daemon{Name: "postgres", URL: u.String(),
+		command: func() *exec.Cmd {
+			cmd, _ := run("postgres", "-D", dir, "-p", strconv.Itoa(port), "-c", "listen_addresses="+host, "-c", "unix_socket_directories=", "-c", "max_connections=500")
+			return cmd
+		},
+		ready: func(ctx context.Context) error {
+			conn, err := pgx.Connect(ctx, u.String())
+			if err == nil {
+				err = conn.Close(ctx)
+			}
+			return err
+		}}, nil
+}
+
+// believe lets in who comes from the network of host.
+func believe(dir, host string) error {
+	f, err := os.OpenFile(filepath.Join(dir, "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "host all all %s/24 trust\n", host)
+	return errors.Join(err, f.Close())
+}
+
+// asPostgres makes a process run as the user postgres, who gets dir: Postgres
+// refuses root.
+func asPostgres(dir string) (*syscall.SysProcAttr, error) {
+	if os.Geteuid() != 0 {
+		return &syscall.SysProcAttr{}, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, os.Chown(dir, uid, gid)
+}
+
+// Up starts it and comes back when it serves.
+func (d *Daemon) Up(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, upTimeout)
+	defer cancel()
+	cmd := d.command()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	d.cmd = cmd
+	for {
+		err := d.ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not come up: %w", d.Name, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Kill ends it and its children by SIGKILL, and comes back when they are gone.
+func (d *Daemon) Kill() error {
+	if d.cmd == nil {
+		return nil
+	}
+	all, err := Tree(d.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	all.Kill()
+	d.cmd.Wait() //nolint:errcheck // by the kill
+	d.cmd = nil
+	return nil
+}
