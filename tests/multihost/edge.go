@@ -1,0 +1,99 @@
+package multihost
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// loadEdges makes the edges' image on every host.
+func (s *Site) loadEdges(ctx context.Context) error {
+	image, err := rootless(s.micro)
+	if err != nil {
+		return err
+	}
+	return s.Rig.each(func(n *Node) error {
+		_, err := n.DockerIn(ctx, bytes.NewReader(image), "import", "--change", `ENTRYPOINT ["/micro"]`, "-", edgeImage)
+		return err
+	})
+}
+
+// rootless is the file system of an image with one program and no more.
+func rootless(program string) ([]byte, error) {
+	b, err := os.ReadFile(program)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	if err := w.WriteHeader(&tar.Header{Name: "micro", Mode: 0o755, Size: int64(len(b))}); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), w.Close()
+}
+
+// startEdges starts both edges on a host and waits until they answer.
+func (s *Site) startEdges(ctx context.Context, n *Node) error {
+	for _, name := range edges {
+		args := []string{"run", "--detach", "--name", edgeName(name), "--restart", "always",
+			"--label", "micro.cluster=" + cluster(), "--label", "micro.part=edge",
+			"--volume", s.certsDir() + ":" + s.certsDir() + ":ro", "--volume", "state-" + name + ":/state", "--env", "MICRO_STATE_DIR=/state",
+			"--publish", published[name]}
+		for _, e := range s.env {
+			if strings.HasPrefix(e, "MICRO_") {
+				args = append(args, "--env", e)
+			}
+		}
+		if _, err := n.Docker(ctx, append(args, edgeImage, "service", name)...); err != nil {
+			return err
+		}
+	}
+	return s.edgesAnswer(ctx, n)
+}
+
+var published = map[string]string{"gateway": "8080:8080", "proxy": "8081:8081"}
+
+func edgeName(component string) string { return "micro-edge-" + component }
+
+// answerTimeout bounds the wait for an edge that starts.
+const answerTimeout = 30 * time.Second
+
+func (s *Site) edgesAnswer(ctx context.Context, n *Node) error {
+	return poll(ctx, answerTimeout, func() error {
+		conn, err := net.DialTimeout("tcp", n.Address+":8081", time.Second)
+		if err != nil {
+			return err
+		}
+		conn.Close()
+		rsp, err := (&http.Client{Timeout: time.Second}).Get("http://" + n.Address + ":8080/")
+		if err != nil {
+			return err
+		}
+		rsp.Body.Close()
+		return nil
+	})
+}
+
+// KillEdge ends an edge without warning; Docker starts it again. It answers how
+// long the edge was away.
+func (s *Site) KillEdge(ctx context.Context, n *Node, component string) (time.Duration, error) {
+	began := time.Now()
+	out, err := n.Docker(ctx, "inspect", "-f", "{{.State.Pid}}", edgeName(component))
+	if err != nil {
+		return 0, err
+	}
+	// The number is of the host's own.
+	if out, err := n.Command(ctx, "kill", "-9", strings.TrimSpace(out)).CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("kill %s: %w: %s", component, err, out)
+	}
+	return time.Since(began), s.edgesAnswer(ctx, n)
+}

@@ -1,0 +1,130 @@
+package multihost
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/micro/platform/tests/platform"
+)
+
+// report is of all tests; it is printed at the end.
+var report Report
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if len(report.rows) > 0 && testing.Verbose() {
+		fmt.Print("\n", &report)
+	}
+	os.RemoveAll(filepath.Dir(built.micro))
+	os.Exit(code)
+}
+
+// built is the program under test. It is static: the edges' image has nothing
+// but it.
+var built struct {
+	once  sync.Once
+	micro string
+	err   error
+}
+
+func micro(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		dir, err := os.MkdirTemp("", "micro-bin-")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.micro = filepath.Join(dir, "micro")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", built.micro, "../../cmd/micro")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("build micro: %w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.micro
+}
+
+// newSite is a platform on a rig, with edges on every host.
+func newSite(t *testing.T, controllers int) *Site {
+	t.Helper()
+	r := newRig(t)
+	s, err := NewSite(t.Context(), r, micro(t), controllers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.keepLogs(t)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// keepLogs copies what the components said to where it outlives the rig.
+func (s *Site) keepLogs(t *testing.T) {
+	t.Helper()
+	to, err := os.MkdirTemp("", "micro-multihost-logs-")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, n := range s.Rig.Nodes {
+		files, _ := filepath.Glob(filepath.Join(n.Dir, "*.log"))
+		for _, name := range edges {
+			file := filepath.Join(n.Dir, name+".log")
+			out, _ := n.Command(context.Background(), "docker", "logs", edgeName(name)).CombinedOutput()
+			if os.WriteFile(file, out, 0o644) == nil {
+				files = append(files, file)
+			}
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(to, n.Name+"-"+filepath.Base(file)), b, 0o644)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Logf("what the components said is in %s", to)
+}
+
+// signup makes a person with a namespace, who works through the edge of a host
+// that stays.
+func signup(t *testing.T, s *Site, name string) (*platform.Person, *Tenant) {
+	t.Helper()
+	x, err := s.Platform.Person(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := x.Signup(t.Context(), "correct horse battery staple", name+"-space"); err != nil {
+		t.Fatalf("sign up %s: %v: %s", name, err, out)
+	}
+	return x, &Tenant{Token: command(t, x, "user", "token"), run: name}
+}
+
+// command is a command of somebody's that must succeed.
+func command(t *testing.T, x *platform.Person, args ...string) string {
+	t.Helper()
+	out, err := x.Micro(t.Context(), "", args...)
+	if err != nil {
+		t.Fatalf("micro %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(out)
+}

@@ -1,0 +1,149 @@
+package multihost
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Kind is one kind of call.
+type Kind struct {
+	Name string
+	// Every is the time between two calls; each is made when it is due, however
+	// long those before it take.
+	Every time.Duration
+	// Within is how long a call may take.
+	Within time.Duration
+	Call   func(ctx context.Context, e *Edge, n int) error
+}
+
+// Failure is a call that failed.
+type Failure struct {
+	Kind string
+	// Due is when the call was to be made.
+	Due   time.Time
+	Edge  string
+	Cause error
+}
+
+// Traffic is calls of several kinds through all edges that answer.
+type Traffic struct {
+	edges *Balancer
+	end   context.CancelFunc
+	work  sync.WaitGroup
+
+	mu       sync.Mutex
+	calls    map[string]int
+	latest   map[string]time.Duration // the longest, from when it was due
+	failures []Failure
+}
+
+// Start makes calls until Stop.
+func Start(edges *Balancer, kinds []Kind) *Traffic {
+	ctx, end := context.WithCancel(context.Background())
+	t := &Traffic{edges: edges, end: end, calls: map[string]int{}, latest: map[string]time.Duration{}}
+	for i, k := range kinds {
+		t.work.Go(func() {
+			// Kinds do not all begin in the same moment.
+			due := time.Now().Add(k.Every * time.Duration(i) / time.Duration(len(kinds)))
+			for n := 0; until(ctx, due); n++ {
+				at, number := due, n
+				t.work.Go(func() { t.one(k, at, number) })
+				due = due.Add(k.Every)
+			}
+		})
+	}
+	return t
+}
+
+func (t *Traffic) one(k Kind, due time.Time, n int) {
+	ctx, cancel := context.WithDeadline(context.Background(), due.Add(k.Within))
+	defer cancel()
+	e := t.edges.Next()
+	err := k.Call(ctx, e, n)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls[k.Name]++
+	t.latest[k.Name] = max(t.latest[k.Name], time.Since(due))
+	if err != nil {
+		t.failures = append(t.failures, Failure{k.Name, due, e.Name, err})
+	}
+}
+
+// Stop waits for the calls that are under way.
+func (t *Traffic) Stop() {
+	t.end()
+	t.work.Wait()
+}
+
+// Calls is how many there were.
+func (t *Traffic) Calls() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, c := range t.calls {
+		n += c
+	}
+	return n
+}
+
+// Failures are those of calls that were due since a moment.
+func (t *Traffic) Failures(since time.Time) []Failure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []Failure
+	for _, f := range t.failures {
+		if !f.Due.Before(since) {
+			all = append(all, f)
+		}
+	}
+	slices.SortFunc(all, func(a, b Failure) int { return a.Due.Compare(b.Due) })
+	return all
+}
+
+// Window is the time from the first call that failed to the last, by when they
+// were due, since a moment.
+func (t *Traffic) Window(since time.Time) time.Duration {
+	all := t.Failures(since)
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1].Due.Sub(all[0].Due)
+}
+
+// String is a line for every kind, and a few of the failures.
+func (t *Traffic) String() string {
+	failures := t.Failures(time.Time{})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var b strings.Builder
+	for _, kind := range slices.Sorted(maps.Keys(t.calls)) {
+		failed := 0
+		for _, f := range failures {
+			if f.Kind == kind {
+				failed++
+			}
+		}
+		fmt.Fprintf(&b, "%s: %d calls, %d failed, longest %v\n", kind, t.calls[kind], failed, t.latest[kind].Round(time.Millisecond))
+	}
+	for _, f := range failures[:min(len(failures), 20)] {
+		fmt.Fprintf(&b, "  %s %s through %s: %v\n", f.Due.Format("15:04:05.000"), f.Kind, f.Edge, f.Cause)
+	}
+	return b.String()
+}
+
+// until waits, and is false when ctx has ended.
+func until(ctx context.Context, due time.Time) bool {
+	t := time.NewTimer(time.Until(due))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
