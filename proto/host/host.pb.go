@@ -23,6 +23,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Health int32
+
+const (
+	// Nobody listens.
+	Health_SILENT Health = 0
+	// Somebody listens and says nothing.
+	Health_STUCK Health = 1
+	// grpc.health.v1 does not say SERVING.
+	Health_NOT_SERVING Health = 2
+	Health_READY       Health = 3
+)
+
+// Enum value maps for Health.
+var (
+	Health_name = map[int32]string{
+		0: "SILENT",
+		1: "STUCK",
+		2: "NOT_SERVING",
+		3: "READY",
+	}
+	Health_value = map[string]int32{
+		"SILENT":      0,
+		"STUCK":       1,
+		"NOT_SERVING": 2,
+		"READY":       3,
+	}
+)
+
+func (x Health) Enum() *Health {
+	p := new(Health)
+	*p = x
+	return p
+}
+
+func (x Health) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Health) Descriptor() protoreflect.EnumDescriptor {
+	return file_host_host_proto_enumTypes[0].Descriptor()
+}
+
+func (Health) Type() protoreflect.EnumType {
+	return &file_host_host_proto_enumTypes[0]
+}
+
+func (x Health) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Health.Descriptor instead.
+func (Health) EnumDescriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{0}
+}
+
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -244,13 +299,15 @@ type Container struct {
 	Ended   int64 `protobuf:"varint,9,opt,name=ended,proto3" json:"ended,omitempty"`
 	// Its address on the network of its namespace, without a port.
 	Ip string `protobuf:"bytes,10,opt,name=ip,proto3" json:"ip,omitempty"`
-	// The port at which it answers; 0 while it does not.
+	// The port at which it is ready for calls; 0 while it is not.
 	Port int32 `protobuf:"varint,11,opt,name=port,proto3" json:"port,omitempty"`
 	// What its program listens on, as far as this host sees that.
 	Listens []*Socket `protobuf:"bytes,12,rep,name=listens,proto3" json:"listens,omitempty"`
 	// Thousandths of a core, and bytes of memory, that it may have.
-	Millicores    int64 `protobuf:"varint,13,opt,name=millicores,proto3" json:"millicores,omitempty"`
-	Memory        int64 `protobuf:"varint,14,opt,name=memory,proto3" json:"memory,omitempty"`
+	Millicores int64 `protobuf:"varint,13,opt,name=millicores,proto3" json:"millicores,omitempty"`
+	Memory     int64 `protobuf:"varint,14,opt,name=memory,proto3" json:"memory,omitempty"`
+	// What the last question for its health has found, while it is not ready.
+	Health        Health `protobuf:"varint,15,opt,name=health,proto3,enum=host.Health" json:"health,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -383,6 +440,13 @@ func (x *Container) GetMemory() int64 {
 	return 0
 }
 
+func (x *Container) GetHealth() Health {
+	if x != nil {
+		return x.Health
+	}
+	return Health_SILENT
+}
+
 type Socket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Port  int32                  `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
@@ -505,8 +569,11 @@ func (x *BusyRequest) GetRevision() int64 {
 }
 
 type BusyResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Busy          bool                   `protobuf:"varint,1,opt,name=busy,proto3" json:"busy,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many containers run.
+	Running int64 `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
+	// Somebody is connected to a port of one, or may be, where that cannot be seen.
+	Connected     bool `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -541,9 +608,16 @@ func (*BusyResponse) Descriptor() ([]byte, []int) {
 	return file_host_host_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *BusyResponse) GetBusy() bool {
+func (x *BusyResponse) GetRunning() int64 {
 	if x != nil {
-		return x.Busy
+		return x.Running
+	}
+	return 0
+}
+
+func (x *BusyResponse) GetConnected() bool {
+	if x != nil {
+		return x.Connected
 	}
 	return false
 }
@@ -675,8 +749,10 @@ func (x *EndResponse) GetLines() []string {
 
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names or IDs of networks of this cluster's namespaces.
-	Networks      []string `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
+	// Names of the networks of this cluster's namespaces, all that there are.
+	Networks []string `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
+	// And of those that the edges are to leave.
+	Leave         []string `protobuf:"bytes,2,rep,name=leave,proto3" json:"leave,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -714,6 +790,13 @@ func (*JoinRequest) Descriptor() ([]byte, []int) {
 func (x *JoinRequest) GetNetworks() []string {
 	if x != nil {
 		return x.Networks
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetLeave() []string {
+	if x != nil {
+		return x.Leave
 	}
 	return nil
 }
@@ -771,7 +854,7 @@ const file_host_host_proto_rawDesc = "" +
 	"\rProbeResponse\x12/\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x0f.host.ContainerR\n" +
-	"containers\"\xeb\x02\n" +
+	"containers\"\x91\x03\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\tR\x04task\x12\x1c\n" +
@@ -789,7 +872,8 @@ const file_host_host_proto_rawDesc = "" +
 	"\n" +
 	"millicores\x18\r \x01(\x03R\n" +
 	"millicores\x12\x16\n" +
-	"\x06memory\x18\x0e \x01(\x03R\x06memory\"8\n" +
+	"\x06memory\x18\x0e \x01(\x03R\x06memory\x12$\n" +
+	"\x06health\x18\x0f \x01(\x0e2\f.host.HealthR\x06health\"8\n" +
 	"\x06Socket\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\x05R\x04port\x12\x1a\n" +
 	"\bloopback\x18\x02 \x01(\bR\bloopback\"{\n" +
@@ -797,9 +881,10 @@ const file_host_host_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x03R\brevision\"\"\n" +
-	"\fBusyResponse\x12\x12\n" +
-	"\x04busy\x18\x01 \x01(\bR\x04busy\"*\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\"F\n" +
+	"\fBusyResponse\x12\x18\n" +
+	"\arunning\x18\x01 \x01(\x03R\arunning\x12\x1c\n" +
+	"\tconnected\x18\x02 \x01(\bR\tconnected\"*\n" +
 	"\n" +
 	"EndRequest\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\"\x92\x01\n" +
@@ -808,10 +893,17 @@ const file_host_host_proto_rawDesc = "" +
 	"\rout_of_memory\x18\x02 \x01(\bR\voutOfMemory\x12\x16\n" +
 	"\x06memory\x18\x03 \x01(\x03R\x06memory\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
-	"\x05lines\x18\x05 \x03(\tR\x05lines\")\n" +
+	"\x05lines\x18\x05 \x03(\tR\x05lines\"?\n" +
 	"\vJoinRequest\x12\x1a\n" +
-	"\bnetworks\x18\x01 \x03(\tR\bnetworks\"\x0e\n" +
-	"\fJoinResponse2\xf1\x01\n" +
+	"\bnetworks\x18\x01 \x03(\tR\bnetworks\x12\x14\n" +
+	"\x05leave\x18\x02 \x03(\tR\x05leave\"\x0e\n" +
+	"\fJoinResponse*;\n" +
+	"\x06Health\x12\n" +
+	"\n" +
+	"\x06SILENT\x10\x00\x12\t\n" +
+	"\x05STUCK\x10\x01\x12\x0f\n" +
+	"\vNOT_SERVING\x10\x02\x12\t\n" +
+	"\x05READY\x10\x032\xf1\x01\n" +
 	"\x04Host\x12-\n" +
 	"\x04Info\x12\x11.host.InfoRequest\x1a\x12.host.InfoResponse\x120\n" +
 	"\x05Probe\x12\x12.host.ProbeRequest\x1a\x13.host.ProbeResponse\x12-\n" +
@@ -831,39 +923,42 @@ func file_host_host_proto_rawDescGZIP() []byte {
 	return file_host_host_proto_rawDescData
 }
 
+var file_host_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_host_host_proto_goTypes = []any{
-	(*InfoRequest)(nil),   // 0: host.InfoRequest
-	(*InfoResponse)(nil),  // 1: host.InfoResponse
-	(*ProbeRequest)(nil),  // 2: host.ProbeRequest
-	(*ProbeResponse)(nil), // 3: host.ProbeResponse
-	(*Container)(nil),     // 4: host.Container
-	(*Socket)(nil),        // 5: host.Socket
-	(*BusyRequest)(nil),   // 6: host.BusyRequest
-	(*BusyResponse)(nil),  // 7: host.BusyResponse
-	(*EndRequest)(nil),    // 8: host.EndRequest
-	(*EndResponse)(nil),   // 9: host.EndResponse
-	(*JoinRequest)(nil),   // 10: host.JoinRequest
-	(*JoinResponse)(nil),  // 11: host.JoinResponse
+	(Health)(0),           // 0: host.Health
+	(*InfoRequest)(nil),   // 1: host.InfoRequest
+	(*InfoResponse)(nil),  // 2: host.InfoResponse
+	(*ProbeRequest)(nil),  // 3: host.ProbeRequest
+	(*ProbeResponse)(nil), // 4: host.ProbeResponse
+	(*Container)(nil),     // 5: host.Container
+	(*Socket)(nil),        // 6: host.Socket
+	(*BusyRequest)(nil),   // 7: host.BusyRequest
+	(*BusyResponse)(nil),  // 8: host.BusyResponse
+	(*EndRequest)(nil),    // 9: host.EndRequest
+	(*EndResponse)(nil),   // 10: host.EndResponse
+	(*JoinRequest)(nil),   // 11: host.JoinRequest
+	(*JoinResponse)(nil),  // 12: host.JoinResponse
 }
 var file_host_host_proto_depIdxs = []int32{
-	4,  // 0: host.ProbeResponse.containers:type_name -> host.Container
-	5,  // 1: host.Container.listens:type_name -> host.Socket
-	0,  // 2: host.Host.Info:input_type -> host.InfoRequest
-	2,  // 3: host.Host.Probe:input_type -> host.ProbeRequest
-	6,  // 4: host.Host.Busy:input_type -> host.BusyRequest
-	8,  // 5: host.Host.End:input_type -> host.EndRequest
-	10, // 6: host.Host.Join:input_type -> host.JoinRequest
-	1,  // 7: host.Host.Info:output_type -> host.InfoResponse
-	3,  // 8: host.Host.Probe:output_type -> host.ProbeResponse
-	7,  // 9: host.Host.Busy:output_type -> host.BusyResponse
-	9,  // 10: host.Host.End:output_type -> host.EndResponse
-	11, // 11: host.Host.Join:output_type -> host.JoinResponse
-	7,  // [7:12] is the sub-list for method output_type
-	2,  // [2:7] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	5,  // 0: host.ProbeResponse.containers:type_name -> host.Container
+	6,  // 1: host.Container.listens:type_name -> host.Socket
+	0,  // 2: host.Container.health:type_name -> host.Health
+	1,  // 3: host.Host.Info:input_type -> host.InfoRequest
+	3,  // 4: host.Host.Probe:input_type -> host.ProbeRequest
+	7,  // 5: host.Host.Busy:input_type -> host.BusyRequest
+	9,  // 6: host.Host.End:input_type -> host.EndRequest
+	11, // 7: host.Host.Join:input_type -> host.JoinRequest
+	2,  // 8: host.Host.Info:output_type -> host.InfoResponse
+	4,  // 9: host.Host.Probe:output_type -> host.ProbeResponse
+	8,  // 10: host.Host.Busy:output_type -> host.BusyResponse
+	10, // 11: host.Host.End:output_type -> host.EndResponse
+	12, // 12: host.Host.Join:output_type -> host.JoinResponse
+	8,  // [8:13] is the sub-list for method output_type
+	3,  // [3:8] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_host_host_proto_init() }
@@ -876,13 +971,14 @@ func file_host_host_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_host_proto_rawDesc), len(file_host_host_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_host_host_proto_goTypes,
 		DependencyIndexes: file_host_host_proto_depIdxs,
+		EnumInfos:         file_host_host_proto_enumTypes,
 		MessageInfos:      file_host_host_proto_msgTypes,
 	}.Build()
 	File_host_host_proto = out.File

@@ -42,14 +42,15 @@ type HostClient interface {
 	// Probe answers what became of this host's containers of services, those that
 	// have ended as long as Docker has them.
 	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
-	// Busy says whether somebody is connected to a port of a deployment's
-	// containers on this host, or may be, where that cannot be seen.
+	// Busy answers how many containers of a deployment run on this host, and
+	// whether somebody is connected to them.
 	Busy(ctx context.Context, in *BusyRequest, opts ...grpc.CallOption) (*BusyResponse, error)
 	// End says how a container of a service has ended. One that Docker does not
 	// have any more is NotFound.
 	End(ctx context.Context, in *EndRequest, opts ...grpc.CallOption) (*EndResponse, error)
-	// Join makes the edges on this host members of exactly these networks, and
-	// those that start later too. The same again changes nothing.
+	// Join makes the edges on this host members of networks, and those that start
+	// later too, under the name micro-edge. The same again changes nothing, and a
+	// network that is no more is left out.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 }
 
@@ -125,14 +126,15 @@ type HostServer interface {
 	// Probe answers what became of this host's containers of services, those that
 	// have ended as long as Docker has them.
 	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
-	// Busy says whether somebody is connected to a port of a deployment's
-	// containers on this host, or may be, where that cannot be seen.
+	// Busy answers how many containers of a deployment run on this host, and
+	// whether somebody is connected to them.
 	Busy(context.Context, *BusyRequest) (*BusyResponse, error)
 	// End says how a container of a service has ended. One that Docker does not
 	// have any more is NotFound.
 	End(context.Context, *EndRequest) (*EndResponse, error)
-	// Join makes the edges on this host members of exactly these networks, and
-	// those that start later too. The same again changes nothing.
+	// Join makes the edges on this host members of networks, and those that start
+	// later too, under the name micro-edge. The same again changes nothing, and a
+	// network that is no more is left out.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	mustEmbedUnimplementedHostServer()
 }

@@ -10,17 +10,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
-)
 
-// Answer is what a check found out.
-type Answer int
-
-// The answers there are.
-const (
-	Silent     Answer = iota // nobody listens
-	Stuck                    // somebody listens and says nothing
-	NotServing               // its health is not SERVING
-	Ready                    // its health is SERVING, or it has none to ask for
+	hostpb "github.com/micro/platform/proto/host"
 )
 
 const (
@@ -37,7 +28,7 @@ const (
 type Dial func(context.Context) (net.Conn, error)
 
 // Check asks the program that dial connects to.
-func Check(ctx context.Context, dial Dial) Answer {
+func Check(ctx context.Context, dial Dial) hostpb.Health {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	conn, err := func() (net.Conn, error) {
@@ -46,14 +37,14 @@ func Check(ctx context.Context, dial Dial) Answer {
 		return dial(ctx)
 	}()
 	if err != nil {
-		return Silent
+		return hostpb.Health_SILENT
 	}
 	defer conn.Close()
 	client, err := grpc.NewClient("passthrough:///container",
 		grpc.WithContextDialer(once(conn)), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig(),
 		grpc.WithMaxHeaderListSize(maxAnswer), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 	if err != nil {
-		return Silent
+		return hostpb.Health_SILENT
 	}
 	defer client.Close()
 	rsp, err := grpc_health_v1.NewHealthClient(client).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
@@ -77,12 +68,12 @@ func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 // answer judges what a check came back with. An error is that of a program that
 // has no health, whatever the error is: those on older frameworks have codes and
 // texts of their own, and others do not speak gRPC. Only silence is none.
-func answer(ctx context.Context, is grpc_health_v1.HealthCheckResponse_ServingStatus, err error) Answer {
+func answer(ctx context.Context, is grpc_health_v1.HealthCheckResponse_ServingStatus, err error) hostpb.Health {
 	switch {
 	case ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded:
-		return Stuck
+		return hostpb.Health_STUCK
 	case err != nil || is == grpc_health_v1.HealthCheckResponse_SERVING || is == grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN:
-		return Ready
+		return hostpb.Health_READY
 	}
-	return NotServing
+	return hostpb.Health_NOT_SERVING
 }

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	hostpb "github.com/micro/platform/proto/host"
 )
 
 func TestCheck(t *testing.T) {
@@ -27,24 +29,24 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		serve func(*testing.T, net.Listener)
-		want  Answer
+		want  hostpb.Health
 	}{
-		{"serving", serve(grpc_health_v1.HealthCheckResponse_SERVING), Ready},
-		{"not serving", serve(grpc_health_v1.HealthCheckResponse_NOT_SERVING), NotServing},
-		{"unknown", serve(grpc_health_v1.HealthCheckResponse_UNKNOWN), NotServing},
-		{"gRPC without health", func(t *testing.T, l net.Listener) { run(t, grpc.NewServer(), l) }, Ready},
+		{"serving", serve(grpc_health_v1.HealthCheckResponse_SERVING), hostpb.Health_READY},
+		{"not serving", serve(grpc_health_v1.HealthCheckResponse_NOT_SERVING), hostpb.Health_NOT_SERVING},
+		{"unknown", serve(grpc_health_v1.HealthCheckResponse_UNKNOWN), hostpb.Health_NOT_SERVING},
+		{"gRPC without health", func(t *testing.T, l net.Listener) { run(t, grpc.NewServer(), l) }, hostpb.Health_READY},
 		{"an error of its own", func(t *testing.T, l net.Listener) {
 			run(t, grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
 				return status.Error(codes.Internal, `{"id":"go.micro.server"}`)
 			})), l)
-		}, Ready},
+		}, hostpb.Health_READY},
 		{"HTTP/1", func(t *testing.T, l net.Listener) {
 			s := &http.Server{Handler: http.NotFoundHandler()} //nolint:gosec // a test
 			go s.Serve(l)                                      //nolint:errcheck // closed below
 			t.Cleanup(func() { s.Close() })
-		}, Ready},
-		{"accepts and says nothing", func(*testing.T, net.Listener) {}, Stuck},
-		{"nobody", func(_ *testing.T, l net.Listener) { l.Close() }, Silent},
+		}, hostpb.Health_READY},
+		{"accepts and says nothing", func(*testing.T, net.Listener) {}, hostpb.Health_STUCK},
+		{"nobody", func(_ *testing.T, l net.Listener) { l.Close() }, hostpb.Health_SILENT},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

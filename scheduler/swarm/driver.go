@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/containers"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -28,11 +30,17 @@ type Options struct {
 	// Local says that Docker's containers run on this machine: their processes
 	// can be looked at.
 	Local bool
+	// Dial connects to the component host at the address of a node, without a
+	// port. With it there are several hosts, and networks go over all of them;
+	// without it this is the only one.
+	Dial func(address string) (*grpc.ClientConn, error)
 }
 
-// Driver runs deployments on one Docker.
+// Driver runs deployments on the hosts of one swarm.
 type Driver struct {
 	engine Engine
+	hosts  *hosts
+	local  *containers.Docker // nil where there are several hosts
 	opts   Options
 	log    *slog.Logger
 	now    func() time.Time
@@ -42,23 +50,26 @@ type Driver struct {
 	guard  func(context.Context) error
 	ended  chan Ended // containers that ended and are to be told of
 	spans  *spans
-	asked  chan *asking // containers that are to be asked whether they are ready
 
 	changes sync.Mutex // held while services and networks are made or removed
 
 	// The rest is the observing goroutine's own.
-	containers map[string]*watched // by container
-	reasons    map[string]string   // by task that ended
+	running map[string]*hostpb.Container // by container
+	reasons map[string]string            // by task that ended
 }
 
 // New makes a Driver. Run makes it look at Docker.
 func New(engine Engine, o Options, log *slog.Logger) *Driver {
-	return &Driver{
+	d := &Driver{
 		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
-		ended:      make(chan Ended, maxEnded),
-		asked:      make(chan *asking, maxAsking),
-		containers: map[string]*watched{}, reasons: map[string]string{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
+		ended:   make(chan Ended, maxEnded),
+		running: map[string]*hostpb.Container{}, reasons: map[string]string{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
 	}
+	if o.Dial == nil {
+		d.local = containers.New(engine, containers.Options{Cluster: o.Cluster, Local: o.Local})
+	}
+	d.hosts = newHosts(d.local, o.Dial)
+	return d
 }
 
 // Guard has f called before anything runs in a new network. It is set before
@@ -183,7 +194,7 @@ func (d *Driver) Remove(ctx context.Context, id plan.ID, drain time.Duration) er
 // stopped waits until no container of a deployment runs.
 func (d *Driver) stopped(ctx context.Context, id plan.ID) error {
 	for {
-		left, err := d.count(ctx, plan.Labels(d.opts.Cluster, id), false)
+		left, _, err := d.hosts.busy(ctx, id)
 		if err != nil || left == 0 {
 			return err
 		}
@@ -193,14 +204,15 @@ func (d *Driver) stopped(ctx context.Context, id plan.ID) error {
 	}
 }
 
-// count answers how many containers with those labels run, or are there in any
-// state.
-func (d *Driver) count(ctx context.Context, labels map[string]string, all bool) (int, error) {
-	found, err := d.engine.ContainerList(ctx, container.ListOptions{All: all, Filters: d.having(labels)})
-	if err != nil {
-		return 0, fmt.Errorf("list containers: %w", err)
+// left answers how many containers of a namespace there are, in any state.
+func (d *Driver) left(ctx context.Context, namespace string) (n int, err error) {
+	found, err := d.hosts.probe(ctx)
+	for _, c := range found {
+		if c.GetNamespace() == namespace {
+			n++
+		}
 	}
-	return len(found), nil
+	return n, err
 }
 
 // having selects what this cluster's scheduler made, with those labels too.

@@ -305,7 +305,7 @@ func TestRemove(t *testing.T) {
 	}
 	t.Logf("Remove: %v", time.Since(began))
 	b.wait(t, s.ID, gone)
-	if n, err := b.count(t.Context(), nil, false); err != nil || n != 0 {
+	if n, _, err := b.hosts.busy(t.Context(), s.ID); err != nil || n != 0 {
 		t.Errorf("%d containers, %v", n, err)
 	}
 }

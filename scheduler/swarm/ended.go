@@ -3,6 +3,8 @@ package swarm
 import (
 	"context"
 	"time"
+
+	hostpb "github.com/micro/platform/proto/host"
 )
 
 // Ended is a container that ran and does not any more. Docker gives its address
@@ -23,18 +25,16 @@ const (
 	tellTries = 30
 )
 
-// noteEnded notes the end of a container that was looked after.
-func (d *Driver) noteEnded(ctx context.Context, id string) {
-	w := d.containers[id]
-	if w.ip == "" {
+// noteEnded notes the end of a container that ran. is is what it is now, nil when
+// it is gone.
+func (d *Driver) noteEnded(was, is *hostpb.Container) {
+	if was.GetIp() == "" {
 		return
 	}
-	e := Ended{Namespace: w.namespace, IP: w.ip, At: d.now()}
+	e := Ended{Namespace: was.GetNamespace(), IP: was.GetIp(), At: d.now()}
 	// Exactly, since another one may have got the address and registered by now.
-	if info, err := d.engine.ContainerInspect(ctx, id); err == nil && info.State != nil {
-		if t, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt); err == nil && t.After(w.started) {
-			e.At = t
-		}
+	if t := is.GetEnded(); t != 0 {
+		e.At = time.UnixMicro(t)
 	}
 	select {
 	case d.ended <- e:

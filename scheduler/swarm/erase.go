@@ -41,6 +41,6 @@ func (d *Driver) erase(ctx context.Context, namespace string) (done bool, err er
 	if err != nil {
 		return false, fmt.Errorf("list networks: %w", err)
 	}
-	containers, err := d.count(ctx, map[string]string{plan.LabelNamespace: namespace}, true)
+	containers, err := d.left(ctx, namespace)
 	return containers+len(left) == 0, err
 }

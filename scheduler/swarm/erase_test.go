@@ -33,7 +33,7 @@ func TestErase(t *testing.T) {
 	}
 	for namespace, want := range map[string]int{"one": 0, "two": 1} {
 		of := map[string]string{plan.LabelNamespace: namespace}
-		containers, err := b.count(t.Context(), of, true)
+		containers, err := b.left(t.Context(), of[plan.LabelNamespace])
 		if err != nil || containers != want {
 			t.Errorf("%s has %d containers, %v; want %d", namespace, containers, err, want)
 		}

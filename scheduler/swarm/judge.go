@@ -3,14 +3,18 @@ package swarm
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/swarm"
 
+	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/health"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -54,7 +58,7 @@ func (v verdict) status(id plan.ID) *schedulerpb.Status {
 // judge looks at the tasks of a service. Those of a slot come one after the
 // other in the place of one instance: the newest counts, and the one before
 // still serves while that starts.
-func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) (verdict, error) {
+func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) verdict {
 	v := verdict{want: replicas(s)}
 	slots := map[int][]swarm.Task{}
 	for _, t := range w.tasks[s.ID] {
@@ -63,9 +67,7 @@ func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) (verdict, 
 	for _, tasks := range slots {
 		before := len(v.ready)
 		for _, t := range tasks {
-			if err := d.serving(ctx, &v, t, w.containers[t.ID]); err != nil {
-				return v, err
-			}
+			d.serving(&v, t, w.containers[t.ID])
 		}
 		if len(v.ready) == before {
 			d.missing(ctx, &v, tasks)
@@ -74,7 +76,7 @@ func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) (verdict, 
 	}
 	// In an order that stays, so that nothing seems to change.
 	slices.SortFunc(v.ready, func(a, b *schedulerpb.Instance) int { return cmp.Compare(a.GetContainer(), b.GetContainer()) })
-	return v, nil
+	return v
 }
 
 func replicas(s swarm.Service) int {
@@ -85,21 +87,48 @@ func replicas(s swarm.Service) int {
 }
 
 // serving counts a task whose container runs and answers.
-func (d *Driver) serving(ctx context.Context, v *verdict, t swarm.Task, c container.Summary) error {
-	if c.State != container.StateRunning || t.DesiredState != swarm.TaskStateRunning {
-		return nil
+func (d *Driver) serving(v *verdict, t swarm.Task, c *hostpb.Container) {
+	if !c.GetRunning() || t.DesiredState != swarm.TaskStateRunning {
+		return
 	}
 	v.started = true
-	w, err := d.probe(ctx, c)
+	started := time.UnixMicro(c.GetStarted())
 	switch {
-	case err != nil:
-		return err
-	case w.address != "":
-		v.ready = append(v.ready, &schedulerpb.Instance{Container: short(c.ID), Address: w.address, Started: w.started.Unix()})
-	case d.now().Sub(w.started) > d.opts.Start:
-		v.failed, v.reason = true, w.silence(d.opts.Start)
+	case c.GetPort() != 0:
+		address := net.JoinHostPort(c.GetIp(), strconv.Itoa(int(c.GetPort())))
+		v.ready = append(v.ready, &schedulerpb.Instance{Container: short(c.GetId()), Address: address, Started: started.Unix()})
+	case d.now().Sub(started) > d.opts.Start:
+		v.failed, v.reason = true, silence(c, d.opts.Start)
 	}
-	return nil
+}
+
+// silence says what is wrong with a container that is not ready in time.
+func silence(c *hostpb.Container, after time.Duration) string {
+	inside := listens(c)
+	switch c.GetHealth() {
+	case hostpb.Health_NOT_SERVING:
+		return fmt.Sprintf("its health (grpc.health.v1) says NOT_SERVING after %v", after)
+	case hostpb.Health_STUCK:
+		return fmt.Sprintf("it listens on %s and says nothing to a call within %v", cmp.Or(inside, fmt.Sprintf(":%d", plan.Port)), health.Timeout)
+	}
+	s := fmt.Sprintf("nothing listens on port %d ($PORT) after %v", plan.Port, after)
+	if inside != "" {
+		s += fmt.Sprintf("; the program listens on %s only: let it listen on :%d", inside, plan.Port)
+	}
+	return s
+}
+
+// listens lists what the program of a container listens on.
+func listens(c *hostpb.Container) string {
+	var out []string
+	for _, l := range c.GetListens() {
+		at := fmt.Sprintf(":%d", l.GetPort())
+		if l.GetLoopback() {
+			at = "127.0.0.1" + at
+		}
+		out = append(out, at)
+	}
+	return strings.Join(out, ", ")
 }
 
 // missing says why no container of a slot serves.

@@ -1,12 +1,9 @@
 package swarm
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,37 +16,9 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/containers"
 	"github.com/micro/platform/scheduler/plan"
 )
-
-// maxLine is the longest line of a log, in bytes. Docker cuts there, too.
-const maxLine = 16 << 10
-
-// frames reads the frames in which Docker sends the output of a container:
-// eight bytes, the last four of which are the length, and a line.
-func frames(r io.Reader, each func(text string) error) error {
-	b := bufio.NewReaderSize(r, 64<<10)
-	var head [8]byte
-	for {
-		if _, err := io.ReadFull(b, head[:]); err != nil {
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		}
-		size := int64(binary.BigEndian.Uint32(head[4:]))
-		line := make([]byte, min(size, maxLine+256)) // with the time in front of it
-		if _, err := io.ReadFull(b, line); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(io.Discard, b, size-int64(len(line))); err != nil {
-			return err
-		}
-		if err := each(string(line)); err != nil {
-			return err
-		}
-	}
-}
 
 // What one call answers of what is kept, at most.
 const (
@@ -162,7 +131,7 @@ func (l *logs) of(ctx context.Context, id string, count int) ([]line, error) {
 	defer r.Close()
 	var lines []line
 	size := 0
-	err = frames(r, func(text string) error {
+	err = containers.Frames(r, func(text string) error {
 		if n, ok := parseLine(text); ok {
 			n.container = short(id)
 			lines, size = append(lines, n), size+len(n.text)
@@ -196,7 +165,7 @@ func (l *logs) follow(ctx context.Context, after time.Time) error {
 		return fmt.Errorf("follow log of %s: %w", l.id, err)
 	}
 	defer r.Close()
-	return frames(r, func(text string) error {
+	return containers.Frames(r, func(text string) error {
 		n, ok := parseLine(text)
 		if !ok || !n.time.After(after) { // sent before
 			return nil
@@ -221,7 +190,7 @@ func parseLine(s string) (line, bool) {
 // commas between.
 func taskOf(details string) string {
 	for d := range strings.SplitSeq(details, ",") {
-		if v, ok := strings.CutPrefix(d, labelTask+"="); ok {
+		if v, ok := strings.CutPrefix(d, containers.LabelTask+"="); ok {
 			return v
 		}
 	}
@@ -232,7 +201,7 @@ func (l *logs) pass(ctx context.Context, n line) error {
 	if n.container == "" {
 		n.container = l.container(ctx, n.task)
 	}
-	text := n.text[:min(len(n.text), maxLine)]
+	text := n.text[:min(len(n.text), containers.MaxLine)]
 	return l.send(&schedulerpb.LogLine{Timestamp: n.time.UnixMilli(), Message: strings.ToValidUTF8(text, "\uFFFD"), Container: n.container})
 }
 

@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"bytes"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/containers"
 )
 
 func TestLogs(t *testing.T) {
@@ -27,7 +27,7 @@ func TestLogs(t *testing.T) {
 	lines := make(chan *schedulerpb.LogLine, 100)
 	send := func(l *schedulerpb.LogLine) error { lines <- l; return nil }
 	// Docker cuts a long line in two.
-	want := []string{"two", "three", long[:maxLine], long[maxLine:], "colour \x1b[31m"}
+	want := []string{"two", "three", long[:containers.MaxLine], long[containers.MaxLine:], "colour \x1b[31m"}
 	// Docker has a line a moment after it was written.
 	var got []string
 	for deadline := time.Now().Add(15 * time.Second); !slices.Equal(got, want) && time.Now().Before(deadline); {
@@ -87,23 +87,7 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-func TestFrames(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("y", 2*maxLine)
-	stream := "\x01\x00\x00\x00\x00\x00\x00\x03one\x02\x00\x00\x00\x00\x00\x80\x00" + long + "\x01\x00\x00\x00\x00\x00\x00\x03two"
-	var got []string
-	collect := func(s string) error { got = append(got, s); return nil }
-	if err := frames(strings.NewReader(stream), collect); err != nil || len(got) != 3 || got[0] != "one" || got[2] != "two" || len(got[1]) > maxLine+256 {
-		t.Errorf("%d frames, %v", len(got), err)
-	}
-	if err := frames(strings.NewReader(stream[:20]), collect); err == nil {
-		t.Error("a stream that ends in a frame is taken as whole")
-	}
-}
-
-func FuzzFrames(f *testing.F) {
-	f.Add([]byte("\x01\x00\x00\x00\x00\x00\x00\x25" + "2026-01-02T03:04:05.000000006Z a=b hello"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		frames(bytes.NewReader(b), func(s string) error { parseLine(s); taskOf(s); return nil })
-	})
+func FuzzLine(f *testing.F) {
+	f.Add("2026-01-02T03:04:05.000000006Z a=b hello")
+	f.Fuzz(func(_ *testing.T, s string) { parseLine(s); taskOf(s) })
 }

@@ -149,7 +149,7 @@ func (d *Driver) removeNetwork(ctx context.Context, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
 	}
-	if left, err := d.count(ctx, of, true); err != nil || left+len(services) > 0 {
+	if left, err := d.left(ctx, namespace); err != nil || left+len(services) > 0 {
 		return err
 	}
 	name := plan.Network(d.opts.Cluster, namespace)

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
+	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -32,7 +32,10 @@ const (
 
 // Run looks at Docker until ctx ends. A Docker that is away is waited for.
 func (d *Driver) Run(ctx context.Context) error {
-	defer d.check(ctx).Wait()
+	defer d.hosts.close()
+	if d.local != nil {
+		defer d.local.Check(ctx, d.look).Wait()
+	}
 	for wait := retryFirst; ctx.Err() == nil; wait = min(2*wait, retryLast) {
 		began := time.Now()
 		err := d.session(ctx)
@@ -139,14 +142,11 @@ func (d *Driver) begin(ctx context.Context) error {
 type world struct {
 	services   []swarm.Service
 	tasks      map[string][]swarm.Task      // by service, oldest first
-	containers map[string]container.Summary // by task
+	containers map[string]*hostpb.Container // by task
 }
 
-// labelTask is the label that Docker gives to the containers of a swarm.
-const labelTask = "com.docker.swarm.task.id"
-
 func (d *Driver) read(ctx context.Context) (world, error) {
-	w := world{tasks: map[string][]swarm.Task{}, containers: map[string]container.Summary{}}
+	w := world{tasks: map[string][]swarm.Task{}, containers: map[string]*hostpb.Container{}}
 	var err error
 	if w.services, err = d.engine.ServiceList(ctx, swarm.ServiceListOptions{Filters: d.having(nil)}); err != nil {
 		return w, fmt.Errorf("list services: %w", err)
@@ -159,12 +159,15 @@ func (d *Driver) read(ctx context.Context) (world, error) {
 	for _, t := range tasks {
 		w.tasks[t.ServiceID] = append(w.tasks[t.ServiceID], t)
 	}
-	containers, err := d.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: d.having(nil)})
-	if err != nil {
-		return w, fmt.Errorf("list containers: %w", err)
+	if err := d.survey(ctx); err != nil {
+		return w, err
 	}
-	for _, c := range containers {
-		w.containers[c.Labels[labelTask]] = c
+	found, err := d.hosts.probe(ctx)
+	if err != nil {
+		return w, err
+	}
+	for _, c := range found {
+		w.containers[c.GetTask()] = c
 	}
 	return w, nil
 }
@@ -177,20 +180,15 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d.forget(ctx, w)
-	if err := d.span(ctx, w); err != nil {
-		return false, err
-	}
+	d.forget(w)
+	d.span(w)
 	states, settled := map[plan.ID]*schedulerpb.Status{}, true
 	for _, s := range w.services {
 		id, ok := plan.FromLabels(s.Spec.Labels)
 		if !ok {
 			continue
 		}
-		v, err := d.judge(ctx, s, w)
-		if err != nil {
-			return false, fmt.Errorf("look at %s: %w", id, err)
-		}
+		v := d.judge(ctx, s, w)
 		settled = settled && v.settled()
 		states[id] = v.status(id)
 	}
@@ -198,18 +196,23 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 	return settled, nil
 }
 
-// forget drops what is remembered of containers and tasks that are no more.
-func (d *Driver) forget(ctx context.Context, w world) {
-	there := map[string]bool{}
+// forget notes the containers that have ended, and drops what is remembered of
+// tasks that are no more.
+func (d *Driver) forget(w world) {
+	is := map[string]*hostpb.Container{}
 	for _, c := range w.containers {
-		there[c.ID] = c.State == container.StateRunning
-	}
-	for id := range d.containers {
-		if !there[id] {
-			d.noteEnded(ctx, id)
-			delete(d.containers, id)
+		is[c.GetId()] = c
+		if c.GetRunning() {
+			d.running[c.GetId()] = c
 		}
 	}
+	for id, was := range d.running {
+		if !is[id].GetRunning() {
+			d.noteEnded(was, is[id])
+			delete(d.running, id)
+		}
+	}
+	there := map[string]bool{}
 	for _, tasks := range w.tasks {
 		for _, t := range tasks {
 			there[t.ID] = true

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/swarm"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
+	hostpb "github.com/micro/platform/proto/host"
 )
 
 // What of a log goes into a reason.
@@ -39,16 +42,19 @@ func (d *Driver) explainEnd(ctx context.Context, t swarm.Task) (string, bool) {
 	if c == nil || c.ContainerID == "" {
 		return describe(t.Status.Err, string(t.Status.State)), true
 	}
-	info, err := d.engine.ContainerInspect(ctx, c.ContainerID)
-	if err != nil || info.State == nil {
-		return fmt.Sprintf("exited with code %d", c.ExitCode), isGone(err)
+	where := d.hosts.of(t)
+	if where == nil {
+		return fmt.Sprintf("exited with code %d", c.ExitCode), false
 	}
-	reason := exit(info)
-	lines, err := d.tail(ctx, c.ContainerID)
-	if text := clipLines(lines); text != "" {
+	is, err := where.End(ctx, c.ContainerID)
+	if err != nil {
+		return fmt.Sprintf("exited with code %d", c.ExitCode), errors.Code(err) == codes.NotFound
+	}
+	reason := exit(is)
+	if text := clipLines(is.GetLines()); text != "" {
 		reason += ":\n" + text
 	}
-	return reason, err == nil
+	return reason, true
 }
 
 func describe(texts ...string) string {
@@ -61,32 +67,17 @@ func describe(texts ...string) string {
 }
 
 // exit says how a container ended.
-func exit(c container.InspectResponse) string {
-	s := c.State
+func exit(is *hostpb.EndResponse) string {
+	code := is.GetExitCode()
 	switch {
-	case s.OOMKilled:
-		return fmt.Sprintf("killed: out of memory (limit %d MiB)", c.HostConfig.Memory>>20)
-	case s.Error != "":
-		return "could not be started: " + s.Error
-	case s.ExitCode > 128 && s.ExitCode < 128+65:
-		return fmt.Sprintf("ended by signal %d (exit code %d)", s.ExitCode-128, s.ExitCode)
+	case is.GetOutOfMemory():
+		return fmt.Sprintf("killed: out of memory (limit %d MiB)", is.GetMemory()>>20)
+	case is.GetError() != "":
+		return "could not be started: " + is.GetError()
+	case code > 128 && code < 128+65:
+		return fmt.Sprintf("ended by signal %d (exit code %d)", code-128, code)
 	}
-	return fmt.Sprintf("exited with code %d", s.ExitCode)
-}
-
-// tail answers the last lines of a container's log.
-func (d *Driver) tail(ctx context.Context, id string) ([]string, error) {
-	r, err := d.engine.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(reasonLines)})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	var lines []string
-	err = frames(r, func(text string) error {
-		lines = append(lines, strings.TrimRight(text, "\r\n"))
-		return nil
-	})
-	return lines, err
+	return fmt.Sprintf("exited with code %d", code)
 }
 
 // clipLines keeps the end of what the lines say, whole lines where that is

@@ -2,18 +2,14 @@ package swarm
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"google.golang.org/protobuf/proto"
 
 	schedulerpb "github.com/micro/platform/proto/scheduler"
-	"github.com/micro/platform/scheduler/plan"
 )
 
 // spanFor is how long the end of a container is remembered that Docker has
@@ -62,22 +58,18 @@ func (d *Driver) Containers() ([]*schedulerpb.Container, error) {
 }
 
 // span notes which containers have begun to run, and which have ended.
-func (d *Driver) span(ctx context.Context, w world) error {
+func (d *Driver) span(w world) {
 	there := map[string]bool{}
 	for _, c := range w.containers {
-		there[c.ID] = true
-		known := d.spans.get(c.ID)
-		runs := c.State == container.StateRunning
-		if c.State == container.StateCreated || known != nil && runs == (known.GetEnded() == 0) {
+		there[c.GetId()] = true
+		known := d.spans.get(c.GetId())
+		if c.GetStarted() == 0 || known != nil && c.GetRunning() == (known.GetEnded() == 0) {
 			continue
 		}
-		is, err := d.inspectSpan(ctx, c)
-		if err != nil {
-			return err
-		}
-		if is != nil {
-			d.spans.put(c.ID, is)
-		}
+		d.spans.put(c.GetId(), &schedulerpb.Container{
+			Container: c.GetId(), Namespace: c.GetNamespace(), Service: c.GetService(), Started: millis(c.GetStarted()), Ended: millis(c.GetEnded()),
+			Millicores: c.GetMillicores(), Memory: c.GetMemory(),
+		})
 	}
 	now := d.now()
 	for _, c := range d.spans.list() {
@@ -91,36 +83,6 @@ func (d *Driver) span(ctx context.Context, w world) error {
 			d.spans.put(c.GetContainer(), nil)
 		}
 	}
-	return nil
 }
 
-// inspectSpan asks Docker what a container has had. It answers nil for one that
-// is gone, or never ran.
-func (d *Driver) inspectSpan(ctx context.Context, c container.Summary) (*schedulerpb.Container, error) {
-	id, ok := plan.FromLabels(c.Labels)
-	if !ok {
-		return nil, nil
-	}
-	info, err := d.engine.ContainerInspect(ctx, c.ID)
-	if isGone(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("inspect container %s: %w", short(c.ID), err)
-	}
-	if info.State == nil || info.HostConfig == nil {
-		return nil, nil
-	}
-	started, err := time.Parse(time.RFC3339Nano, info.State.StartedAt)
-	if err != nil || started.Year() < 2000 { // it never ran
-		return nil, nil
-	}
-	out := &schedulerpb.Container{
-		Container: c.ID, Namespace: id.Namespace, Service: id.Service, Started: started.UnixMilli(),
-		Millicores: info.HostConfig.NanoCPUs / 1e6, Memory: info.HostConfig.Memory,
-	}
-	if ended, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt); err == nil && !info.State.Running && !ended.Before(started) {
-		out.Ended = ended.UnixMilli()
-	}
-	return out, nil
-}
+func millis(micros int64) int64 { return micros / 1000 }

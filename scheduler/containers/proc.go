@@ -1,4 +1,4 @@
-package swarm
+package containers
 
 import (
 	"bufio"
@@ -19,25 +19,25 @@ import (
 // listening answers what the process of a container listens on, in order,
 // taken from /proc: nothing when that cannot be read here, or when the process
 // is another one by now.
-func listening(pid int, container string) []portState {
+func listening(pid int, container string) []socket {
 	if pid <= 0 || !belongs(pid, container) {
 		return nil
 	}
-	var out []portState
+	var out []socket
 	for _, file := range []string{"tcp", "tcp6"} {
 		b, err := readStart(fmt.Sprintf("/proc/%d/net/%s", pid, file))
 		if err != nil {
 			continue // no IPv6, or not allowed
 		}
 		for _, p := range parseSockets(b) {
-			if i := slices.IndexFunc(out, func(o portState) bool { return o.port == p.port }); i >= 0 {
+			if i := slices.IndexFunc(out, func(o socket) bool { return o.port == p.port }); i >= 0 {
 				out[i].loopback = out[i].loopback && p.loopback
 			} else {
 				out = append(out, p)
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b portState) int { return a.port - b.port })
+	slices.SortFunc(out, func(a, b socket) int { return a.port - b.port })
 	if !belongs(pid, container) { // another process may have got the number in between
 		return nil
 	}
@@ -110,8 +110,8 @@ const (
 
 // parseSockets reads the listening sockets of a /proc/net/tcp or tcp6, without
 // those of Docker's own name server.
-func parseSockets(b []byte) []portState {
-	var out []portState
+func parseSockets(b []byte) []socket {
+	var out []socket
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
@@ -120,7 +120,7 @@ func parseSockets(b []byte) []portState {
 		}
 		a, ok := parseSocket(f[1])
 		if ok && a.Addr() != dockerDNS {
-			out = append(out, portState{port: int(a.Port()), loopback: isLoopback(a.Addr())})
+			out = append(out, socket{port: int(a.Port()), loopback: a.Addr().Unmap().IsLoopback()})
 		}
 	}
 	return out

@@ -1,9 +1,9 @@
-package swarm
+package containers
 
 import (
 	"net"
-	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,7 +19,7 @@ func TestParseSockets(t *testing.T) {
    5: 00000000000000000000000001000000:1F94 00000000000000000000000000000000:0000 0A 0:0 0:0 0 65532 0 6 1 0 100 0 0 10 0
    6: nonsense 0 0A
 `
-	want := []portState{{8080, true}, {8081, false}, {8083, false}, {8084, true}}
+	want := []socket{{8080, true}, {8081, false}, {8083, false}, {8084, true}}
 	got := parseSockets([]byte(table))
 	if len(got) != len(want) {
 		t.Fatalf("got %v, want %v", got, want)
@@ -61,7 +61,7 @@ func TestListening(t *testing.T) {
 	}
 	group := strings.TrimSpace(strings.SplitN(string(b), "\n", 2)[0])
 	ports := listening(os.Getpid(), group)
-	if port := l.Addr().(*net.TCPAddr).Port; hears(ports, port) || !strings.Contains(watched{heard: ports}.inside(), l.Addr().String()) {
+	if port := l.Addr().(*net.TCPAddr).Port; hears(ports, port) || !slices.Contains(ports, socket{port, true}) {
 		t.Errorf("%v does not have %d on loopback", ports, port)
 	}
 	if ports := listening(os.Getpid(), "another container"); ports != nil {
@@ -78,20 +78,4 @@ func FuzzParseSockets(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestFreeSubnet(t *testing.T) {
-	t.Parallel()
-	pool := netip.MustParsePrefix("10.9.0.0/24")
-	var used []netip.Prefix
-	for range 4 {
-		p, err := freeSubnet(pool, "a", used)
-		if err != nil || !pool.Overlaps(p) || overlaps(p, used) {
-			t.Fatalf("%v, %v beside %v", p, err, used)
-		}
-		used = append(used, p)
-	}
-	if p, err := freeSubnet(pool, "a", used); err == nil {
-		t.Errorf("a fifth of four: %v", p)
-	}
 }
