@@ -11,6 +11,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/tenants"
 	registrypb "github.com/micro/platform/proto/registry"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
@@ -118,7 +119,9 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 			return err
 		})
 	})
-	h.Lead("tend", "scheduler "+h.Platform.ClusterID(), pool, driver.TendLoop)
+	h.Go("tend", func(ctx context.Context) error {
+		return pg.Lead(ctx, pool, "scheduler "+h.Platform.ClusterID(), driver.TendLoop)
+	})
 	return h.Serve(s)
 })
 
@@ -256,6 +259,18 @@ func (s *Service) Logs(req *schedulerpb.LogsRequest, stream schedulerpb.Schedule
 		return err
 	}
 	return s.driver.Logs(stream.Context(), id, int(req.GetCount()), req.GetFollow(), stream.Send)
+}
+
+// Ended implements the RPC.
+func (s *Service) Ended(ctx context.Context, req *schedulerpb.EndedRequest) (*schedulerpb.Exit, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	id := id(req.GetId())
+	if err := id.Check(); err != nil {
+		return nil, err
+	}
+	return s.driver.End(ctx, id, req.GetContainer())
 }
 
 // Containers implements the RPC.

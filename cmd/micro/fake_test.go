@@ -217,6 +217,22 @@ func (f *fakePlatform) Revisions(_ context.Context, req *runtimepb.RevisionsRequ
 	return &runtimepb.RevisionsResponse{Revisions: []*runtimepb.Revision{newest, middle}}, nil
 }
 
+func (f *fakePlatform) Crashes(_ context.Context, req *runtimepb.CrashesRequest) (*runtimepb.CrashesResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.services[req.GetService()] == nil {
+		return nil, errors.New(codes.NotFound, "not found").From("runtime.Runtime.Crashes")
+	}
+	rsp := &runtimepb.CrashesResponse{}
+	for i, code := range []int64{1, 139} {
+		rsp.Crashes = append(rsp.Crashes, &runtimepb.Crash{
+			Revision: 3, Container: fmt.Sprintf("c0ffee%d", i), At: 1_700_000_000_000, ExitCode: code, Reason: fmt.Sprintf("exited with code %d", code),
+			Lines: []*runtimepb.LogRecord{{Timestamp: 1_700_000_000, Message: fmt.Sprintf("panic %d\x1b[2J", i)}},
+		})
+	}
+	return rsp, nil
+}
+
 func (f *fakePlatform) Rollback(_ context.Context, req *runtimepb.RollbackRequest) (*runtimepb.RollbackResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,11 +20,12 @@ const defaultLines = 15
 
 func logsCommand(c *cli) *cobra.Command {
 	var req runtimepb.LogsRequest
+	var before crashes
 	var format string
 	cmd := &cobra.Command{
 		Use:               "logs NAME[@VERSION]",
 		Short:             "Show what a service writes",
-		Example:           "  micro logs -f helloworld\n  micro logs --build -n 100 helloworld",
+		Example:           "  micro logs -f helloworld\n  micro logs --build -n 100 helloworld\n  micro logs --previous helloworld",
 		Args:              exactly("NAME"),
 		ValidArgsFunction: c.completeServices,
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
@@ -34,6 +35,13 @@ func logsCommand(c *cli) *cobra.Command {
 			var err error
 			if req.Service, req.Version, err = nameAndVersion(args[0]); err != nil {
 				return err
+			}
+			if before.wanted() {
+				if req.GetStream() || req.GetBuild() {
+					return usage("--previous and --crash are for what has ended: --follow and --build do not go with them")
+				}
+				before.inJSON = format == "json"
+				return c.printCrashes(ctx, x, &req, before)
 			}
 			err = c.readLogs(ctx, x, &req, func(r *runtimepb.LogRecord) { c.printLog(r, format == "json") })
 			switch {
@@ -55,6 +63,8 @@ func logsCommand(c *cli) *cobra.Command {
 	f.BoolVarP(&req.Stream, "follow", "f", false, "go on with the lines that are to come")
 	f.Int64VarP(&req.Count, "lines", "n", defaultLines, "`number` of lines to begin with")
 	f.BoolVar(&req.Build, "build", false, "the log of the newest build, instead of the service's")
+	f.BoolVarP(&before.previous, "previous", "p", false, "the last lines of the instance that crashed last; with --output json, of all that are kept")
+	f.IntVar(&before.number, "crash", 0, "the last lines of the `N`th last crash, 1 being the last")
 	f.StringVarP(&format, "output", "o", "", "json, or lines as they are")
 	return cmd
 }

@@ -31,7 +31,6 @@ import (
 	"github.com/micro/platform/services/config"
 	"github.com/micro/platform/services/console"
 	"github.com/micro/platform/services/events"
-	"github.com/micro/platform/services/images"
 	"github.com/micro/platform/services/namespaces"
 	"github.com/micro/platform/services/network"
 	"github.com/micro/platform/services/registry"
@@ -53,7 +52,6 @@ func components() []app.Component {
 		namespaces.Component,
 		events.Component,
 		builder.Component,
-		images.Component,
 		scheduler.Component,
 		host.Component,
 		runtime.Component,
@@ -68,7 +66,7 @@ func components() []app.Component {
 
 // severalHosts are the components that one host by itself does without: micro
 // server starts them only if they are named.
-var severalHosts = []string{"host", "images"}
+var severalHosts = []string{"host"}
 
 // together are the components of one host.
 func together() []app.Component {

@@ -61,8 +61,11 @@ func statusRow(s *runtimepb.Service, now time.Time) []string {
 	if n := m["instances"]; n != "" && !strings.HasSuffix(n, "/1") {
 		about += ", instances=" + n
 	}
-	if last := m["last_exit"]; last != "" {
-		about += ", " + last
+	switch {
+	case m["crashing"] != "":
+		about += ", crashing: " + m["crashing"]
+	case m["last_exit"] != "":
+		about += ", " + m["last_exit"]
 	}
 	if s.GetStatus() == statusError {
 		about += ", error=" + cmp.Or(m["error"], "unknown")

@@ -1,9 +1,21 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	runtimepb "github.com/micro/platform/proto/runtime"
 )
+
+func TestStatusOfALoop(t *testing.T) {
+	t.Parallel()
+	row := statusRow(&runtimepb.Service{Name: "hello", Metadata: map[string]string{
+		"last_exit": "ended and was started again", "crashing": "3 restarts, last: exited with code 1 (12s ago)"}}, time.Now())
+	if got, want := row[len(row)-1], ", crashing: 3 restarts, last: exited with code 1 (12s ago)"; !strings.HasSuffix(got, want) {
+		t.Errorf("the last column is %q, want %q at its end", got, want)
+	}
+}
 
 func TestAgo(t *testing.T) {
 	t.Parallel()

@@ -124,7 +124,6 @@ type group struct {
 
 	health  *telemetry.Health
 	metrics *telemetry.Metrics
-	clock   sync.Once // one component's Postgres has to tell the time
 }
 
 func newGroup(cfg Config) *group {

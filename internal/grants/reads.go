@@ -63,6 +63,7 @@ var platform = map[string]kind{
 	"registry registry.listservices":      read,
 	"registry registry.watch":             read,
 	"runtime build.read":                  read,
+	"runtime runtime.crashes":             read,
 	"runtime runtime.logs":                read,
 	"runtime runtime.read":                read,
 	"runtime runtime.revisions":           read,

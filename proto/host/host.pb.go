@@ -676,8 +676,8 @@ type EndResponse struct {
 	Memory int64 `protobuf:"varint,3,opt,name=memory,proto3" json:"memory,omitempty"`
 	// Why it could not be started, as Docker has it.
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
-	// The last lines of its log, at most 20.
-	Lines         []string `protobuf:"bytes,5,rep,name=lines,proto3" json:"lines,omitempty"`
+	// The last lines of its log, at most 100, and 32 KiB.
+	Lines         []*Line `protobuf:"bytes,5,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -740,11 +740,64 @@ func (x *EndResponse) GetError() string {
 	return ""
 }
 
-func (x *EndResponse) GetLines() []string {
+func (x *EndResponse) GetLines() []*Line {
 	if x != nil {
 		return x.Lines
 	}
 	return nil
+}
+
+type Line struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Milliseconds since the epoch.
+	At            int64  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Line) Reset() {
+	*x = Line{}
+	mi := &file_host_host_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Line) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Line) ProtoMessage() {}
+
+func (x *Line) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Line.ProtoReflect.Descriptor instead.
+func (*Line) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Line) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Line) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 type JoinRequest struct {
@@ -759,7 +812,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_host_host_proto_msgTypes[10]
+	mi := &file_host_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +824,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_host_host_proto_msgTypes[10]
+	mi := &file_host_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +837,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_host_host_proto_rawDescGZIP(), []int{10}
+	return file_host_host_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JoinRequest) GetNetworks() []string {
@@ -809,7 +862,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_host_host_proto_msgTypes[11]
+	mi := &file_host_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +874,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_host_host_proto_msgTypes[11]
+	mi := &file_host_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +887,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_host_host_proto_rawDescGZIP(), []int{11}
+	return file_host_host_proto_rawDescGZIP(), []int{12}
 }
 
 var File_host_host_proto protoreflect.FileDescriptor
@@ -887,13 +940,17 @@ const file_host_host_proto_rawDesc = "" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\"*\n" +
 	"\n" +
 	"EndRequest\x12\x1c\n" +
-	"\tcontainer\x18\x01 \x01(\tR\tcontainer\"\x92\x01\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\"\x9e\x01\n" +
 	"\vEndResponse\x12\x1b\n" +
 	"\texit_code\x18\x01 \x01(\x03R\bexitCode\x12\"\n" +
 	"\rout_of_memory\x18\x02 \x01(\bR\voutOfMemory\x12\x16\n" +
 	"\x06memory\x18\x03 \x01(\x03R\x06memory\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\x12\x14\n" +
-	"\x05lines\x18\x05 \x03(\tR\x05lines\"?\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12 \n" +
+	"\x05lines\x18\x05 \x03(\v2\n" +
+	".host.LineR\x05lines\"*\n" +
+	"\x04Line\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"?\n" +
 	"\vJoinRequest\x12\x1a\n" +
 	"\bnetworks\x18\x01 \x03(\tR\bnetworks\x12\x14\n" +
 	"\x05leave\x18\x02 \x03(\tR\x05leave\"\x0e\n" +
@@ -924,7 +981,7 @@ func file_host_host_proto_rawDescGZIP() []byte {
 }
 
 var file_host_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_host_host_proto_goTypes = []any{
 	(Health)(0),           // 0: host.Health
 	(*InfoRequest)(nil),   // 1: host.InfoRequest
@@ -937,28 +994,30 @@ var file_host_host_proto_goTypes = []any{
 	(*BusyResponse)(nil),  // 8: host.BusyResponse
 	(*EndRequest)(nil),    // 9: host.EndRequest
 	(*EndResponse)(nil),   // 10: host.EndResponse
-	(*JoinRequest)(nil),   // 11: host.JoinRequest
-	(*JoinResponse)(nil),  // 12: host.JoinResponse
+	(*Line)(nil),          // 11: host.Line
+	(*JoinRequest)(nil),   // 12: host.JoinRequest
+	(*JoinResponse)(nil),  // 13: host.JoinResponse
 }
 var file_host_host_proto_depIdxs = []int32{
 	5,  // 0: host.ProbeResponse.containers:type_name -> host.Container
 	6,  // 1: host.Container.listens:type_name -> host.Socket
 	0,  // 2: host.Container.health:type_name -> host.Health
-	1,  // 3: host.Host.Info:input_type -> host.InfoRequest
-	3,  // 4: host.Host.Probe:input_type -> host.ProbeRequest
-	7,  // 5: host.Host.Busy:input_type -> host.BusyRequest
-	9,  // 6: host.Host.End:input_type -> host.EndRequest
-	11, // 7: host.Host.Join:input_type -> host.JoinRequest
-	2,  // 8: host.Host.Info:output_type -> host.InfoResponse
-	4,  // 9: host.Host.Probe:output_type -> host.ProbeResponse
-	8,  // 10: host.Host.Busy:output_type -> host.BusyResponse
-	10, // 11: host.Host.End:output_type -> host.EndResponse
-	12, // 12: host.Host.Join:output_type -> host.JoinResponse
-	8,  // [8:13] is the sub-list for method output_type
-	3,  // [3:8] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	11, // 3: host.EndResponse.lines:type_name -> host.Line
+	1,  // 4: host.Host.Info:input_type -> host.InfoRequest
+	3,  // 5: host.Host.Probe:input_type -> host.ProbeRequest
+	7,  // 6: host.Host.Busy:input_type -> host.BusyRequest
+	9,  // 7: host.Host.End:input_type -> host.EndRequest
+	12, // 8: host.Host.Join:input_type -> host.JoinRequest
+	2,  // 9: host.Host.Info:output_type -> host.InfoResponse
+	4,  // 10: host.Host.Probe:output_type -> host.ProbeResponse
+	8,  // 11: host.Host.Busy:output_type -> host.BusyResponse
+	10, // 12: host.Host.End:output_type -> host.EndResponse
+	13, // 13: host.Host.Join:output_type -> host.JoinResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_host_host_proto_init() }
@@ -972,7 +1031,7 @@ func file_host_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_host_proto_rawDesc), len(file_host_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

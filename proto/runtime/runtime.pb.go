@@ -2099,6 +2099,216 @@ func (x *Revision) GetKept() bool {
 	return false
 }
 
+type CrashesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Options       *RevisionOptions       `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrashesRequest) Reset() {
+	*x = CrashesRequest{}
+	mi := &file_runtime_runtime_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrashesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrashesRequest) ProtoMessage() {}
+
+func (x *CrashesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrashesRequest.ProtoReflect.Descriptor instead.
+func (*CrashesRequest) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CrashesRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *CrashesRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *CrashesRequest) GetOptions() *RevisionOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+type CrashesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Crashes       []*Crash               `protobuf:"bytes,1,rep,name=crashes,proto3" json:"crashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CrashesResponse) Reset() {
+	*x = CrashesResponse{}
+	mi := &file_runtime_runtime_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CrashesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CrashesResponse) ProtoMessage() {}
+
+func (x *CrashesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CrashesResponse.ProtoReflect.Descriptor instead.
+func (*CrashesResponse) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CrashesResponse) GetCrashes() []*Crash {
+	if x != nil {
+		return x.Crashes
+	}
+	return nil
+}
+
+// Crash is the end of a container that nobody had asked for.
+type Crash struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Revision  int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Container string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// Milliseconds since the epoch.
+	At       int64 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	ExitCode int64 `protobuf:"varint,4,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	// Of the signal that ended it, 0 if none did.
+	Signal int64 `protobuf:"varint,5,opt,name=signal,proto3" json:"signal,omitempty"`
+	// It took more memory than it may have.
+	OutOfMemory bool `protobuf:"varint,6,opt,name=out_of_memory,json=outOfMemory,proto3" json:"out_of_memory,omitempty"`
+	// For people: "exited with code 1".
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The last ones, at most 100 and 32 KiB.
+	Lines         []*LogRecord `protobuf:"bytes,8,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Crash) Reset() {
+	*x = Crash{}
+	mi := &file_runtime_runtime_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Crash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Crash) ProtoMessage() {}
+
+func (x *Crash) ProtoReflect() protoreflect.Message {
+	mi := &file_runtime_runtime_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Crash.ProtoReflect.Descriptor instead.
+func (*Crash) Descriptor() ([]byte, []int) {
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Crash) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Crash) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Crash) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Crash) GetExitCode() int64 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *Crash) GetSignal() int64 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+func (x *Crash) GetOutOfMemory() bool {
+	if x != nil {
+		return x.OutOfMemory
+	}
+	return false
+}
+
+func (x *Crash) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Crash) GetLines() []*LogRecord {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
 type RollbackRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
@@ -2112,7 +2322,7 @@ type RollbackRequest struct {
 
 func (x *RollbackRequest) Reset() {
 	*x = RollbackRequest{}
-	mi := &file_runtime_runtime_proto_msgTypes[35]
+	mi := &file_runtime_runtime_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2334,7 @@ func (x *RollbackRequest) String() string {
 func (*RollbackRequest) ProtoMessage() {}
 
 func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[35]
+	mi := &file_runtime_runtime_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2347,7 @@ func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRequest) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{35}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RollbackRequest) GetService() string {
@@ -2180,7 +2390,7 @@ type RollbackResponse struct {
 
 func (x *RollbackResponse) Reset() {
 	*x = RollbackResponse{}
-	mi := &file_runtime_runtime_proto_msgTypes[36]
+	mi := &file_runtime_runtime_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2402,7 @@ func (x *RollbackResponse) String() string {
 func (*RollbackResponse) ProtoMessage() {}
 
 func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[36]
+	mi := &file_runtime_runtime_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2415,7 @@ func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackResponse.ProtoReflect.Descriptor instead.
 func (*RollbackResponse) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{36}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RollbackResponse) GetRevision() int64 {
@@ -2234,7 +2444,7 @@ type ScaleRequest struct {
 
 func (x *ScaleRequest) Reset() {
 	*x = ScaleRequest{}
-	mi := &file_runtime_runtime_proto_msgTypes[37]
+	mi := &file_runtime_runtime_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2456,7 @@ func (x *ScaleRequest) String() string {
 func (*ScaleRequest) ProtoMessage() {}
 
 func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[37]
+	mi := &file_runtime_runtime_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2469,7 @@ func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleRequest.ProtoReflect.Descriptor instead.
 func (*ScaleRequest) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{37}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ScaleRequest) GetService() string {
@@ -2300,7 +2510,7 @@ type ScaleResponse struct {
 
 func (x *ScaleResponse) Reset() {
 	*x = ScaleResponse{}
-	mi := &file_runtime_runtime_proto_msgTypes[38]
+	mi := &file_runtime_runtime_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2312,7 +2522,7 @@ func (x *ScaleResponse) String() string {
 func (*ScaleResponse) ProtoMessage() {}
 
 func (x *ScaleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[38]
+	mi := &file_runtime_runtime_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2325,7 +2535,7 @@ func (x *ScaleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleResponse.ProtoReflect.Descriptor instead.
 func (*ScaleResponse) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{38}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ScaleResponse) GetBefore() int64 {
@@ -2344,7 +2554,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_runtime_runtime_proto_msgTypes[39]
+	mi := &file_runtime_runtime_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2566,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[39]
+	mi := &file_runtime_runtime_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2579,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{39}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExportRequest) GetNamespace() string {
@@ -2390,7 +2600,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_runtime_runtime_proto_msgTypes[40]
+	mi := &file_runtime_runtime_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2612,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[40]
+	mi := &file_runtime_runtime_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2625,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{40}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExportResponse) GetService() *Deployed {
@@ -2451,14 +2661,16 @@ type Deployed struct {
 	Grants  []string `protobuf:"bytes,12,rep,name=grants,proto3" json:"grants,omitempty"`
 	Limited bool     `protobuf:"varint,13,opt,name=limited,proto3" json:"limited,omitempty"`
 	// Those that are kept, the oldest first.
-	Revisions     []*Revision `protobuf:"bytes,14,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	Revisions []*Revision `protobuf:"bytes,14,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	// The newest first.
+	Crashes       []*Crash `protobuf:"bytes,15,rep,name=crashes,proto3" json:"crashes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Deployed) Reset() {
 	*x = Deployed{}
-	mi := &file_runtime_runtime_proto_msgTypes[41]
+	mi := &file_runtime_runtime_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2682,7 @@ func (x *Deployed) String() string {
 func (*Deployed) ProtoMessage() {}
 
 func (x *Deployed) ProtoReflect() protoreflect.Message {
-	mi := &file_runtime_runtime_proto_msgTypes[41]
+	mi := &file_runtime_runtime_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2695,7 @@ func (x *Deployed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployed.ProtoReflect.Descriptor instead.
 func (*Deployed) Descriptor() ([]byte, []int) {
-	return file_runtime_runtime_proto_rawDescGZIP(), []int{41}
+	return file_runtime_runtime_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Deployed) GetName() string {
@@ -2580,6 +2792,13 @@ func (x *Deployed) GetLimited() bool {
 func (x *Deployed) GetRevisions() []*Revision {
 	if x != nil {
 		return x.Revisions
+	}
+	return nil
+}
+
+func (x *Deployed) GetCrashes() []*Crash {
+	if x != nil {
+		return x.Crashes
 	}
 	return nil
 }
@@ -2746,7 +2965,22 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\bbuilt_as\x18\v \x01(\x03R\abuiltAs\x12\x1c\n" +
 	"\tinstances\x18\f \x01(\x03R\tinstances\x12\x14\n" +
 	"\x05ready\x18\r \x01(\x03R\x05ready\x12\x12\n" +
-	"\x04kept\x18\x0e \x01(\bR\x04kept\"\x95\x01\n" +
+	"\x04kept\x18\x0e \x01(\bR\x04kept\"x\n" +
+	"\x0eCrashesRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +
+	"\aoptions\x18\x03 \x01(\v2\x18.runtime.RevisionOptionsR\aoptions\";\n" +
+	"\x0fCrashesResponse\x12(\n" +
+	"\acrashes\x18\x01 \x03(\v2\x0e.runtime.CrashR\acrashes\"\xec\x01\n" +
+	"\x05Crash\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\x12\x1b\n" +
+	"\texit_code\x18\x04 \x01(\x03R\bexitCode\x12\x16\n" +
+	"\x06signal\x18\x05 \x01(\x03R\x06signal\x12\"\n" +
+	"\rout_of_memory\x18\x06 \x01(\bR\voutOfMemory\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12(\n" +
+	"\x05lines\x18\b \x03(\v2\x12.runtime.LogRecordR\x05lines\"\x95\x01\n" +
 	"\x0fRollbackRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +
@@ -2766,7 +3000,7 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"U\n" +
 	"\x0eExportResponse\x12+\n" +
 	"\aservice\x18\x01 \x01(\v2\x11.runtime.DeployedR\aservice\x12\x16\n" +
-	"\x06source\x18\x02 \x01(\fR\x06source\"\xb7\x04\n" +
+	"\x06source\x18\x02 \x01(\fR\x06source\"\xe1\x04\n" +
 	"\bDeployed\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2784,13 +3018,14 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\x04args\x18\v \x03(\tR\x04args\x12\x16\n" +
 	"\x06grants\x18\f \x03(\tR\x06grants\x12\x18\n" +
 	"\alimited\x18\r \x01(\bR\alimited\x12/\n" +
-	"\trevisions\x18\x0e \x03(\v2\x11.runtime.RevisionR\trevisions\x1a;\n" +
+	"\trevisions\x18\x0e \x03(\v2\x11.runtime.RevisionR\trevisions\x12(\n" +
+	"\acrashes\x18\x0f \x03(\v2\x0e.runtime.CrashR\acrashes\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x9a\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xd8\x04\n" +
 	"\aRuntime\x129\n" +
 	"\x06Create\x12\x16.runtime.CreateRequest\x1a\x17.runtime.CreateResponse\x123\n" +
 	"\x04Read\x12\x14.runtime.ReadRequest\x1a\x15.runtime.ReadResponse\x129\n" +
@@ -2798,7 +3033,8 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\x06Delete\x12\x16.runtime.DeleteRequest\x1a\x17.runtime.DeleteResponse\x122\n" +
 	"\x04Logs\x12\x14.runtime.LogsRequest\x1a\x12.runtime.LogRecord0\x01\x128\n" +
 	"\x05Watch\x12\x15.runtime.WatchRequest\x1a\x16.runtime.WatchResponse0\x01\x12B\n" +
-	"\tRevisions\x12\x19.runtime.RevisionsRequest\x1a\x1a.runtime.RevisionsResponse\x12?\n" +
+	"\tRevisions\x12\x19.runtime.RevisionsRequest\x1a\x1a.runtime.RevisionsResponse\x12<\n" +
+	"\aCrashes\x12\x17.runtime.CrashesRequest\x1a\x18.runtime.CrashesResponse\x12?\n" +
 	"\bRollback\x12\x18.runtime.RollbackRequest\x1a\x19.runtime.RollbackResponse\x126\n" +
 	"\x05Scale\x12\x15.runtime.ScaleRequest\x1a\x16.runtime.ScaleResponse2E\n" +
 	"\x06Source\x12;\n" +
@@ -2822,7 +3058,7 @@ func file_runtime_runtime_proto_rawDescGZIP() []byte {
 	return file_runtime_runtime_proto_rawDescData
 }
 
-var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_runtime_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_runtime_runtime_proto_goTypes = []any{
 	(*Resource)(nil),          // 0: runtime.Resource
 	(*Service)(nil),           // 1: runtime.Service
@@ -2859,38 +3095,41 @@ var file_runtime_runtime_proto_goTypes = []any{
 	(*RevisionsRequest)(nil),  // 32: runtime.RevisionsRequest
 	(*RevisionsResponse)(nil), // 33: runtime.RevisionsResponse
 	(*Revision)(nil),          // 34: runtime.Revision
-	(*RollbackRequest)(nil),   // 35: runtime.RollbackRequest
-	(*RollbackResponse)(nil),  // 36: runtime.RollbackResponse
-	(*ScaleRequest)(nil),      // 37: runtime.ScaleRequest
-	(*ScaleResponse)(nil),     // 38: runtime.ScaleResponse
-	(*ExportRequest)(nil),     // 39: runtime.ExportRequest
-	(*ExportResponse)(nil),    // 40: runtime.ExportResponse
-	(*Deployed)(nil),          // 41: runtime.Deployed
-	nil,                       // 42: runtime.Service.MetadataEntry
-	nil,                       // 43: runtime.NetworkPolicy.AllowedlabelsEntry
-	nil,                       // 44: runtime.CreateOptions.SecretsEntry
-	nil,                       // 45: runtime.CreateOptions.VolumesEntry
-	nil,                       // 46: runtime.UpdateOptions.SecretsEntry
-	nil,                       // 47: runtime.LogRecord.MetadataEntry
-	nil,                       // 48: runtime.Deployed.MetadataEntry
-	nil,                       // 49: runtime.Deployed.SecretsEntry
+	(*CrashesRequest)(nil),    // 35: runtime.CrashesRequest
+	(*CrashesResponse)(nil),   // 36: runtime.CrashesResponse
+	(*Crash)(nil),             // 37: runtime.Crash
+	(*RollbackRequest)(nil),   // 38: runtime.RollbackRequest
+	(*RollbackResponse)(nil),  // 39: runtime.RollbackResponse
+	(*ScaleRequest)(nil),      // 40: runtime.ScaleRequest
+	(*ScaleResponse)(nil),     // 41: runtime.ScaleResponse
+	(*ExportRequest)(nil),     // 42: runtime.ExportRequest
+	(*ExportResponse)(nil),    // 43: runtime.ExportResponse
+	(*Deployed)(nil),          // 44: runtime.Deployed
+	nil,                       // 45: runtime.Service.MetadataEntry
+	nil,                       // 46: runtime.NetworkPolicy.AllowedlabelsEntry
+	nil,                       // 47: runtime.CreateOptions.SecretsEntry
+	nil,                       // 48: runtime.CreateOptions.VolumesEntry
+	nil,                       // 49: runtime.UpdateOptions.SecretsEntry
+	nil,                       // 50: runtime.LogRecord.MetadataEntry
+	nil,                       // 51: runtime.Deployed.MetadataEntry
+	nil,                       // 52: runtime.Deployed.SecretsEntry
 }
 var file_runtime_runtime_proto_depIdxs = []int32{
 	2,  // 0: runtime.Resource.namespace:type_name -> runtime.Namespace
 	3,  // 1: runtime.Resource.networkpolicy:type_name -> runtime.NetworkPolicy
 	1,  // 2: runtime.Resource.service:type_name -> runtime.Service
 	4,  // 3: runtime.Resource.resourcequota:type_name -> runtime.ResourceQuota
-	42, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
-	43, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
+	45, // 4: runtime.Service.metadata:type_name -> runtime.Service.MetadataEntry
+	46, // 5: runtime.NetworkPolicy.allowedlabels:type_name -> runtime.NetworkPolicy.AllowedlabelsEntry
 	5,  // 6: runtime.ResourceQuota.requests:type_name -> runtime.Resources
 	5,  // 7: runtime.ResourceQuota.limits:type_name -> runtime.Resources
-	44, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
-	45, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
+	47, // 8: runtime.CreateOptions.secrets:type_name -> runtime.CreateOptions.SecretsEntry
+	48, // 9: runtime.CreateOptions.volumes:type_name -> runtime.CreateOptions.VolumesEntry
 	0,  // 10: runtime.CreateRequest.resource:type_name -> runtime.Resource
 	6,  // 11: runtime.CreateRequest.options:type_name -> runtime.CreateOptions
 	8,  // 12: runtime.ReadRequest.options:type_name -> runtime.ReadOptions
 	1,  // 13: runtime.ReadResponse.services:type_name -> runtime.Service
-	46, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
+	49, // 14: runtime.UpdateOptions.secrets:type_name -> runtime.UpdateOptions.SecretsEntry
 	0,  // 15: runtime.UpdateRequest.resource:type_name -> runtime.Resource
 	11, // 16: runtime.UpdateRequest.options:type_name -> runtime.UpdateOptions
 	0,  // 17: runtime.DeleteRequest.resource:type_name -> runtime.Resource
@@ -2898,48 +3137,54 @@ var file_runtime_runtime_proto_depIdxs = []int32{
 	15, // 19: runtime.ListRequest.options:type_name -> runtime.ListOptions
 	1,  // 20: runtime.ListResponse.services:type_name -> runtime.Service
 	18, // 21: runtime.LogsRequest.options:type_name -> runtime.LogsOptions
-	47, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
+	50, // 22: runtime.LogRecord.metadata:type_name -> runtime.LogRecord.MetadataEntry
 	1,  // 23: runtime.UploadRequest.service:type_name -> runtime.Service
 	18, // 24: runtime.WatchRequest.options:type_name -> runtime.LogsOptions
 	31, // 25: runtime.RevisionsRequest.options:type_name -> runtime.RevisionOptions
 	34, // 26: runtime.RevisionsResponse.revisions:type_name -> runtime.Revision
-	31, // 27: runtime.RollbackRequest.options:type_name -> runtime.RevisionOptions
-	31, // 28: runtime.ScaleRequest.options:type_name -> runtime.RevisionOptions
-	41, // 29: runtime.ExportResponse.service:type_name -> runtime.Deployed
-	48, // 30: runtime.Deployed.metadata:type_name -> runtime.Deployed.MetadataEntry
-	49, // 31: runtime.Deployed.secrets:type_name -> runtime.Deployed.SecretsEntry
-	34, // 32: runtime.Deployed.revisions:type_name -> runtime.Revision
-	7,  // 33: runtime.Runtime.Create:input_type -> runtime.CreateRequest
-	9,  // 34: runtime.Runtime.Read:input_type -> runtime.ReadRequest
-	12, // 35: runtime.Runtime.Update:input_type -> runtime.UpdateRequest
-	14, // 36: runtime.Runtime.Delete:input_type -> runtime.DeleteRequest
-	19, // 37: runtime.Runtime.Logs:input_type -> runtime.LogsRequest
-	27, // 38: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
-	32, // 39: runtime.Runtime.Revisions:input_type -> runtime.RevisionsRequest
-	35, // 40: runtime.Runtime.Rollback:input_type -> runtime.RollbackRequest
-	37, // 41: runtime.Runtime.Scale:input_type -> runtime.ScaleRequest
-	21, // 42: runtime.Source.Upload:input_type -> runtime.UploadRequest
-	1,  // 43: runtime.Build.Read:input_type -> runtime.Service
-	29, // 44: runtime.Components.Erase:input_type -> runtime.EraseRequest
-	39, // 45: runtime.Components.Export:input_type -> runtime.ExportRequest
-	24, // 46: runtime.Runtime.Create:output_type -> runtime.CreateResponse
-	10, // 47: runtime.Runtime.Read:output_type -> runtime.ReadResponse
-	25, // 48: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
-	26, // 49: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
-	20, // 50: runtime.Runtime.Logs:output_type -> runtime.LogRecord
-	28, // 51: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
-	33, // 52: runtime.Runtime.Revisions:output_type -> runtime.RevisionsResponse
-	36, // 53: runtime.Runtime.Rollback:output_type -> runtime.RollbackResponse
-	38, // 54: runtime.Runtime.Scale:output_type -> runtime.ScaleResponse
-	22, // 55: runtime.Source.Upload:output_type -> runtime.UploadResponse
-	23, // 56: runtime.Build.Read:output_type -> runtime.BuildReadResponse
-	30, // 57: runtime.Components.Erase:output_type -> runtime.EraseResponse
-	40, // 58: runtime.Components.Export:output_type -> runtime.ExportResponse
-	46, // [46:59] is the sub-list for method output_type
-	33, // [33:46] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	31, // 27: runtime.CrashesRequest.options:type_name -> runtime.RevisionOptions
+	37, // 28: runtime.CrashesResponse.crashes:type_name -> runtime.Crash
+	20, // 29: runtime.Crash.lines:type_name -> runtime.LogRecord
+	31, // 30: runtime.RollbackRequest.options:type_name -> runtime.RevisionOptions
+	31, // 31: runtime.ScaleRequest.options:type_name -> runtime.RevisionOptions
+	44, // 32: runtime.ExportResponse.service:type_name -> runtime.Deployed
+	51, // 33: runtime.Deployed.metadata:type_name -> runtime.Deployed.MetadataEntry
+	52, // 34: runtime.Deployed.secrets:type_name -> runtime.Deployed.SecretsEntry
+	34, // 35: runtime.Deployed.revisions:type_name -> runtime.Revision
+	37, // 36: runtime.Deployed.crashes:type_name -> runtime.Crash
+	7,  // 37: runtime.Runtime.Create:input_type -> runtime.CreateRequest
+	9,  // 38: runtime.Runtime.Read:input_type -> runtime.ReadRequest
+	12, // 39: runtime.Runtime.Update:input_type -> runtime.UpdateRequest
+	14, // 40: runtime.Runtime.Delete:input_type -> runtime.DeleteRequest
+	19, // 41: runtime.Runtime.Logs:input_type -> runtime.LogsRequest
+	27, // 42: runtime.Runtime.Watch:input_type -> runtime.WatchRequest
+	32, // 43: runtime.Runtime.Revisions:input_type -> runtime.RevisionsRequest
+	35, // 44: runtime.Runtime.Crashes:input_type -> runtime.CrashesRequest
+	38, // 45: runtime.Runtime.Rollback:input_type -> runtime.RollbackRequest
+	40, // 46: runtime.Runtime.Scale:input_type -> runtime.ScaleRequest
+	21, // 47: runtime.Source.Upload:input_type -> runtime.UploadRequest
+	1,  // 48: runtime.Build.Read:input_type -> runtime.Service
+	29, // 49: runtime.Components.Erase:input_type -> runtime.EraseRequest
+	42, // 50: runtime.Components.Export:input_type -> runtime.ExportRequest
+	24, // 51: runtime.Runtime.Create:output_type -> runtime.CreateResponse
+	10, // 52: runtime.Runtime.Read:output_type -> runtime.ReadResponse
+	25, // 53: runtime.Runtime.Update:output_type -> runtime.UpdateResponse
+	26, // 54: runtime.Runtime.Delete:output_type -> runtime.DeleteResponse
+	20, // 55: runtime.Runtime.Logs:output_type -> runtime.LogRecord
+	28, // 56: runtime.Runtime.Watch:output_type -> runtime.WatchResponse
+	33, // 57: runtime.Runtime.Revisions:output_type -> runtime.RevisionsResponse
+	36, // 58: runtime.Runtime.Crashes:output_type -> runtime.CrashesResponse
+	39, // 59: runtime.Runtime.Rollback:output_type -> runtime.RollbackResponse
+	41, // 60: runtime.Runtime.Scale:output_type -> runtime.ScaleResponse
+	22, // 61: runtime.Source.Upload:output_type -> runtime.UploadResponse
+	23, // 62: runtime.Build.Read:output_type -> runtime.BuildReadResponse
+	30, // 63: runtime.Components.Erase:output_type -> runtime.EraseResponse
+	43, // 64: runtime.Components.Export:output_type -> runtime.ExportResponse
+	51, // [51:65] is the sub-list for method output_type
+	37, // [37:51] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_runtime_runtime_proto_init() }
@@ -2953,7 +3198,7 @@ func file_runtime_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runtime_runtime_proto_rawDesc), len(file_runtime_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   50,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

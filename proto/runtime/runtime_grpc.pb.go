@@ -28,6 +28,7 @@ const (
 	Runtime_Logs_FullMethodName      = "/runtime.Runtime/Logs"
 	Runtime_Watch_FullMethodName     = "/runtime.Runtime/Watch"
 	Runtime_Revisions_FullMethodName = "/runtime.Runtime/Revisions"
+	Runtime_Crashes_FullMethodName   = "/runtime.Runtime/Crashes"
 	Runtime_Rollback_FullMethodName  = "/runtime.Runtime/Rollback"
 	Runtime_Scale_FullMethodName     = "/runtime.Runtime/Scale"
 )
@@ -57,6 +58,10 @@ type RuntimeClient interface {
 	// those that are live, the last five that ended and the last five that ran.
 	// For members; secrets and environment are not in it.
 	Revisions(ctx context.Context, in *RevisionsRequest, opts ...grpc.CallOption) (*RevisionsResponse, error)
+	// Crashes answers how containers of a service ended that nobody had asked to,
+	// with their last lines: the last five, the newest first, of all revisions. For
+	// accounts that may read logs.
+	Crashes(ctx context.Context, in *CrashesRequest, opts ...grpc.CallOption) (*CrashesResponse, error)
 	// Rollback deploys a revision that ran again, as a new one: its image,
 	// environment and limits, and as many instances as the service has now.
 	// Nothing is built. For accounts that may deploy.
@@ -162,6 +167,16 @@ func (c *runtimeClient) Revisions(ctx context.Context, in *RevisionsRequest, opt
 	return out, nil
 }
 
+func (c *runtimeClient) Crashes(ctx context.Context, in *CrashesRequest, opts ...grpc.CallOption) (*CrashesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CrashesResponse)
+	err := c.cc.Invoke(ctx, Runtime_Crashes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runtimeClient) Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*RollbackResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RollbackResponse)
@@ -207,6 +222,10 @@ type RuntimeServer interface {
 	// those that are live, the last five that ended and the last five that ran.
 	// For members; secrets and environment are not in it.
 	Revisions(context.Context, *RevisionsRequest) (*RevisionsResponse, error)
+	// Crashes answers how containers of a service ended that nobody had asked to,
+	// with their last lines: the last five, the newest first, of all revisions. For
+	// accounts that may read logs.
+	Crashes(context.Context, *CrashesRequest) (*CrashesResponse, error)
 	// Rollback deploys a revision that ran again, as a new one: its image,
 	// environment and limits, and as many instances as the service has now.
 	// Nothing is built. For accounts that may deploy.
@@ -244,6 +263,9 @@ func (UnimplementedRuntimeServer) Watch(*WatchRequest, grpc.ServerStreamingServe
 }
 func (UnimplementedRuntimeServer) Revisions(context.Context, *RevisionsRequest) (*RevisionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revisions not implemented")
+}
+func (UnimplementedRuntimeServer) Crashes(context.Context, *CrashesRequest) (*CrashesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Crashes not implemented")
 }
 func (UnimplementedRuntimeServer) Rollback(context.Context, *RollbackRequest) (*RollbackResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
@@ -384,6 +406,24 @@ func _Runtime_Revisions_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Runtime_Crashes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CrashesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).Crashes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_Crashes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).Crashes(ctx, req.(*CrashesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Runtime_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RollbackRequest)
 	if err := dec(in); err != nil {
@@ -446,6 +486,10 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Revisions",
 			Handler:    _Runtime_Revisions_Handler,
+		},
+		{
+			MethodName: "Crashes",
+			Handler:    _Runtime_Crashes_Handler,
 		},
 		{
 			MethodName: "Rollback",

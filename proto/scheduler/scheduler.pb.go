@@ -278,7 +278,10 @@ type Status struct {
 	// How many there are to be.
 	Wanted int64 `protobuf:"varint,6,opt,name=wanted,proto3" json:"wanted,omitempty"`
 	// How and when an instance ended last that was started again, for people.
-	LastExit      string `protobuf:"bytes,7,opt,name=last_exit,json=lastExit,proto3" json:"last_exit,omitempty"`
+	LastExit string `protobuf:"bytes,7,opt,name=last_exit,json=lastExit,proto3" json:"last_exit,omitempty"`
+	// How containers ended that nobody had asked to, without their lines: the last
+	// five that Docker knows of, the oldest first.
+	Exits         []*Exit `protobuf:"bytes,8,rep,name=exits,proto3" json:"exits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +365,163 @@ func (x *Status) GetLastExit() string {
 	return ""
 }
 
+func (x *Status) GetExits() []*Exit {
+	if x != nil {
+		return x.Exits
+	}
+	return nil
+}
+
+// Exit is how a container ended.
+type Exit struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Container string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	// Milliseconds since the epoch.
+	At       int64 `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`
+	ExitCode int64 `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	// Of the signal that ended it, 0 if none did.
+	Signal      int64 `protobuf:"varint,4,opt,name=signal,proto3" json:"signal,omitempty"`
+	OutOfMemory bool  `protobuf:"varint,5,opt,name=out_of_memory,json=outOfMemory,proto3" json:"out_of_memory,omitempty"`
+	// For people: "exited with code 1".
+	Text string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	// At most 100, and 32 KiB.
+	Lines         []*LogLine `protobuf:"bytes,7,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exit) Reset() {
+	*x = Exit{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exit) ProtoMessage() {}
+
+func (x *Exit) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exit.ProtoReflect.Descriptor instead.
+func (*Exit) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Exit) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Exit) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Exit) GetExitCode() int64 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *Exit) GetSignal() int64 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+func (x *Exit) GetOutOfMemory() bool {
+	if x != nil {
+		return x.OutOfMemory
+	}
+	return false
+}
+
+func (x *Exit) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Exit) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+type EndedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in Status.exits.
+	Container     string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndedRequest) Reset() {
+	*x = EndedRequest{}
+	mi := &file_scheduler_scheduler_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndedRequest) ProtoMessage() {}
+
+func (x *EndedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_scheduler_scheduler_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndedRequest.ProtoReflect.Descriptor instead.
+func (*EndedRequest) Descriptor() ([]byte, []int) {
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EndedRequest) GetId() *ID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *EndedRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 type Instance struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Container string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
@@ -375,7 +535,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[3]
+	mi := &file_scheduler_scheduler_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +547,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[3]
+	mi := &file_scheduler_scheduler_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +560,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{3}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Instance) GetContainer() string {
@@ -433,7 +593,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[4]
+	mi := &file_scheduler_scheduler_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +605,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[4]
+	mi := &file_scheduler_scheduler_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +618,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{4}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ApplyRequest) GetDeployment() *Deployment {
@@ -476,7 +636,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[5]
+	mi := &file_scheduler_scheduler_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +648,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[5]
+	mi := &file_scheduler_scheduler_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +661,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{5}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{7}
 }
 
 type ScaleRequest struct {
@@ -515,7 +675,7 @@ type ScaleRequest struct {
 
 func (x *ScaleRequest) Reset() {
 	*x = ScaleRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[6]
+	mi := &file_scheduler_scheduler_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +687,7 @@ func (x *ScaleRequest) String() string {
 func (*ScaleRequest) ProtoMessage() {}
 
 func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[6]
+	mi := &file_scheduler_scheduler_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +700,7 @@ func (x *ScaleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleRequest.ProtoReflect.Descriptor instead.
 func (*ScaleRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{6}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ScaleRequest) GetId() *ID {
@@ -565,7 +725,7 @@ type ScaleResponse struct {
 
 func (x *ScaleResponse) Reset() {
 	*x = ScaleResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[7]
+	mi := &file_scheduler_scheduler_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +737,7 @@ func (x *ScaleResponse) String() string {
 func (*ScaleResponse) ProtoMessage() {}
 
 func (x *ScaleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[7]
+	mi := &file_scheduler_scheduler_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +750,7 @@ func (x *ScaleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleResponse.ProtoReflect.Descriptor instead.
 func (*ScaleResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{7}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{9}
 }
 
 type RemoveRequest struct {
@@ -605,7 +765,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[8]
+	mi := &file_scheduler_scheduler_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +777,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[8]
+	mi := &file_scheduler_scheduler_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +790,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{8}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveRequest) GetId() *ID {
@@ -655,7 +815,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[9]
+	mi := &file_scheduler_scheduler_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +827,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[9]
+	mi := &file_scheduler_scheduler_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +840,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{9}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{11}
 }
 
 type ListRequest struct {
@@ -691,7 +851,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[10]
+	mi := &file_scheduler_scheduler_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +863,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[10]
+	mi := &file_scheduler_scheduler_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +876,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{10}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{12}
 }
 
 type ListResponse struct {
@@ -728,7 +888,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[11]
+	mi := &file_scheduler_scheduler_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +900,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[11]
+	mi := &file_scheduler_scheduler_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +913,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{11}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListResponse) GetDeployments() []*Status {
@@ -771,7 +931,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[12]
+	mi := &file_scheduler_scheduler_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +943,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[12]
+	mi := &file_scheduler_scheduler_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +956,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{12}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{14}
 }
 
 type LogsRequest struct {
@@ -811,7 +971,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[13]
+	mi := &file_scheduler_scheduler_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +983,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[13]
+	mi := &file_scheduler_scheduler_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +996,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{13}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LogsRequest) GetId() *ID {
@@ -863,16 +1023,19 @@ func (x *LogsRequest) GetCount() int64 {
 type LogLine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Milliseconds since the epoch.
-	Timestamp     int64  `protobuf:"varint,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Container     string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	Timestamp int64  `protobuf:"varint,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Message   string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	// The lines that were there have been sent, and those follow that come; set
+	// once, with follow, on a message of its own.
+	Ready         bool `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[14]
+	mi := &file_scheduler_scheduler_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +1047,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[14]
+	mi := &file_scheduler_scheduler_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +1060,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{14}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LogLine) GetTimestamp() int64 {
@@ -921,6 +1084,13 @@ func (x *LogLine) GetContainer() string {
 	return ""
 }
 
+func (x *LogLine) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
 type HostsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -929,7 +1099,7 @@ type HostsRequest struct {
 
 func (x *HostsRequest) Reset() {
 	*x = HostsRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[15]
+	mi := &file_scheduler_scheduler_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1111,7 @@ func (x *HostsRequest) String() string {
 func (*HostsRequest) ProtoMessage() {}
 
 func (x *HostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[15]
+	mi := &file_scheduler_scheduler_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1124,7 @@ func (x *HostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostsRequest.ProtoReflect.Descriptor instead.
 func (*HostsRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{15}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{17}
 }
 
 type HostsResponse struct {
@@ -966,7 +1136,7 @@ type HostsResponse struct {
 
 func (x *HostsResponse) Reset() {
 	*x = HostsResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[16]
+	mi := &file_scheduler_scheduler_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1148,7 @@ func (x *HostsResponse) String() string {
 func (*HostsResponse) ProtoMessage() {}
 
 func (x *HostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[16]
+	mi := &file_scheduler_scheduler_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1161,7 @@ func (x *HostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostsResponse.ProtoReflect.Descriptor instead.
 func (*HostsResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{16}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HostsResponse) GetHosts() []*Host {
@@ -1023,7 +1193,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[17]
+	mi := &file_scheduler_scheduler_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1205,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[17]
+	mi := &file_scheduler_scheduler_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1218,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{17}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Host) GetName() string {
@@ -1116,7 +1286,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[18]
+	mi := &file_scheduler_scheduler_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1298,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[18]
+	mi := &file_scheduler_scheduler_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1311,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{18}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EraseRequest) GetNamespace() string {
@@ -1160,7 +1330,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[19]
+	mi := &file_scheduler_scheduler_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1342,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[19]
+	mi := &file_scheduler_scheduler_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1355,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{19}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EraseResponse) GetDone() bool {
@@ -1203,7 +1373,7 @@ type ContainersRequest struct {
 
 func (x *ContainersRequest) Reset() {
 	*x = ContainersRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[20]
+	mi := &file_scheduler_scheduler_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1385,7 @@ func (x *ContainersRequest) String() string {
 func (*ContainersRequest) ProtoMessage() {}
 
 func (x *ContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[20]
+	mi := &file_scheduler_scheduler_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1398,7 @@ func (x *ContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainersRequest.ProtoReflect.Descriptor instead.
 func (*ContainersRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{20}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{22}
 }
 
 type ContainersResponse struct {
@@ -1240,7 +1410,7 @@ type ContainersResponse struct {
 
 func (x *ContainersResponse) Reset() {
 	*x = ContainersResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[21]
+	mi := &file_scheduler_scheduler_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1422,7 @@ func (x *ContainersResponse) String() string {
 func (*ContainersResponse) ProtoMessage() {}
 
 func (x *ContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[21]
+	mi := &file_scheduler_scheduler_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1435,7 @@ func (x *ContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainersResponse.ProtoReflect.Descriptor instead.
 func (*ContainersResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{21}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ContainersResponse) GetContainers() []*Container {
@@ -1294,7 +1464,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[22]
+	mi := &file_scheduler_scheduler_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1476,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[22]
+	mi := &file_scheduler_scheduler_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1489,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{22}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Container) GetContainer() string {
@@ -1379,7 +1549,7 @@ type EgressRequest struct {
 
 func (x *EgressRequest) Reset() {
 	*x = EgressRequest{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[23]
+	mi := &file_scheduler_scheduler_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1561,7 @@ func (x *EgressRequest) String() string {
 func (*EgressRequest) ProtoMessage() {}
 
 func (x *EgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[23]
+	mi := &file_scheduler_scheduler_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1574,7 @@ func (x *EgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EgressRequest.ProtoReflect.Descriptor instead.
 func (*EgressRequest) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{23}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{25}
 }
 
 type EgressResponse struct {
@@ -1416,7 +1586,7 @@ type EgressResponse struct {
 
 func (x *EgressResponse) Reset() {
 	*x = EgressResponse{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[24]
+	mi := &file_scheduler_scheduler_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1598,7 @@ func (x *EgressResponse) String() string {
 func (*EgressResponse) ProtoMessage() {}
 
 func (x *EgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[24]
+	mi := &file_scheduler_scheduler_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1611,7 @@ func (x *EgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EgressResponse.ProtoReflect.Descriptor instead.
 func (*EgressResponse) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{24}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EgressResponse) GetNamespaces() []*Egress {
@@ -1465,7 +1635,7 @@ type Egress struct {
 
 func (x *Egress) Reset() {
 	*x = Egress{}
-	mi := &file_scheduler_scheduler_proto_msgTypes[25]
+	mi := &file_scheduler_scheduler_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1647,7 @@ func (x *Egress) String() string {
 func (*Egress) ProtoMessage() {}
 
 func (x *Egress) ProtoReflect() protoreflect.Message {
-	mi := &file_scheduler_scheduler_proto_msgTypes[25]
+	mi := &file_scheduler_scheduler_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1660,7 @@ func (x *Egress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Egress.ProtoReflect.Descriptor instead.
 func (*Egress) Descriptor() ([]byte, []int) {
-	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{25}
+	return file_scheduler_scheduler_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Egress) GetNamespace() string {
@@ -1536,7 +1706,7 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"millicores\x18\a \x01(\x03R\n" +
 	"millicores\x12\x16\n" +
 	"\x06memory\x18\b \x01(\x03R\x06memory\x12\x12\n" +
-	"\x04disk\x18\t \x01(\x03R\x04disk\"\xb3\x02\n" +
+	"\x04disk\x18\t \x01(\x03R\x04disk\"\xda\x02\n" +
 	"\x06Status\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.scheduler.Status.StateR\x05state\x12\x16\n" +
@@ -1544,14 +1714,26 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\tinstances\x18\x04 \x03(\v2\x13.scheduler.InstanceR\tinstances\x12\x14\n" +
 	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x16\n" +
 	"\x06wanted\x18\x06 \x01(\x03R\x06wanted\x12\x1b\n" +
-	"\tlast_exit\x18\a \x01(\tR\blastExit\"E\n" +
+	"\tlast_exit\x18\a \x01(\tR\blastExit\x12%\n" +
+	"\x05exits\x18\b \x03(\v2\x0f.scheduler.ExitR\x05exits\"E\n" +
 	"\x05State\x12\v\n" +
 	"\aPENDING\x10\x00\x12\f\n" +
 	"\bSTARTING\x10\x01\x12\v\n" +
 	"\aRUNNING\x10\x02\x12\n" +
 	"\n" +
 	"\x06FAILED\x10\x03\x12\b\n" +
-	"\x04GONE\x10\x04\"\\\n" +
+	"\x04GONE\x10\x04\"\xcb\x01\n" +
+	"\x04Exit\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x1b\n" +
+	"\texit_code\x18\x03 \x01(\x03R\bexitCode\x12\x16\n" +
+	"\x06signal\x18\x04 \x01(\x03R\x06signal\x12\"\n" +
+	"\rout_of_memory\x18\x05 \x01(\bR\voutOfMemory\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\x12(\n" +
+	"\x05lines\x18\a \x03(\v2\x12.scheduler.LogLineR\x05lines\"K\n" +
+	"\fEndedRequest\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"\\\n" +
 	"\bInstance\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -1576,11 +1758,12 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\vLogsRequest\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x03R\x05count\"_\n" +
+	"\x05count\x18\x03 \x01(\x03R\x05count\"u\n" +
 	"\aLogLine\x12\x1c\n" +
 	"\ttimestamp\x18\x01 \x01(\x03R\ttimestamp\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
-	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"\x0e\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12\x14\n" +
+	"\x05ready\x18\x04 \x01(\bR\x05ready\"\x0e\n" +
 	"\fHostsRequest\"6\n" +
 	"\rHostsResponse\x12%\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x0f.scheduler.HostR\x05hosts\"\xdb\x01\n" +
@@ -1620,14 +1803,15 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x06Egress\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\acounter\x18\x02 \x01(\tR\acounter\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xae\x04\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xe1\x04\n" +
 	"\tScheduler\x12:\n" +
 	"\x05Apply\x12\x17.scheduler.ApplyRequest\x1a\x18.scheduler.ApplyResponse\x12:\n" +
 	"\x05Scale\x12\x17.scheduler.ScaleRequest\x1a\x18.scheduler.ScaleResponse\x12=\n" +
 	"\x06Remove\x12\x18.scheduler.RemoveRequest\x1a\x19.scheduler.RemoveResponse\x127\n" +
 	"\x04List\x12\x16.scheduler.ListRequest\x1a\x17.scheduler.ListResponse\x125\n" +
 	"\x05Watch\x12\x17.scheduler.WatchRequest\x1a\x11.scheduler.Status0\x01\x124\n" +
-	"\x04Logs\x12\x16.scheduler.LogsRequest\x1a\x12.scheduler.LogLine0\x01\x12:\n" +
+	"\x04Logs\x12\x16.scheduler.LogsRequest\x1a\x12.scheduler.LogLine0\x01\x121\n" +
+	"\x05Ended\x12\x17.scheduler.EndedRequest\x1a\x0f.scheduler.Exit\x12:\n" +
 	"\x05Hosts\x12\x17.scheduler.HostsRequest\x1a\x18.scheduler.HostsResponse\x12I\n" +
 	"\n" +
 	"Containers\x12\x1c.scheduler.ContainersRequest\x1a\x1d.scheduler.ContainersResponse\x12=\n" +
@@ -1649,74 +1833,81 @@ func file_scheduler_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_scheduler_scheduler_proto_goTypes = []any{
 	(Status_State)(0),          // 0: scheduler.Status.State
 	(*ID)(nil),                 // 1: scheduler.ID
 	(*Deployment)(nil),         // 2: scheduler.Deployment
 	(*Status)(nil),             // 3: scheduler.Status
-	(*Instance)(nil),           // 4: scheduler.Instance
-	(*ApplyRequest)(nil),       // 5: scheduler.ApplyRequest
-	(*ApplyResponse)(nil),      // 6: scheduler.ApplyResponse
-	(*ScaleRequest)(nil),       // 7: scheduler.ScaleRequest
-	(*ScaleResponse)(nil),      // 8: scheduler.ScaleResponse
-	(*RemoveRequest)(nil),      // 9: scheduler.RemoveRequest
-	(*RemoveResponse)(nil),     // 10: scheduler.RemoveResponse
-	(*ListRequest)(nil),        // 11: scheduler.ListRequest
-	(*ListResponse)(nil),       // 12: scheduler.ListResponse
-	(*WatchRequest)(nil),       // 13: scheduler.WatchRequest
-	(*LogsRequest)(nil),        // 14: scheduler.LogsRequest
-	(*LogLine)(nil),            // 15: scheduler.LogLine
-	(*HostsRequest)(nil),       // 16: scheduler.HostsRequest
-	(*HostsResponse)(nil),      // 17: scheduler.HostsResponse
-	(*Host)(nil),               // 18: scheduler.Host
-	(*EraseRequest)(nil),       // 19: scheduler.EraseRequest
-	(*EraseResponse)(nil),      // 20: scheduler.EraseResponse
-	(*ContainersRequest)(nil),  // 21: scheduler.ContainersRequest
-	(*ContainersResponse)(nil), // 22: scheduler.ContainersResponse
-	(*Container)(nil),          // 23: scheduler.Container
-	(*EgressRequest)(nil),      // 24: scheduler.EgressRequest
-	(*EgressResponse)(nil),     // 25: scheduler.EgressResponse
-	(*Egress)(nil),             // 26: scheduler.Egress
+	(*Exit)(nil),               // 4: scheduler.Exit
+	(*EndedRequest)(nil),       // 5: scheduler.EndedRequest
+	(*Instance)(nil),           // 6: scheduler.Instance
+	(*ApplyRequest)(nil),       // 7: scheduler.ApplyRequest
+	(*ApplyResponse)(nil),      // 8: scheduler.ApplyResponse
+	(*ScaleRequest)(nil),       // 9: scheduler.ScaleRequest
+	(*ScaleResponse)(nil),      // 10: scheduler.ScaleResponse
+	(*RemoveRequest)(nil),      // 11: scheduler.RemoveRequest
+	(*RemoveResponse)(nil),     // 12: scheduler.RemoveResponse
+	(*ListRequest)(nil),        // 13: scheduler.ListRequest
+	(*ListResponse)(nil),       // 14: scheduler.ListResponse
+	(*WatchRequest)(nil),       // 15: scheduler.WatchRequest
+	(*LogsRequest)(nil),        // 16: scheduler.LogsRequest
+	(*LogLine)(nil),            // 17: scheduler.LogLine
+	(*HostsRequest)(nil),       // 18: scheduler.HostsRequest
+	(*HostsResponse)(nil),      // 19: scheduler.HostsResponse
+	(*Host)(nil),               // 20: scheduler.Host
+	(*EraseRequest)(nil),       // 21: scheduler.EraseRequest
+	(*EraseResponse)(nil),      // 22: scheduler.EraseResponse
+	(*ContainersRequest)(nil),  // 23: scheduler.ContainersRequest
+	(*ContainersResponse)(nil), // 24: scheduler.ContainersResponse
+	(*Container)(nil),          // 25: scheduler.Container
+	(*EgressRequest)(nil),      // 26: scheduler.EgressRequest
+	(*EgressResponse)(nil),     // 27: scheduler.EgressResponse
+	(*Egress)(nil),             // 28: scheduler.Egress
 }
 var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 0: scheduler.Deployment.id:type_name -> scheduler.ID
 	1,  // 1: scheduler.Status.id:type_name -> scheduler.ID
 	0,  // 2: scheduler.Status.state:type_name -> scheduler.Status.State
-	4,  // 3: scheduler.Status.instances:type_name -> scheduler.Instance
-	2,  // 4: scheduler.ApplyRequest.deployment:type_name -> scheduler.Deployment
-	1,  // 5: scheduler.ScaleRequest.id:type_name -> scheduler.ID
-	1,  // 6: scheduler.RemoveRequest.id:type_name -> scheduler.ID
-	3,  // 7: scheduler.ListResponse.deployments:type_name -> scheduler.Status
-	1,  // 8: scheduler.LogsRequest.id:type_name -> scheduler.ID
-	18, // 9: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
-	23, // 10: scheduler.ContainersResponse.containers:type_name -> scheduler.Container
-	26, // 11: scheduler.EgressResponse.namespaces:type_name -> scheduler.Egress
-	5,  // 12: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
-	7,  // 13: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
-	9,  // 14: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
-	11, // 15: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
-	13, // 16: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
-	14, // 17: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
-	16, // 18: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
-	21, // 19: scheduler.Scheduler.Containers:input_type -> scheduler.ContainersRequest
-	24, // 20: scheduler.Scheduler.Egress:input_type -> scheduler.EgressRequest
-	19, // 21: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
-	6,  // 22: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
-	8,  // 23: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
-	10, // 24: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
-	12, // 25: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
-	3,  // 26: scheduler.Scheduler.Watch:output_type -> scheduler.Status
-	15, // 27: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
-	17, // 28: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
-	22, // 29: scheduler.Scheduler.Containers:output_type -> scheduler.ContainersResponse
-	25, // 30: scheduler.Scheduler.Egress:output_type -> scheduler.EgressResponse
-	20, // 31: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
-	22, // [22:32] is the sub-list for method output_type
-	12, // [12:22] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	6,  // 3: scheduler.Status.instances:type_name -> scheduler.Instance
+	4,  // 4: scheduler.Status.exits:type_name -> scheduler.Exit
+	17, // 5: scheduler.Exit.lines:type_name -> scheduler.LogLine
+	1,  // 6: scheduler.EndedRequest.id:type_name -> scheduler.ID
+	2,  // 7: scheduler.ApplyRequest.deployment:type_name -> scheduler.Deployment
+	1,  // 8: scheduler.ScaleRequest.id:type_name -> scheduler.ID
+	1,  // 9: scheduler.RemoveRequest.id:type_name -> scheduler.ID
+	3,  // 10: scheduler.ListResponse.deployments:type_name -> scheduler.Status
+	1,  // 11: scheduler.LogsRequest.id:type_name -> scheduler.ID
+	20, // 12: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
+	25, // 13: scheduler.ContainersResponse.containers:type_name -> scheduler.Container
+	28, // 14: scheduler.EgressResponse.namespaces:type_name -> scheduler.Egress
+	7,  // 15: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
+	9,  // 16: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
+	11, // 17: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
+	13, // 18: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
+	15, // 19: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
+	16, // 20: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
+	5,  // 21: scheduler.Scheduler.Ended:input_type -> scheduler.EndedRequest
+	18, // 22: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
+	23, // 23: scheduler.Scheduler.Containers:input_type -> scheduler.ContainersRequest
+	26, // 24: scheduler.Scheduler.Egress:input_type -> scheduler.EgressRequest
+	21, // 25: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
+	8,  // 26: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
+	10, // 27: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
+	12, // 28: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
+	14, // 29: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
+	3,  // 30: scheduler.Scheduler.Watch:output_type -> scheduler.Status
+	17, // 31: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
+	4,  // 32: scheduler.Scheduler.Ended:output_type -> scheduler.Exit
+	19, // 33: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
+	24, // 34: scheduler.Scheduler.Containers:output_type -> scheduler.ContainersResponse
+	27, // 35: scheduler.Scheduler.Egress:output_type -> scheduler.EgressResponse
+	22, // 36: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
+	26, // [26:37] is the sub-list for method output_type
+	15, // [15:26] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_scheduler_proto_init() }
@@ -1730,7 +1921,7 @@ func file_scheduler_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_scheduler_proto_rawDesc), len(file_scheduler_scheduler_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

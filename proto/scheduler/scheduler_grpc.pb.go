@@ -27,6 +27,7 @@ const (
 	Scheduler_List_FullMethodName       = "/scheduler.Scheduler/List"
 	Scheduler_Watch_FullMethodName      = "/scheduler.Scheduler/Watch"
 	Scheduler_Logs_FullMethodName       = "/scheduler.Scheduler/Logs"
+	Scheduler_Ended_FullMethodName      = "/scheduler.Scheduler/Ended"
 	Scheduler_Hosts_FullMethodName      = "/scheduler.Scheduler/Hosts"
 	Scheduler_Containers_FullMethodName = "/scheduler.Scheduler/Containers"
 	Scheduler_Egress_FullMethodName     = "/scheduler.Scheduler/Egress"
@@ -55,6 +56,9 @@ type SchedulerClient interface {
 	// Logs streams the last lines of a deployment's containers, in the order of
 	// time, and with follow set those that come, until the deployment is removed.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogLine], error)
+	// Ended answers how a container of a deployment has ended, with its last lines.
+	// One that Docker does not have any more is NotFound.
+	Ended(ctx context.Context, in *EndedRequest, opts ...grpc.CallOption) (*Exit, error)
 	// Hosts says how each host keeps containers in.
 	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
 	// Containers answers from when to when containers of services have had what,
@@ -151,6 +155,16 @@ func (c *schedulerClient) Logs(ctx context.Context, in *LogsRequest, opts ...grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Scheduler_LogsClient = grpc.ServerStreamingClient[LogLine]
 
+func (c *schedulerClient) Ended(ctx context.Context, in *EndedRequest, opts ...grpc.CallOption) (*Exit, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Exit)
+	err := c.cc.Invoke(ctx, Scheduler_Ended_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *schedulerClient) Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(HostsResponse)
@@ -204,6 +218,9 @@ type SchedulerServer interface {
 	// Logs streams the last lines of a deployment's containers, in the order of
 	// time, and with follow set those that come, until the deployment is removed.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error
+	// Ended answers how a container of a deployment has ended, with its last lines.
+	// One that Docker does not have any more is NotFound.
+	Ended(context.Context, *EndedRequest) (*Exit, error)
 	// Hosts says how each host keeps containers in.
 	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
 	// Containers answers from when to when containers of services have had what,
@@ -239,6 +256,9 @@ func (UnimplementedSchedulerServer) Watch(*WatchRequest, grpc.ServerStreamingSer
 }
 func (UnimplementedSchedulerServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogLine]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
+}
+func (UnimplementedSchedulerServer) Ended(context.Context, *EndedRequest) (*Exit, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ended not implemented")
 }
 func (UnimplementedSchedulerServer) Hosts(context.Context, *HostsRequest) (*HostsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Hosts not implemented")
@@ -364,6 +384,24 @@ func _Scheduler_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Scheduler_LogsServer = grpc.ServerStreamingServer[LogLine]
 
+func _Scheduler_Ended_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SchedulerServer).Ended(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Scheduler_Ended_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SchedulerServer).Ended(ctx, req.(*EndedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Scheduler_Hosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(HostsRequest)
 	if err := dec(in); err != nil {
@@ -440,6 +478,10 @@ var Scheduler_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _Scheduler_List_Handler,
+		},
+		{
+			MethodName: "Ended",
+			Handler:    _Scheduler_Ended_Handler,
 		},
 		{
 			MethodName: "Hosts",

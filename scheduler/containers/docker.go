@@ -205,9 +205,6 @@ func (d *Docker) Busy(ctx context.Context, id plan.ID) (running int, connected b
 	return len(found), connected, nil
 }
 
-// tailLines is how many lines of a log say how its container ended.
-const tailLines = 20
-
 // End says how a container has ended.
 func (d *Docker) End(ctx context.Context, id string) (*hostpb.EndResponse, error) {
 	info, err := d.inspect(ctx, id)
@@ -222,21 +219,6 @@ func (d *Docker) End(ctx context.Context, id string) (*hostpb.EndResponse, error
 	}
 	rsp.Lines, err = d.tail(ctx, id)
 	return rsp, err
-}
-
-// tail answers the last lines of a container's log.
-func (d *Docker) tail(ctx context.Context, id string) ([]string, error) {
-	r, err := d.engine.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(tailLines)})
-	if err != nil {
-		return nil, fmt.Errorf("read log of container %s: %w", id, err)
-	}
-	defer r.Close()
-	var lines []string
-	err = Frames(r, func(text string) error {
-		lines = append(lines, text)
-		return nil
-	})
-	return lines, err
 }
 
 // change replaces what others have of a container.

@@ -55,7 +55,7 @@ type Driver struct {
 
 	// The rest is the observing goroutine's own.
 	running map[string]*hostpb.Container // by container
-	reasons map[string]string            // by task that ended
+	endings map[string]ending            // by task
 }
 
 // New makes a Driver. Run makes it look at Docker.
@@ -63,7 +63,7 @@ func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	d := &Driver{
 		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
 		ended:   make(chan Ended, maxEnded),
-		running: map[string]*hostpb.Container{}, reasons: map[string]string{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
+		running: map[string]*hostpb.Container{}, endings: map[string]ending{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
 	}
 	if o.Dial == nil {
 		d.local = containers.New(engine, containers.Options{Cluster: o.Cluster, Local: o.Local})

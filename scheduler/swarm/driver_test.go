@@ -10,8 +10,10 @@ import (
 
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/dockerhost"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
@@ -181,6 +183,17 @@ func TestCrashAfterRunning(t *testing.T) {
 	}
 	if !strings.HasSuffix(now.GetLastExit(), ": exited with code 7") || st.GetLastExit() != "" {
 		t.Errorf("the last exit was %q and is %q", st.GetLastExit(), now.GetLastExit())
+	}
+	container := st.GetInstances()[0].GetContainer()
+	if e := now.GetExits(); len(e) != 1 || e[0].GetContainer() != container || e[0].GetExitCode() != 7 || e[0].GetAt() < began.UnixMilli() {
+		t.Fatalf("exits are %v", e)
+	}
+	end, err := b.End(t.Context(), s.ID, container)
+	if err != nil || len(end.GetLines()) != 1 || end.GetLines()[0].GetMessage() != "started as serve :8080" || end.GetLines()[0].GetTimestamp() == 0 {
+		t.Errorf("the end is %v, %v", end, err)
+	}
+	if _, err := b.End(t.Context(), s.ID, now.GetInstances()[0].GetContainer()); errors.Code(err) != codes.NotFound {
+		t.Errorf("the end of one that runs: %v", err)
 	}
 }
 

@@ -2,9 +2,16 @@ package swarm
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/docker/docker/api/types/swarm"
+	"google.golang.org/grpc/codes"
+
+	"github.com/micro/platform/framework/errors"
 	hostpb "github.com/micro/platform/proto/host"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
+	"github.com/micro/platform/scheduler/plan"
 )
 
 // Ended is a container that ran and does not any more. Docker gives its address
@@ -69,4 +76,35 @@ func (d *Driver) tellEnded(ctx context.Context, e Ended, tell func(context.Conte
 			return
 		}
 	}
+}
+
+// End answers how a container of a deployment ended, with its last lines.
+func (d *Driver) End(ctx context.Context, id plan.ID, container string) (*schedulerpb.Exit, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	tasks, err := d.engine.TaskList(ctx, swarm.TaskListOptions{Filters: d.having(plan.Labels(d.opts.Cluster, id))})
+	if err != nil {
+		return nil, d.explain(fmt.Errorf("list tasks of %s: %w", id, err))
+	}
+	for _, t := range tasks {
+		c := t.Status.ContainerStatus
+		if c == nil || !ended(t) || c.ContainerID == "" || short(c.ContainerID) != container {
+			continue
+		}
+		where := d.hosts.of(t)
+		if where == nil {
+			return nil, errors.New(codes.Unavailable, "the host of container %s is away, try again", container)
+		}
+		is, err := where.End(ctx, c.ContainerID)
+		if err != nil {
+			return nil, d.explain(err)
+		}
+		e := &schedulerpb.Exit{Container: container, At: t.Status.Timestamp.UnixMilli()}
+		describe(e, is)
+		for _, l := range is.GetLines() {
+			e.Lines = append(e.Lines, &schedulerpb.LogLine{Timestamp: l.GetAt(), Message: l.GetText(), Container: container})
+		}
+		return e, nil
+	}
+	return nil, errors.New(codes.NotFound, "no container %q of %s has ended", errors.Clip(container), id)
 }

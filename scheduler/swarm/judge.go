@@ -25,14 +25,13 @@ type verdict struct {
 	started bool   // a container was started at least once
 	failed  bool   // an instance will not come without help
 	reason  string // of that, or of what is being waited for
-	last    end    // that somebody may want to know of while all is well again
+	// exits are those of instances that others stand in for: somebody may want to
+	// know of them while all is well again.
+	exits []*schedulerpb.Exit
 }
 
-// end is that of an instance that another one stands in for.
-type end struct {
-	at  time.Time
-	why string
-}
+// maxExits is how many ends of a deployment's containers are told of.
+const maxExits = 5
 
 func (v verdict) running() bool { return v.want > 0 && len(v.ready) >= v.want }
 
@@ -42,7 +41,7 @@ func (v verdict) settled() bool { return v.failed || v.running() }
 func (v verdict) status(id plan.ID) *schedulerpb.Status {
 	s := &schedulerpb.Status{
 		Id:    &schedulerpb.ID{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision},
-		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready, Wanted: int64(v.want), LastExit: v.last.String(),
+		State: schedulerpb.Status_PENDING, Reason: v.reason, Instances: v.ready, Wanted: int64(v.want), LastExit: v.lastExit(), Exits: v.exits,
 	}
 	switch {
 	case v.running():
@@ -72,8 +71,12 @@ func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) verdict {
 		if len(v.ready) == before {
 			d.missing(ctx, &v, tasks)
 		}
-		d.noteEnd(ctx, &v, tasks)
+		d.noteExits(ctx, &v, tasks)
 	}
+	slices.SortFunc(v.exits, func(a, b *schedulerpb.Exit) int {
+		return cmp.Or(cmp.Compare(a.GetAt(), b.GetAt()), cmp.Compare(a.GetContainer(), b.GetContainer()))
+	})
+	v.exits = v.exits[max(0, len(v.exits)-maxExits):]
 	// In an order that stays, so that nothing seems to change.
 	slices.SortFunc(v.ready, func(a, b *schedulerpb.Instance) int { return cmp.Compare(a.GetContainer(), b.GetContainer()) })
 	return v
@@ -152,22 +155,26 @@ func (d *Driver) missing(ctx context.Context, v *verdict, tasks []swarm.Task) {
 	}
 }
 
-// noteEnd notes the last end of an instance that nobody asked for.
-func (d *Driver) noteEnd(ctx context.Context, v *verdict, tasks []swarm.Task) {
+// noteExits notes the ends of instances that nobody asked for, when Docker has told
+// all of it, or has not for some time.
+func (d *Driver) noteExits(ctx context.Context, v *verdict, tasks []swarm.Task) {
 	for _, t := range tasks {
-		crashed := t.Status.State == swarm.TaskStateFailed || t.Status.State == swarm.TaskStateComplete
-		if crashed && t.Status.Timestamp.After(v.last.at) {
-			why, _, _ := strings.Cut(d.reason(ctx, t), "\n")
-			v.last = end{t.Status.Timestamp, strings.TrimSuffix(why, ":")}
+		if t.Status.State != swarm.TaskStateFailed && t.Status.State != swarm.TaskStateComplete {
+			continue
+		}
+		if e, final := d.end(ctx, t); final || d.now().Sub(t.Status.Timestamp) > d.opts.Start {
+			v.exits = append(v.exits, e.exit)
 		}
 	}
 }
 
-func (e end) String() string {
-	if e.at.IsZero() {
+// lastExit says how an instance ended last, "" if none did.
+func (v verdict) lastExit() string {
+	if len(v.exits) == 0 {
 		return ""
 	}
-	return "ended and was started again at " + e.at.UTC().Format(time.RFC3339) + ": " + e.why
+	e := v.exits[len(v.exits)-1]
+	return "ended and was started again at " + time.UnixMilli(e.GetAt()).UTC().Format(time.RFC3339) + ": " + e.GetText()
 }
 
 func (v *verdict) because(reason string) { v.reason = cmp.Or(v.reason, reason) }

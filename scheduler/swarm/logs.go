@@ -47,6 +47,9 @@ func (d *Driver) Logs(ctx context.Context, id plan.ID, count int, follow bool, s
 	if err != nil || !follow {
 		return d.explain(err)
 	}
+	if err := send(&schedulerpb.LogLine{Ready: true}); err != nil {
+		return err
+	}
 	watch := make(chan struct{})
 	go func() {
 		defer close(watch)
@@ -178,12 +181,8 @@ func (l *logs) follow(ctx context.Context, after time.Time) error {
 
 // parseLine reads "time text".
 func parseLine(s string) (line, bool) {
-	stamp, text, _ := strings.Cut(s, " ")
-	t, err := time.Parse(time.RFC3339Nano, stamp)
-	if err != nil {
-		return line{}, false
-	}
-	return line{time: t, text: strings.TrimRight(text, "\r\n")}, true
+	at, text, ok := containers.ParseLine(s)
+	return line{time: at, text: text}, ok
 }
 
 // taskOf finds the task in the details of a line, which are attributes with
@@ -201,8 +200,7 @@ func (l *logs) pass(ctx context.Context, n line) error {
 	if n.container == "" {
 		n.container = l.container(ctx, n.task)
 	}
-	text := n.text[:min(len(n.text), containers.MaxLine)]
-	return l.send(&schedulerpb.LogLine{Timestamp: n.time.UnixMilli(), Message: strings.ToValidUTF8(text, "\uFFFD"), Container: n.container})
+	return l.send(&schedulerpb.LogLine{Timestamp: n.time.UnixMilli(), Message: strings.ToValidUTF8(n.text, "\uFFFD"), Container: n.container})
 }
 
 // container answers the container of a task, or the task where there is none

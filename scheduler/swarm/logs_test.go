@@ -62,6 +62,9 @@ func TestLogs(t *testing.T) {
 		}
 	}
 	expect("colour \x1b[31m")
+	if l := <-lines; !l.GetReady() {
+		t.Errorf("after the lines that were there comes %v", l)
+	}
 	get(t, st, "/print", url.Values{"text": {"four"}})
 	expect("four")
 	crash(t, st)

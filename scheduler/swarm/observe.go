@@ -218,9 +218,9 @@ func (d *Driver) forget(w world) {
 			there[t.ID] = true
 		}
 	}
-	for id := range d.reasons {
+	for id := range d.endings {
 		if !there[id] {
-			delete(d.reasons, id)
+			delete(d.endings, id)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	hostpb "github.com/micro/platform/proto/host"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
 
 // What of a log goes into a reason.
@@ -21,72 +23,97 @@ const (
 // noImage is in the error of a task whose host does not have its image.
 const noImage = "No such image"
 
-// reason says why a task ended. It is asked of Docker once.
+// ending is how a task ended: for people, with the last lines of its log, and for
+// programs.
+type ending struct {
+	reason string
+	exit   *schedulerpb.Exit
+}
+
+// reason says why a task ended.
 func (d *Driver) reason(ctx context.Context, t swarm.Task) string {
-	if r, ok := d.reasons[t.ID]; ok {
-		return r
+	e, _ := d.end(ctx, t)
+	return e.reason
+}
+
+// end answers how a task ended. It is asked of Docker until that tells all of it.
+func (d *Driver) end(ctx context.Context, t swarm.Task) (e ending, final bool) {
+	if e, ok := d.endings[t.ID]; ok {
+		return e, true
 	}
-	r, final := d.explainEnd(ctx, t)
-	if final {
-		d.reasons[t.ID] = r
+	if e, final = d.explainEnd(ctx, t); final {
+		d.endings[t.ID] = e
 	}
-	return r
+	return e, final
 }
 
 // explainEnd is false when Docker would not tell all of it now.
-func (d *Driver) explainEnd(ctx context.Context, t swarm.Task) (string, bool) {
-	if hopeless(t) {
-		return "the image is not on this host any more: deploy the service again", true
-	}
+func (d *Driver) explainEnd(ctx context.Context, t swarm.Task) (ending, bool) {
 	c := t.Status.ContainerStatus
-	if c == nil || c.ContainerID == "" {
-		return describe(t.Status.Err, string(t.Status.State)), true
+	switch {
+	case hopeless(t):
+		return endOf(t, "the image is not on this host any more: deploy the service again"), true
+	case c == nil || c.ContainerID == "":
+		return endOf(t, cmp.Or(t.Status.Err, string(t.Status.State), "it ended")), true
 	}
+	e := endOf(t, fmt.Sprintf("exited with code %d", c.ExitCode))
+	e.exit.Container, e.exit.ExitCode = short(c.ContainerID), int64(c.ExitCode)
 	where := d.hosts.of(t)
 	if where == nil {
-		return fmt.Sprintf("exited with code %d", c.ExitCode), false
+		return e, false
 	}
 	is, err := where.End(ctx, c.ContainerID)
 	if err != nil {
-		return fmt.Sprintf("exited with code %d", c.ExitCode), errors.Code(err) == codes.NotFound
+		return e, errors.Code(err) == codes.NotFound
 	}
-	reason := exit(is)
+	describe(e.exit, is)
+	e.reason = e.exit.GetText()
 	if text := clipLines(is.GetLines()); text != "" {
-		reason += ":\n" + text
+		e.reason += ":\n" + text
 	}
-	return reason, true
+	return e, true
 }
 
-func describe(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
+// endOf is the end of a task of which there is nothing but a text.
+func endOf(t swarm.Task, text string) ending {
+	return ending{text, &schedulerpb.Exit{Container: short(t.ID), At: t.Status.Timestamp.UnixMilli(), Text: text}}
+}
+
+// describe adds what Docker has of the end of a container.
+func describe(e *schedulerpb.Exit, is *hostpb.EndResponse) {
+	e.ExitCode, e.Signal, e.OutOfMemory, e.Text = is.GetExitCode(), signal(is), is.GetOutOfMemory(), exit(is)
+}
+
+// signal is the number of the signal that ended a container, 0 if none did.
+func signal(is *hostpb.EndResponse) int64 {
+	if code := is.GetExitCode(); code > 128 && code < 128+65 {
+		return code - 128
 	}
-	return "it ended"
+	return 0
 }
 
 // exit says how a container ended.
 func exit(is *hostpb.EndResponse) string {
-	code := is.GetExitCode()
-	switch {
+	switch code, n := is.GetExitCode(), signal(is); {
 	case is.GetOutOfMemory():
 		return fmt.Sprintf("killed: out of memory (limit %d MiB)", is.GetMemory()>>20)
 	case is.GetError() != "":
 		return "could not be started: " + is.GetError()
-	case code > 128 && code < 128+65:
-		return fmt.Sprintf("ended by signal %d (exit code %d)", code-128, code)
+	case n != 0:
+		return fmt.Sprintf("ended by signal %d (exit code %d)", n, code)
+	default:
+		return fmt.Sprintf("exited with code %d", code)
 	}
-	return fmt.Sprintf("exited with code %d", code)
 }
 
 // clipLines keeps the end of what the lines say, whole lines where that is
 // possible.
-func clipLines(lines []string) string {
-	if len(lines) > reasonLines {
-		lines = lines[len(lines)-reasonLines:]
+func clipLines(lines []*hostpb.Line) string {
+	var b strings.Builder
+	for _, l := range lines[max(0, len(lines)-reasonLines):] {
+		b.WriteString(l.GetText() + "\n")
 	}
-	text := strings.ToValidUTF8(strings.TrimSpace(strings.Join(lines, "\n")), "\uFFFD")
+	text := strings.TrimSpace(b.String())
 	if len(text) <= reasonBytes {
 		return text
 	}

@@ -134,7 +134,11 @@ func (r *reconciler) compare(ctx context.Context) {
 			pause(ctx, time.Second)
 			continue
 		}
-		t := time.NewTimer(compareEvery)
+		wait := compareEvery
+		if r.behind.Swap(false) {
+			wait = time.Second
+		}
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-r.look:
@@ -183,6 +187,9 @@ func (r *reconciler) compareOnce(ctx context.Context) error {
 
 // settle writes down what became of a revision that ran.
 func (r *reconciler) settle(ctx context.Context, rev revision, status *schedulerpb.Status) error {
+	if err := r.noteCrashes(ctx, rev, status.GetExits()); err != nil {
+		return err
+	}
 	switch {
 	case status == nil:
 		return r.svc.db.move(ctx, rev, lost, "its containers were gone: starting them again", nil)

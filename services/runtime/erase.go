@@ -53,7 +53,7 @@ func (a componentsAPI) Erase(ctx context.Context, req *runtimepb.EraseRequest) (
 	if done, err := sources.Erase(ctx, erasePage); err != nil || !done {
 		return &runtimepb.EraseResponse{}, err
 	}
-	done, err := pg.Erase(ctx, a.s.db.pool, "runtime", ns, erasePage, "services", "revisions")
+	done, err := pg.Erase(ctx, a.s.db.pool, "runtime", ns, erasePage, "services", "revisions", "crashes")
 	return &runtimepb.EraseResponse{Done: done}, err
 }
 

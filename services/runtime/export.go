@@ -62,6 +62,13 @@ func (s *Service) export(ctx context.Context, k key, out grpc.ServerStreamingSer
 	for _, r := range slices.Backward(revisions) {
 		m.Revisions = append(m.Revisions, r.message())
 	}
+	crashes, err := s.db.crashes(ctx, k)
+	if err != nil {
+		return err
+	}
+	for _, c := range crashes {
+		m.Crashes = append(m.Crashes, c.message())
+	}
 	if err := out.Send(&runtimepb.ExportResponse{Service: m}); err != nil {
 		return err
 	}

@@ -37,10 +37,12 @@ type world struct {
 	grants      map[string]string // of the last account of a revision: number to grants
 	nodes       map[string]int    // how many, by namespace/account
 	evicted     map[string]bool
-	drained     []int64 // milliseconds that removed deployments had
-	most        int     // deployments that ran at once
-	away        bool    // the scheduler cannot be reached
-	hold        bool    // builds stay in the queue
+	ended       map[string][]*schedulerpb.LogLine // by container
+	exits       []*schedulerpb.Exit               // of a source that exits
+	drained     []int64                           // milliseconds that removed deployments had
+	most        int                               // deployments that ran at once
+	away        bool                              // the scheduler cannot be reached
+	hold        bool                              // builds stay in the queue
 
 	// point is called before and after each effect. When it answers an error
 	// the call ends with it: the effect has been had, or not, as the moment says.
@@ -50,7 +52,7 @@ type world struct {
 func newWorld() *world {
 	return &world{changed: make(chan struct{}), builds: map[string]*builderpb.State{}, sources: map[string]string{}, images: map[string]string{},
 		deployments: map[string]*schedulerpb.Status{}, env: map[string][]string{}, accounts: map[string]string{}, grants: map[string]string{},
-		nodes: map[string]int{}, evicted: map[string]bool{}, point: func(string) error { return nil }}
+		nodes: map[string]int{}, evicted: map[string]bool{}, ended: map[string][]*schedulerpb.LogLine{}, point: func(string) error { return nil }}
 }
 
 func (w *world) peers() Peers {
@@ -217,6 +219,7 @@ func (f fakeScheduler) Apply(_ context.Context, req *schedulerpb.ApplyRequest, _
 			Instances: make([]*schedulerpb.Instance, d.GetInstances())}
 		if strings.Contains(source, "exits") {
 			s.State, s.Reason, s.Instances = schedulerpb.Status_FAILED, "exited with code 1: no luck", nil
+			s.Exits = f.w.exits
 		}
 		f.w.deployments[n], f.w.env[n] = s, d.GetEnv()
 		account := d.GetId().GetNamespace() + "/" + variable(d.GetEnv(), "MICRO_CLIENT_ID")
@@ -302,20 +305,23 @@ func (f fakeScheduler) Watch(ctx context.Context, _ *schedulerpb.WatchRequest, _
 }
 
 func (f fakeScheduler) Logs(ctx context.Context, req *schedulerpb.LogsRequest, _ ...grpc.CallOption) (grpc.ServerStreamingClient[schedulerpb.LogLine], error) {
-	sent := false
+	n, sent, ready := name(req.GetId()), false, false
 	return fakeStream[schedulerpb.LogLine]{next: func() (*schedulerpb.LogLine, error) {
 		for {
 			var there bool
 			var changed chan struct{}
-			f.w.look(func() { there, changed = f.w.deployments[name(req.GetId())] != nil, f.w.changed })
+			f.w.look(func() { there, changed = f.w.deployments[n] != nil, f.w.changed })
 			switch {
 			case there && !sent:
 				sent = true
-				return &schedulerpb.LogLine{Timestamp: 1700000000000, Message: "hello from " + name(req.GetId())}, nil
+				return &schedulerpb.LogLine{Timestamp: 1700000000000, Message: "hello from " + n, Container: "running"}, nil
 			case !sent:
 				return nil, errGone
 			case !there, !req.GetFollow():
 				return nil, io.EOF
+			case !ready:
+				ready = true
+				return &schedulerpb.LogLine{Ready: true}, nil
 			}
 			select {
 			case <-ctx.Done():
@@ -324,6 +330,20 @@ func (f fakeScheduler) Logs(ctx context.Context, req *schedulerpb.LogsRequest, _
 			}
 		}
 	}}, nil
+}
+
+func (f fakeScheduler) Ended(_ context.Context, req *schedulerpb.EndedRequest, _ ...grpc.CallOption) (*schedulerpb.Exit, error) {
+	e := &schedulerpb.Exit{}
+	return e, f.w.do("Ended", func() error {
+		lines, ok := f.w.ended[req.GetContainer()]
+		if !ok {
+			return errGone
+		}
+		for _, l := range lines {
+			e.Lines = append(e.Lines, proto.CloneOf(l))
+		}
+		return nil
+	})
 }
 
 type fakeAuth struct {

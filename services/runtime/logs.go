@@ -2,9 +2,11 @@ package runtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,25 +159,61 @@ func waitChange(ctx context.Context, changed <-chan struct{}) error {
 	return nil
 }
 
+// containerLogs sends the last lines of a revision's containers, also of those
+// that crashed and that Docker does not have any more, and with follow set those
+// that come.
 func (s *Service) containerLogs(ctx context.Context, rev revision, count int64, follow bool, out *lines) error {
+	kept, err := s.db.crashes(ctx, rev.key)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(identity.AsComponent(ctx))
 	defer cancel()
 	stream, err := s.peers.Scheduler.Logs(ctx, &schedulerpb.LogsRequest{Id: rev.id().message(), Follow: follow, Count: count})
 	if err != nil {
 		return fmt.Errorf("read logs: %w", err)
 	}
-	for {
+	var there []logLine // what is sent when all of it is there
+	for begun := false; ; {
 		line, err := stream.Recv()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
+		if err != nil && err != io.EOF {
 			return fmt.Errorf("read logs: %w", err)
 		}
-		if err := out.send(line.GetMessage(), time.UnixMilli(line.GetTimestamp())); err != nil {
-			return err
+		if !begun && (err == io.EOF || line.GetReady()) {
+			begun = true
+			if err := out.all(join(there, kept, rev.Number, count)); err != nil {
+				return err
+			}
+		}
+		switch l := (logLine{At: line.GetTimestamp(), Text: line.GetMessage(), container: line.GetContainer()}); {
+		case err == io.EOF:
+			return nil
+		case line.GetReady():
+		case !begun:
+			there = append(there, l)
+		default:
+			if err := out.all([]logLine{l}); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// join puts the lines that Docker has of a revision and those of crashed
+// containers that it does not have in the order of time, and answers the last
+// ones.
+func join(there []logLine, kept []crash, revision, count int64) []logLine {
+	known := map[string]bool{}
+	for _, l := range there {
+		known[l.container] = true
+	}
+	for _, c := range kept {
+		if c.Revision == revision && !known[c.Container] {
+			there = append(there, c.Lines...)
+		}
+	}
+	slices.SortStableFunc(there, func(a, b logLine) int { return cmp.Compare(a.At, b.At) })
+	return there[max(0, len(there)-int(count)):]
 }
 
 // buildLogs sends the log of the newest revision's build: all of it to a
@@ -248,6 +286,15 @@ func (l *lines) send(line string, at time.Time) error {
 		line = line[:maxLine] + "…"
 	}
 	return l.stream.Send(&runtimepb.LogRecord{Timestamp: stamp, Message: strings.ToValidUTF8(line, "�")})
+}
+
+func (l *lines) all(lines []logLine) error {
+	for _, n := range lines {
+		if err := l.send(n.Text, time.UnixMilli(n.At)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *lines) text(text string, at time.Time) error {

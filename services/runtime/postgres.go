@@ -77,9 +77,12 @@ type view struct {
 	Image     string
 	Commit    string
 	LastExit  string
-	Serving   int64 // the revision that serves, 0 if none does
-	Instances int64 // that are wanted
-	Ready     int64 // instances of the revision that serves, that answer
+	Restarts  int64 // containers that ended unasked
+	CrashedAt time.Time
+	LastCrash string // why
+	Serving   int64  // the revision that serves, 0 if none does
+	Instances int64  // that are wanted
+	Ready     int64  // instances of the revision that serves, that answer
 }
 
 // revision is one attempt to build and run a service.
@@ -102,6 +105,8 @@ type revision struct {
 	Instances int64 // that are wanted, 0 what the spec says
 	Ready     int64 // that answer
 	LastExit  string
+	Restarts  int64 // containers that ended unasked
+	CrashedAt time.Time
 	Ran       bool
 	Tail      string
 }
@@ -295,6 +300,7 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 	const q = `
 		SELECT s.namespace, s.name, s.version, s.source, s.metadata, s.owner, s.started_at, s.deleted_at IS NOT NULL AS deleted,
 			r.number, r.state, r.reason, r.since, r.image, r.commit, r.last_exit,
+			r.restarts, coalesce(r.crashed_at, 'epoch') AS crashed_at, coalesce(c.reason, '') AS last_crash,
 			r.instances, coalesce(l.number, 0) AS serving, coalesce(l.ready, 0) AS ready
 		FROM runtime.services s
 		JOIN runtime.revisions r ON r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.number = s.last_revision
@@ -303,6 +309,11 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 			WHERE v.namespace = s.namespace AND v.name = s.name AND v.version = s.version AND v.state = 'running'
 			ORDER BY number DESC
 			LIMIT 1) l ON true
+		LEFT JOIN LATERAL (
+			SELECT reason FROM runtime.crashes x
+			WHERE x.namespace = s.namespace AND x.name = s.name AND x.version = s.version AND x.revision = r.number
+			ORDER BY at DESC
+			LIMIT 1) c ON true
 		WHERE s.namespace = $1 AND ($2 = '' OR s.name = $2) AND ($3 = '' OR s.version = $3)
 		ORDER BY s.name, s.version
 		LIMIT $4`
@@ -332,7 +343,8 @@ func (d db) wanted(ctx context.Context, k key) (*record, error) {
 }
 
 const revisionColumns = `namespace, name, version, number, state, reason, since, created_at, author, source, spec, upload, image, commit, build,
-	account, secret, instances, ready, last_exit, ran_at IS NOT NULL AS ran, tail`
+	account, secret, instances, ready, last_exit, restarts, coalesce(crashed_at, 'epoch') AS crashed_at,
+	ran_at IS NOT NULL AS ran, tail`
 
 // revisions answers a service's revisions, newest first, without those that
 // were forgotten.

@@ -36,13 +36,13 @@ func (s *Service) Read(ctx context.Context, req *runtimepb.ReadRequest) (*runtim
 	}
 	rsp := &runtimepb.ReadResponse{}
 	for _, v := range found {
-		rsp.Services = append(rsp.Services, v.message())
+		rsp.Services = append(rsp.Services, v.message(s.now()))
 	}
 	return rsp, nil
 }
 
 // message is a service as clients know it.
-func (v view) message() *runtimepb.Service {
+func (v view) message(now time.Time) *runtimepb.Service {
 	m := map[string]string{
 		"source":   v.Source,
 		"owner":    v.Owner,
@@ -58,18 +58,21 @@ func (v view) message() *runtimepb.Service {
 			m[name] = value
 		}
 	}
-	maps.Copy(m, v.outcome())
+	maps.Copy(m, v.outcome(now))
 	return &runtimepb.Service{Name: v.Name, Version: v.Version, Source: v.Source, Metadata: m, Status: v.state().status()}
 }
 
 // outcome is the metadata that says what became of the newest revision.
-func (v view) outcome() map[string]string {
+func (v view) outcome(now time.Time) map[string]string {
 	m := map[string]string{"status": string(v.state())}
 	if detail := oneLine(v.Reason); detail != "" {
 		m["status"] += ": " + detail
 	}
 	if v.LastExit != "" {
 		m["last_exit"] = oneLine(v.LastExit)
+	}
+	if text := v.crashing(now); text != "" {
+		m["crashing"] = text
 	}
 	if v.state() == failed {
 		m["error"] = oneLine(v.Reason)

@@ -24,7 +24,7 @@ func (r *reconciler) awaitAnswer(ctx context.Context, rev revision) error {
 		case s.GetState() == schedulerpb.Status_RUNNING:
 			return nil
 		case s.GetState() == schedulerpb.Status_FAILED:
-			return failure{reason: reasonOr(s.GetReason(), "the process ended"), tail: r.lastLines(ctx, rev)}
+			return r.startFailed(ctx, rev, s, reasonOr(s.GetReason(), "the process ended"))
 		}
 		if err := r.svc.db.note(ctx, rev, note); err != nil {
 			return err
@@ -34,7 +34,7 @@ func (r *reconciler) awaitAnswer(ctx context.Context, rev revision) error {
 			return ctx.Err()
 		case <-changed:
 		case <-late.C:
-			return failure{reason: fmt.Sprintf("not started within %v: %s", r.svc.opts.StartTimeout, note), tail: r.lastLines(ctx, rev)}
+			return r.startFailed(ctx, rev, s, fmt.Sprintf("not started within %v: %s", r.svc.opts.StartTimeout, note))
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (r *reconciler) awaitNodes(ctx context.Context, rev revision) error {
 		case s.GetState() == schedulerpb.Status_RUNNING && registered >= max(instances, 1):
 			return nil
 		case s.GetState() == schedulerpb.Status_FAILED:
-			return failure{reason: reasonOr(s.GetReason(), "the process ended"), tail: r.lastLines(ctx, rev)}
+			return r.startFailed(ctx, rev, s, reasonOr(s.GetReason(), "the process ended"))
 		case time.Now().After(deadline):
 			return r.unregistered(ctx, rev, s, registered)
 		}
@@ -75,14 +75,23 @@ func (r *reconciler) awaitNodes(ctx context.Context, rev revision) error {
 
 // unregistered says what was waited for in vain by awaitNodes.
 func (r *reconciler) unregistered(ctx context.Context, rev revision, s *schedulerpb.Status, registered int) error {
-	f := failure{reason: fmt.Sprintf(unregisteredText, r.svc.opts.RegisterTimeout), tail: r.lastLines(ctx, rev)}
+	reason := fmt.Sprintf(unregisteredText, r.svc.opts.RegisterTimeout)
 	switch {
 	case s.GetState() != schedulerpb.Status_RUNNING:
-		f.reason = fmt.Sprintf("it does not stay up for %v: %s", r.svc.opts.RegisterTimeout, reasonOr(s.GetReason(), "an instance is missing"))
+		reason = fmt.Sprintf("it does not stay up for %v: %s", r.svc.opts.RegisterTimeout, reasonOr(s.GetReason(), "an instance is missing"))
 	case registered > 0:
-		f.reason = fmt.Sprintf("%d of %d instances have registered within %v", registered, len(s.GetInstances()), r.svc.opts.RegisterTimeout)
+		reason = fmt.Sprintf("%d of %d instances have registered within %v", registered, len(s.GetInstances()), r.svc.opts.RegisterTimeout)
 	}
-	return f
+	return r.startFailed(ctx, rev, s, reason)
+}
+
+// startFailed is the end of a start. What the containers have said is kept, since
+// they are removed.
+func (r *reconciler) startFailed(ctx context.Context, rev revision, s *schedulerpb.Status, reason string) error {
+	if err := r.noteCrashes(ctx, rev, s.GetExits()); err != nil {
+		return err
+	}
+	return failure{reason: reason, tail: r.lastLines(ctx, rev)}
 }
 
 // hosts answers how many containers there are among nodes.

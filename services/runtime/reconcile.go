@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -20,6 +21,7 @@ type reconciler struct {
 	log         *slog.Logger
 	deployments *deployments
 	look        chan struct{} // what runs may have changed
+	behind      atomic.Bool   // the lines of a crash are still to come
 	tasks       map[item]*task
 	ended       chan item
 	work        sync.WaitGroup
