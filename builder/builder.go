@@ -107,6 +107,8 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 		return err
 	}
 	h.OnStop(w.stop)
+	h.Queue("builds", svc.db.waiting)
+	h.Disk("builds", dir)
 	h.Go("recover", w.recoverLoop)
 	h.Go("sweep", w.sweepLoop)
 	return h.Serve(s)

@@ -75,6 +75,15 @@ func (d db) insert(ctx context.Context, tx pgx.Tx, id image.ID, b build, limit i
 	return true, nil
 }
 
+// waiting answers how many builds are queued, and for how long the oldest.
+func (d db) waiting(ctx context.Context) (n int64, oldest time.Duration, err error) {
+	const q = `SELECT count(*), coalesce(now() - min(created_at), '0') FROM builder.builds WHERE phase = @queued`
+	if err := d.pool.QueryRow(ctx, q, pgx.NamedArgs{"queued": builderpb.State_QUEUED}).Scan(&n, &oldest); err != nil {
+		return 0, 0, fmt.Errorf("count builds: %w", err)
+	}
+	return n, oldest, nil
+}
+
 // minutes answers how long builds of a namespace took this month, with those
 // that run.
 func (d db) minutes(ctx context.Context, namespace string) (float64, error) {

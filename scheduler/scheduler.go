@@ -11,7 +11,6 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/tenants"
 	registrypb "github.com/micro/platform/proto/registry"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
@@ -119,9 +118,7 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 			return err
 		})
 	})
-	h.Go("tend", func(ctx context.Context) error {
-		return pg.Lead(ctx, pool, "scheduler "+h.Platform.ClusterID(), driver.TendLoop)
-	})
+	h.Lead("tend", "scheduler "+h.Platform.ClusterID(), pool, driver.TendLoop)
 	return h.Serve(s)
 })
 

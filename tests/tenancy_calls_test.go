@@ -24,6 +24,7 @@ import (
 	_ "github.com/micro/platform/proto/config"
 	_ "github.com/micro/platform/proto/debug"
 	_ "github.com/micro/platform/proto/events"
+	_ "github.com/micro/platform/proto/host"
 	_ "github.com/micro/platform/proto/namespaces"
 	_ "github.com/micro/platform/proto/network"
 	_ "github.com/micro/platform/proto/registry"

@@ -16,7 +16,8 @@ import (
 	"github.com/micro/platform/internal/grants"
 )
 
-// TestTooLittle makes every RPC in a namespace with a token that has too little
+// TestTooLittle makes every RPC, and every request of the REST API, in a namespace
+// with a token that has too little
 // there: an API token for something else, and the login of a viewer. What the
 // one does not grant and the other may not do is refused, and nothing changes
 // (S1).
@@ -58,12 +59,31 @@ func TestTooLittle(t *testing.T) {
 			if refused < 50 {
 				t.Errorf("only %d RPCs were refused", refused)
 			}
+			v.routesRefuse(t, tt.caller, tt.may)
 		})
 	}
 	for r, was := range v.snapshot(t) {
 		if was != before[r] && r != "/auth.Tokens/List" && !strings.HasPrefix(r, "/namespaces.") && !strings.HasPrefix(r, "/auth.Accounts") && !strings.HasPrefix(r, "/audit.") {
 			t.Errorf("the victim sees by %s\n%s, before\n%s", r, was, before[r])
 		}
+	}
+}
+
+// routesRefuse asks for everything over REST that a caller may not have.
+func (v *victim) routesRefuse(t *testing.T, c caller, may func(service, endpoint string) bool) {
+	t.Helper()
+	refused := 0
+	for _, r := range v.everyRoute(t) {
+		if may(r.rpc.endpoint()) {
+			continue
+		}
+		if status, answer := v.request(t, c, r, "", v.namespace); status != http.StatusForbidden {
+			t.Errorf("%s %s: %d %s, want it forbidden", r.method, r.path, status, answer)
+		}
+		refused++
+	}
+	if refused < 30 {
+		t.Errorf("only %d routes were tried", refused)
 	}
 }
 

@@ -362,64 +362,17 @@ func (v *victim) told(answer string, err error) string {
 
 // attackREST makes a request to every route of the REST API.
 func (v *victim) attackREST(t *testing.T, attacker caller) {
-	status, doc := v.http(t.Context(), t, attacker, http.MethodGet, "/platform/v1/openapi.json", "", "")
-	var api struct {
-		Paths map[string]map[string]json.RawMessage `json:"paths"`
-	}
-	if err := json.Unmarshal([]byte(doc), &api); err != nil || status != http.StatusOK || len(api.Paths) == 0 {
-		t.Fatalf("openapi.json: %d %v", status, err)
-	}
 	var wg sync.WaitGroup
-	for path, operations := range api.Paths {
-		for method := range operations {
-			wg.Go(func() { v.attackRoute(t, attacker, strings.ToUpper(method), path) })
-		}
+	for _, r := range v.everyRoute(t) {
+		wg.Go(func() {
+			for _, way := range []struct{ header, named string }{{"", v.namespace}, {v.namespace, v.namespace}, {v.namespace, ""}, {"", "micro"}, {"", "*"}} {
+				if _, answer := v.request(t, attacker, r, way.header, way.named); strings.Contains(answer, v.mark) {
+					t.Errorf("%s %s as %s, header %q, namespace %q: has the victim's mark: %s", r.method, r.path, attacker.name, way.header, way.named, answer)
+				}
+			}
+		})
 	}
 	wg.Wait()
-}
-
-func (v *victim) attackRoute(t *testing.T, attacker caller, method, path string) {
-	for _, way := range []struct{ header, body string }{{"", v.namespace}, {v.namespace, v.namespace}, {v.namespace, ""}, {"", "micro"}, {"", "*"}} {
-		target, query := path, url.Values{}
-		for {
-			before, rest, ok := strings.Cut(target, "{")
-			if !ok {
-				break
-			}
-			name, after, _ := strings.Cut(rest, "}")
-			name = name[strings.LastIndex(name, ".")+1:]
-			value := v.names[name]
-			if namespaces[name] {
-				value = way.body
-			}
-			target = before + url.PathEscape(value) + after
-		}
-		body := map[string]any{}
-		for field, value := range v.names {
-			if !strings.Contains(field, "/") {
-				body[field] = value
-			}
-		}
-		options := map[string]string{"namespace": way.body, "domain": way.body, "database": way.body, "table": "ledger"}
-		body["namespace"], body["options"] = way.body, options
-		for name, value := range options {
-			query.Set("options."+name, value)
-		}
-		query.Set("namespace", way.body)
-		text, err := json.Marshal(body)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if method == http.MethodGet || method == http.MethodDelete {
-			target += "?" + query.Encode()
-			text = nil
-		}
-		_, answer := v.http(t.Context(), t, attacker, method, target, way.header, string(text))
-		if strings.Contains(answer, v.mark) {
-			t.Errorf("%s %s as %s, header %q: has the victim's mark: %s", method, target, attacker.name, way.header, answer)
-		}
-	}
 }
 
 func (v *victim) http(ctx context.Context, t *testing.T, c caller, method, path, header, body string) (int, string) {

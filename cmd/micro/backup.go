@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
@@ -131,10 +132,26 @@ func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) er
 		}
 		return err
 	}
+	began := time.Now()
 	if file == "-" {
-		return write(k.Out)
+		err = write(k.Out)
+	} else {
+		err = wholeFile(file, write)
 	}
-	return wholeFile(file, write)
+	if err != nil {
+		return err
+	}
+	return noteBackup(ctx, p, began)
+}
+
+// noteBackup has the platform's metrics say that there is a backup of that time.
+func noteBackup(ctx context.Context, p app.Platform, made time.Time) error {
+	b, err := app.OpenBucket(ctx, p.BucketURL)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return app.NoteBackup(ctx, b, made)
 }
 
 func stopIn(stop func(context.Context)) {

@@ -31,6 +31,7 @@ import (
 	"github.com/micro/platform/services/config"
 	"github.com/micro/platform/services/console"
 	"github.com/micro/platform/services/events"
+	"github.com/micro/platform/services/images"
 	"github.com/micro/platform/services/namespaces"
 	"github.com/micro/platform/services/network"
 	"github.com/micro/platform/services/registry"
@@ -52,6 +53,7 @@ func components() []app.Component {
 		namespaces.Component,
 		events.Component,
 		builder.Component,
+		images.Component,
 		scheduler.Component,
 		host.Component,
 		runtime.Component,
@@ -66,7 +68,7 @@ func components() []app.Component {
 
 // severalHosts are the components that one host by itself does without: micro
 // server starts them only if they are named.
-var severalHosts = []string{"host"}
+var severalHosts = []string{"host", "images"}
 
 // together are the components of one host.
 func together() []app.Component {

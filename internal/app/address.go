@@ -13,7 +13,7 @@ import (
 // has always used, and the next free ones for what Micro did not have.
 var ports = map[string]string{
 	"registry": "8000", "config": "8001", "store": "8002", "broker": "8003", "events": "8005",
-	"auth": "8010", "namespaces": "8011", "builder": "8012", "scheduler": "8013", "network": "8014", "usage": "8015", "audit": "8016", "host": "8017", "runtime": "8088",
+	"auth": "8010", "namespaces": "8011", "builder": "8012", "scheduler": "8013", "network": "8014", "usage": "8015", "audit": "8016", "host": "8017", "images": "8018", "runtime": "8088",
 }
 
 // MICRO_<COMPONENT>_ADDRESS is where other processes find a component, and

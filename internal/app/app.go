@@ -124,6 +124,7 @@ type group struct {
 
 	health  *telemetry.Health
 	metrics *telemetry.Metrics
+	clock   sync.Once // one component's Postgres has to tell the time
 }
 
 func newGroup(cfg Config) *group {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file://
+	"gocloud.dev/gcerrors"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -64,6 +66,7 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 	h.closes = append(h.closes, pool.Close)
 	h.group.health.Watch(h.Name, "postgres", true, pool.Ping)
 	h.group.metrics.Pool(h.Name, pool)
+	h.group.clock.Do(func() { h.group.metrics.Clock(h.Name, pool) })
 	return pool, nil
 }
 
@@ -141,6 +144,7 @@ func (h *Host) Outbox(pool *pgxpool.Pool) (*mail.Outbox, error) {
 		return nil, err
 	}
 	h.Go("mail", o.Run)
+	h.Queue("mail", o.Waiting)
 	return o, nil
 }
 
@@ -154,7 +158,37 @@ func (h *Host) Bucket(ctx context.Context) (*blob.Bucket, error) {
 		return nil, err
 	}
 	h.closes = append(h.closes, func() { b.Close() })
+	if dir := h.BucketDir(); dir != "" {
+		h.Disk("bucket", dir)
+	}
+	h.group.metrics.Ask(h.Name, "micro_backup_timestamp_seconds", "When the last backup of the platform was made, 0 is never.", func(ctx context.Context) (float64, error) {
+		at, err := LastBackup(ctx, b)
+		if at.IsZero() {
+			return 0, err
+		}
+		return float64(at.Unix()), err
+	})
 	return b, nil
+}
+
+// lastBackup is the object that says when the last backup was made.
+const lastBackup = "platform/last-backup"
+
+// LastBackup answers when a backup of all was last made.
+func LastBackup(ctx context.Context, b *blob.Bucket) (time.Time, error) {
+	text, err := b.ReadAll(ctx, lastBackup)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339, string(text))
+}
+
+// NoteBackup notes that a backup of all was made, for the metrics.
+func NoteBackup(ctx context.Context, b *blob.Bucket, made time.Time) error {
+	return b.WriteAll(ctx, lastBackup, []byte(made.UTC().Format(time.RFC3339)), nil)
 }
 
 // BucketDir answers where the bucket is in the file system, "" if it is elsewhere.
@@ -171,6 +205,7 @@ func (h *Host) StateDir() (string, error) {
 	if h.Platform.StateDir == "" {
 		return "", fmt.Errorf("%s needs MICRO_STATE_DIR", h.Name)
 	}
+	h.Disk("state", h.Platform.StateDir)
 	return filepath.Join(h.Platform.StateDir, h.Name), nil
 }
 
@@ -278,6 +313,20 @@ func (h *Host) Go(name string, f func(ctx context.Context) error) {
 		if err := f(h.ctx); err != nil && h.ctx.Err() == nil {
 			h.fail(fmt.Errorf("%s: %s: %w", h.Name, name, err))
 		}
+	})
+}
+
+// Lead runs work in one process of all that the component has, the one that holds
+// a lock in Postgres, and says in the metrics which.
+func (h *Host) Lead(name, lock string, pool *pgxpool.Pool, work func(ctx context.Context) error) {
+	var leads atomic.Bool
+	h.group.metrics.Leads(h.Name, name, leads.Load)
+	h.Go(name, func(ctx context.Context) error {
+		return pg.Lead(ctx, pool, lock, func(ctx context.Context) error {
+			leads.Store(true)
+			defer leads.Store(false)
+			return work(ctx)
+		})
 	})
 }
 

@@ -160,5 +160,14 @@ func (h *Host) Gauge(name, help string, value func() float64) {
 	h.group.metrics.Gauge(h.Name, name, help, value)
 }
 
+// Queue adds work of the component that waits to its metrics: how much, and for
+// how long the oldest.
+func (h *Host) Queue(name string, ask func(ctx context.Context) (waiting int64, oldest time.Duration, err error)) {
+	h.group.metrics.Queue(h.Name, name, ask)
+}
+
+// Disk adds the disk that the component keeps something on to its metrics.
+func (h *Host) Disk(name, dir string) { h.group.metrics.Disk(h.Name, name, dir) }
+
 // Called notes a call that went through the component, an edge, in its metrics.
 func (h *Host) Called(code string, took time.Duration) { h.group.metrics.Edge(h.Name, code, took) }

@@ -30,7 +30,7 @@ func (f Folder) Erase(ctx context.Context, limit int) (done bool, err error) {
 	for range limit {
 		found, err := all.Next(ctx)
 		if err == io.EOF {
-			return true, f.removeFolders()
+			return true, f.Tidy()
 		}
 		if err != nil {
 			return false, fmt.Errorf("list objects: %w", err)
@@ -42,9 +42,9 @@ func (f Folder) Erase(ctx context.Context, limit int) (done bool, err error) {
 	return false, nil
 }
 
-// removeFolders removes the folders that are empty. One that somebody has put
+// Tidy removes the folders that are empty. One that somebody has put
 // something into meanwhile stays.
-func (f Folder) removeFolders() error {
+func (f Folder) Tidy() error {
 	if f.Dir == "" {
 		return nil
 	}

@@ -164,14 +164,18 @@ func (k *Keeper) Config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.current().server(), nil }}
 }
 
-// Own is for a client that asks a process of the component itself, whose
-// certificate it shows.
-func (k *Keeper) Own() *tls.Config {
+// To is for a client of a component that does not speak gRPC. It has the
+// certificate of this moment.
+func (k *Keeper) To(component string) *tls.Config {
 	h := k.current()
 	cfg := h.config()
-	cfg.RootCAs, cfg.ServerName = h.authorities, ServerName(k.component)
+	cfg.RootCAs, cfg.ServerName = h.authorities, ServerName(component)
 	return cfg
 }
+
+// Own is for a client that asks a process of the component itself, whose
+// certificate it shows.
+func (k *Keeper) Own() *tls.Config { return k.To(k.component) }
 
 // Expires answers when the certificate ends.
 func (k *Keeper) Expires() time.Time { return k.current().pair.Leaf.NotAfter }

@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"crypto/x509"
+	"net/http"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
@@ -29,6 +30,15 @@ func Peer(ctx context.Context) (component string, ok bool) {
 	}
 	c := leaf(p.AuthInfo)
 	return componentOf(c), c != nil
+}
+
+// Shown answers the component whose certificate the client of an HTTP request has
+// shown, "" when that is nobody.
+func Shown(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return ""
+	}
+	return componentOf(r.TLS.PeerCertificates[0])
 }
 
 func leaf(info credentials.AuthInfo) *x509.Certificate {

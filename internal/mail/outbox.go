@@ -34,9 +34,12 @@ const (
 // the process dies. A message may come twice then. What it says is sealed: the
 // database alone opens no code.
 type Outbox struct {
+	pool *pgxpool.Pool
 	jobs *river.Client[pgx.Tx]
 	box  *seal.Box
 	log  *slog.Logger
+
+	schema string
 }
 
 // job is a message on its way.
@@ -54,7 +57,7 @@ func NewOutbox(pool *pgxpool.Pool, component string, cluster settings.Secret, s 
 	if err != nil {
 		return nil, err
 	}
-	o := &Outbox{box: box, log: log}
+	o := &Outbox{pool: pool, box: box, log: log, schema: component}
 	all := river.NewWorkers()
 	if err := river.AddWorkerSafely(all, &worker{outbox: o, sender: s}); err != nil {
 		return nil, err
@@ -108,6 +111,17 @@ func (o *Outbox) Run(ctx context.Context) error {
 		o.log.Warn("mail was not stopped in time", "error", err)
 	}
 	return nil
+}
+
+// Waiting answers how many messages are not handed over yet, and for how long the
+// oldest has waited.
+func (o *Outbox) Waiting(ctx context.Context) (n int64, oldest time.Duration, err error) {
+	q := `SELECT count(*), coalesce(now() - min(created_at), '0') FROM ` + pgx.Identifier{o.schema, "river_job"}.Sanitize() + `
+		WHERE kind = 'mail' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
+	if err := o.pool.QueryRow(ctx, q).Scan(&n, &oldest); err != nil {
+		return 0, 0, fmt.Errorf("count mail: %w", err)
+	}
+	return n, oldest, nil
 }
 
 // worker hands messages over.

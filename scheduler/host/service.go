@@ -14,7 +14,7 @@ import (
 
 // Component runs the service. It is by itself on every host: micro server does
 // not start it.
-var Component = app.New("host", func(_ context.Context, h *app.Host, _ struct{}) error {
+var Component = app.New("host", func(_ context.Context, h *app.Host, o Options) error {
 	docker, err := dockerhost.New()
 	if err != nil {
 		return err
@@ -28,6 +28,9 @@ var Component = app.New("host", func(_ context.Context, h *app.Host, _ struct{})
 		return err
 	}
 	hostpb.RegisterHostServer(s, New(docker))
+	if err := mirrorImages(h, o); err != nil {
+		return err
+	}
 	return h.Serve(s)
 })
 

@@ -283,3 +283,16 @@ func (d db) forgetDeletions(ctx context.Context) error {
 	}
 	return nil
 }
+
+// overdue answers how many namespaces are to be gone by now and are not, and
+// since when the oldest.
+func (d db) overdue(ctx context.Context) (n int64, oldest time.Duration, err error) {
+	const q = `
+		SELECT count(*), coalesce(now() - min(erase_at), '0')
+		FROM namespaces.deletions
+		WHERE state = 'erasing' OR state = 'deleting' AND erase_at <= now()`
+	if err := d.pool.QueryRow(ctx, q).Scan(&n, &oldest); err != nil {
+		return 0, 0, fmt.Errorf("count erasures: %w", err)
+	}
+	return n, oldest, nil
+}

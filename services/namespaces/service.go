@@ -80,6 +80,7 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	h.Go("tenants", svc.tenants.run)
 	h.Go("orders", svc.orderLoop)
 	h.Go("prune", svc.pruneLoop)
+	h.Queue("erasures", svc.db.overdue)
 	h.Go("erase", leaving.run)
 	return h.Serve(s)
 })

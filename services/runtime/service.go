@@ -17,7 +17,6 @@ import (
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/tenants"
 	authpb "github.com/micro/platform/proto/auth"
@@ -86,15 +85,9 @@ var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Opti
 	runtimepb.RegisterBuildServer(s, builds{})
 	runtimepb.RegisterComponentsServer(s, componentsAPI{s: svc, dir: h.BucketDir()})
 	h.Go("listen", func(ctx context.Context) error { return svc.listen(ctx, h.Log) })
-	h.Go("reconcile", func(ctx context.Context) error {
-		return pg.Lead(ctx, pool, "runtime reconciler", func(ctx context.Context) error {
-			return newReconciler(svc, h.Log).run(ctx)
-		})
-	})
-	h.Go("news", func(ctx context.Context) error {
-		return pg.Lead(ctx, pool, "runtime news", func(ctx context.Context) error {
-			return newsLoop(ctx, svc.db, eventspb.NewStreamClient(events), h.Log)
-		})
+	h.Lead("reconcile", "runtime reconciler", pool, func(ctx context.Context) error { return newReconciler(svc, h.Log).run(ctx) })
+	h.Lead("news", "runtime news", pool, func(ctx context.Context) error {
+		return newsLoop(ctx, svc.db, eventspb.NewStreamClient(events), h.Log)
 	})
 	return h.Serve(s)
 })

@@ -1,0 +1,190 @@
+package images
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/sirupsen/logrus"
+	"gocloud.dev/blob"
+
+	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/bucket"
+	"github.com/micro/platform/internal/certs"
+	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/settings"
+)
+
+// Options come from MICRO_IMAGES_*.
+type Options struct {
+	Sweep time.Duration `env:"SWEEP" default:"1h"  help:"how often what no image needs any more is removed"`
+	Age   time.Duration `env:"AGE"   default:"24h" help:"how long it stays: longer than any push takes"`
+}
+
+// Component runs the registry, apart only: one host has Docker's own store.
+var Component = app.New("images", func(ctx context.Context, h *app.Host, o Options) error {
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := h.Bucket(ctx)
+	if err != nil {
+		return err
+	}
+	quiet()
+	svc := New(ctx, pool, Store{Bucket: b, Dir: h.BucketDir()}, h.Platform.ClusterSecret, o)
+	svc.log = h.Log
+	h.Go("sweep", func(ctx context.Context) error { return pg.Lead(ctx, pool, "images sweep", svc.sweepLoop) })
+	return h.ServeHTTPS(svc)
+})
+
+// quiet has the embedded server say nothing of its own: it logs what clients
+// ask for in vain as an error. What fails here is logged by ServeHTTP.
+func quiet() { logrus.SetLevel(logrus.PanicLevel) }
+
+// Store is the platform's bucket.
+type Store struct {
+	Bucket *blob.Bucket
+	// Dir is where the bucket is in the file system, "" if it is elsewhere.
+	Dir string
+}
+
+// folder is what the registry has of the bucket.
+const folder = "images/"
+
+// root is where the embedded server keeps its files, below folder.
+const root = "docker/registry/v2/"
+
+// Service serves the registry.
+type Service struct {
+	db       db
+	store    Store // what is below folder
+	registry http.Handler
+	log      *slog.Logger
+	opts     Options
+	now      func() time.Time
+}
+
+// New makes a Service. secret signs the states of uploads, which any instance
+// may go on with.
+func New(ctx context.Context, pool *pgxpool.Pool, s Store, secret settings.Secret, o Options) *Service {
+	register()
+	s.Bucket = blob.PrefixedBucket(s.Bucket, folder)
+	if s.Dir != "" {
+		s.Dir = filepath.Join(s.Dir, folder)
+	}
+	config := &configuration.Configuration{
+		Storage: configuration.Storage{
+			driverName:    {"bucket": s.Bucket},
+			"delete":      {"enabled": true},
+			"redirect":    {"disable": true},
+			"maintenance": {"uploadpurging": map[any]any{"enabled": false}}, // sweep does that
+		},
+		Catalog: configuration.Catalog{MaxEntries: 1000},
+		Tags:    configuration.Tags{MaxTags: 1000},
+	}
+	config.HTTP.Secret = secret.Reveal()
+	config.HTTP.RelativeURLs = true
+	return &Service{db: db{pool}, store: s, registry: handlers.NewApp(ctx, config), log: slog.Default(), opts: o, now: time.Now}
+}
+
+// ServeHTTP implements http.Handler: the registry for those who may, with what a
+// sweep must not come in between of.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch may(certs.Shown(r), r) {
+	case false:
+		http.Error(w, "this component has no business here", http.StatusForbidden)
+	case true:
+		rec := &recorder{ResponseWriter: w}
+		s.serve(rec, r)
+		if rec.status >= http.StatusInternalServerError {
+			s.log.Warn("a request for images failed", "method", r.Method, "path", r.URL.Path, "status", rec.status)
+		}
+	}
+}
+
+// may says who may do what: builders everything, a host may get what it knows
+// the digest of.
+func may(component string, r *http.Request) bool {
+	switch component {
+	case "builder":
+		return true
+	case "host":
+		return Pull(r)
+	}
+	return false
+}
+
+// Pull says whether a request gets an image, or a part of one, by its digest.
+func Pull(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	if r.URL.Path == "/v2/" {
+		return true
+	}
+	name, ok := strings.CutPrefix(r.URL.Path, "/v2/")
+	return ok && (strings.Contains(name, "/manifests/sha256:") || strings.Contains(name, "/blobs/sha256:"))
+}
+
+func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
+	if namespace, ok := strings.CutPrefix(r.URL.Path, "/namespaces/"); ok && r.Method == http.MethodDelete {
+		s.erase(w, r, namespace)
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPatch: // nothing is there before the PUT that ends an upload
+		s.registry.ServeHTTP(w, r)
+		return
+	}
+	if err := s.db.with(r.Context(), lockShared, func() { s.registry.ServeHTTP(w, r) }); err != nil {
+		s.log.Warn("images cannot be changed now", "cause", err)
+		http.Error(w, "the registry is busy, try again", http.StatusServiceUnavailable)
+	}
+}
+
+// erasePage is how many objects one request erases.
+const erasePage = 500
+
+// erase removes a part of a namespace's repositories: 204 says that nothing is
+// left. What only they needed is swept later.
+func (s *Service) erase(w http.ResponseWriter, r *http.Request, namespace string) {
+	if namespace == "" || strings.ContainsAny(namespace, "/.") {
+		http.Error(w, "the path ends in the folder of a namespace", http.StatusBadRequest)
+		return
+	}
+	f := bucket.Folder{Bucket: s.store.Bucket, Dir: s.store.Dir, Name: root + "repositories/" + namespace + "/"}
+	done, err := f.Erase(r.Context(), erasePage)
+	switch {
+	case err != nil:
+		s.log.Warn("images of a namespace cannot be erased now", "cause", err)
+		http.Error(w, "the registry is busy, try again", http.StatusServiceUnavailable)
+	case done:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// recorder notes the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets what reads from the bucket go to the client by the shortest way.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,433 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+
+	"github.com/micro/platform/internal/certs"
+	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/services/images/mirror"
+)
+
+func TestMain(m *testing.M) {
+	quiet()
+	os.Exit(m.Run())
+}
+
+// bundle is a registry over HTTPS, with a bucket in the file system.
+type bundle struct {
+	*Service
+	dir     string
+	address string
+	keepers map[string]*certs.Keeper
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{dir: t.TempDir(), keepers: map[string]*certs.Keeper{}}
+	authority := certs.Open(t.TempDir())
+	if err := authority.Init(); err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range []string{"images", "builder", "host", "usage"} {
+		if _, err := authority.Issue(component, nil, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		k, err := certs.NewKeeper(component, certs.In(authority.Dir(), component), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.keepers[component] = k
+	}
+	files, err := fileblob.OpenBucket(b.dir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Service = New(t.Context(), pgtest.New(t, "images"), Store{files, b.dir}, settings.Secret(pgtest.Secret), Options{Sweep: time.Hour, Age: time.Hour})
+	b.log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	s := httptest.NewUnstartedServer(b.Service)
+	s.TLS = b.keepers["images"].Config()
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	b.address = s.Listener.Addr().String()
+	return b
+}
+
+// as is the way to the registry with the certificate of a component.
+func (b *bundle) as(component string) *http.Transport {
+	cfg := b.keepers[component].To("images")
+	return &http.Transport{TLSClientConfig: cfg}
+}
+
+func (b *bundle) repository(t *testing.T, path string) name.Repository {
+	t.Helper()
+	r, err := name.NewRepository(b.address + "/" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (b *bundle) push(t *testing.T, path, tag string, img v1.Image) name.Digest {
+	t.Helper()
+	r := b.repository(t, path)
+	if err := remote.Write(r.Tag(tag), img, remote.WithTransport(secure{b.as("builder")})); err != nil {
+		t.Fatal(err)
+	}
+	d, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Digest(d.String())
+}
+
+// secure speaks HTTPS with an address on loopback, where clients of registries
+// try plain HTTP.
+type secure struct{ http.RoundTripper }
+
+func (s secure) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme = "https"
+	return s.RoundTripper.RoundTrip(r)
+}
+
+func image(t *testing.T) v1.Image {
+	t.Helper()
+	img, err := random.Image(1<<10, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// pull gets an image with all of its layers.
+func (b *bundle) pull(ref name.Reference, way http.RoundTripper) error {
+	img, err := remote.Image(ref, remote.WithTransport(way))
+	if err != nil {
+		return err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, r) // it checks the digest
+		r.Close()
+		if err != nil {
+			return err
+		}
+	}
+	_, err = img.RawConfigFile()
+	return err
+}
+
+// TestPushAndPull pushes as a builder and pulls through the mirror of a host.
+func TestPushAndPull(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	img := image(t)
+	ref := b.push(t, "acme/hello", "1", img)
+	host := httptest.NewServer(mirror.New(rewrite{b.as("host"), b.address}, b.log))
+	t.Cleanup(host.Close)
+	local, err := name.NewDigest(host.Listener.Addr().String()+"/acme/hello@"+ref.DigestStr(), name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.pull(local, http.DefaultTransport); err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(local.Context().Tag("2"), img); err == nil {
+		t.Error("the mirror takes images")
+	}
+	if _, err := remote.List(local.Context()); err == nil {
+		t.Error("the mirror lists tags")
+	}
+}
+
+// rewrite sends what is for the component's name to an address.
+type rewrite struct {
+	*http.Transport
+	address string
+}
+
+func (w rewrite) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host = w.address
+	return w.Transport.RoundTrip(r)
+}
+
+// TestWho shows who may do what.
+func TestWho(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ref := b.push(t, "acme/hello", "1", image(t))
+	for _, tt := range []struct {
+		component, method, path string
+		want                    int
+	}{
+		{"builder", "GET", "/v2/", 200},
+		{"builder", "GET", "/v2/acme/hello/tags/list", 200},
+		{"builder", "DELETE", "/namespaces/other", 204},
+		{"builder", "DELETE", "/namespaces/..", 400},
+		{"builder", "DELETE", "/namespaces/", 400},
+		{"host", "GET", "/v2/", 200},
+		{"host", "GET", "/v2/acme/hello/manifests/" + ref.DigestStr(), 200},
+		{"host", "HEAD", "/v2/acme/hello/manifests/" + ref.DigestStr(), 200},
+		{"host", "GET", "/v2/acme/hello/manifests/1", 403},
+		{"host", "GET", "/v2/acme/hello/tags/list", 403},
+		{"host", "GET", "/v2/_catalog", 403},
+		{"host", "POST", "/v2/acme/hello/blobs/uploads/", 403},
+		{"host", "DELETE", "/v2/acme/hello/manifests/" + ref.DigestStr(), 403},
+		{"host", "DELETE", "/namespaces/acme", 403},
+		{"usage", "GET", "/v2/", 403},
+		{"usage", "GET", "/v2/acme/hello/manifests/" + ref.DigestStr(), 403},
+	} {
+		t.Run(tt.component+" "+tt.method+" "+tt.path, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), tt.method, "https://"+b.address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.URL.Opaque = "//" + b.address + tt.path // as it is
+			rsp, err := b.as(tt.component).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rsp.Body.Close()
+			if rsp.StatusCode != tt.want {
+				t.Errorf("status %d, want %d", rsp.StatusCode, tt.want)
+			}
+		})
+	}
+}
+
+// TestErase removes the repositories of one namespace.
+func TestErase(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for i := range 3 {
+		b.push(t, "acme/"+fmt.Sprint("hello", i), "1", image(t))
+	}
+	other := b.push(t, "acme-2/hello", "1", image(t))
+	status := 0
+	for range 100 {
+		req, err := http.NewRequestWithContext(t.Context(), "DELETE", "https://"+b.address+"/namespaces/acme", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rsp, err := b.as("builder").RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rsp.Body.Close()
+		if status = rsp.StatusCode; status != http.StatusAccepted {
+			break
+		}
+	}
+	if status != http.StatusNoContent {
+		t.Fatalf("status %d at the end", status)
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, folder, root, "repositories", "acme")); !os.IsNotExist(err) {
+		t.Errorf("repositories are left: %v", err)
+	}
+	if err := b.pull(other, secure{b.as("builder")}); err != nil {
+		t.Errorf("the other namespace's image: %v", err)
+	}
+	later(b)
+	if _, err := b.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.blobs(t); n != 4 { // manifest, configuration and two layers
+		t.Errorf("%d blobs are left, want the other namespace's 4", n)
+	}
+}
+
+// later makes what is there old.
+func later(b *bundle) { b.now = func() time.Time { return time.Now().Add(2 * b.opts.Age) } }
+
+func (b *bundle) blobs(t *testing.T) int {
+	t.Helper()
+	c, err := looker{b.store.Bucket, map[object][]byte{}}.list(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(c.blobs)
+}
+
+// TestSweep removes what was deleted, and leaves what has a tag, in part or as a
+// whole.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	base := image(t)
+	grown, err := mutate.AppendLayers(base, layer(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, kept := b.push(t, "acme/hello", "1", base), b.push(t, "acme/hello", "2", grown)
+	b.push(t, "acme/hello", "3", image(t))
+	untagged := b.push(t, "acme/hello", "3", image(t)) // takes the tag
+	way := secure{b.as("builder")}
+	for _, ref := range []name.Reference{old, untagged} {
+		if err := remote.Delete(ref, remote.WithTransport(way)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := b.sweep(t.Context()); err != nil || n != 0 {
+		t.Errorf("what is young: %d objects removed, %v", n, err)
+	}
+	later(b)
+	if n, err := b.sweep(t.Context()); err != nil || n == 0 {
+		t.Errorf("what is old: %d objects removed, %v", n, err)
+	}
+	if err := b.pull(kept, way); err != nil {
+		t.Errorf("an image with a tag: %v", err)
+	}
+	if n := b.blobs(t); n != 5 { // manifest, configuration, three layers
+		t.Errorf("%d blobs are left, want 5", n)
+	}
+	if n, err := b.sweep(t.Context()); err != nil || n != 0 {
+		t.Errorf("once more: %d objects removed, %v", n, err)
+	}
+}
+
+func layer(t *testing.T) v1.Layer {
+	t.Helper()
+	l, err := random.Layer(1<<10, "application/vnd.docker.image.rootfs.diff.tar.gzip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestSweepWhilePushing sweeps again and again, everything being old at once,
+// while images are pushed whose layers nobody needs for a moment: of the pushes
+// that succeed, every image is whole.
+func TestSweepWhilePushing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, stop := context.WithCancel(t.Context())
+	swept := make(chan int)
+	b.opts.Age = 200 * time.Millisecond // some pushes take longer
+	go func() {
+		total := 0
+		for ctx.Err() == nil {
+			n, err := b.sweep(ctx)
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			total += n
+		}
+		swept <- total
+	}()
+	common := image(t)
+	way := secure{b.as("builder")}
+	pushed := 0
+	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); {
+		img, err := mutate.AppendLayers(common, layer(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref := b.repository(t, "acme/hello").Tag("1")
+		if err := remote.Write(ref, img, remote.WithTransport(way)); err != nil {
+			t.Logf("a push that found a part gone: %v", err)
+			continue
+		}
+		pushed++
+		digest, err := img.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.pull(ref.Context().Digest(digest.String()), way); err != nil {
+			t.Fatalf("image %d is not whole: %v", pushed, err)
+		}
+		if pushed%3 == 0 {
+			if err := remote.Delete(ref.Context().Digest(digest.String()), remote.WithTransport(way)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stop()
+	if n := <-swept; n == 0 || pushed == 0 {
+		t.Errorf("%d pushes, %d objects swept: nothing was tried", pushed, n)
+	}
+}
+
+// TestUploadUnderWay is not swept, however often it is looked at, until nothing
+// has come for the age.
+func TestUploadUnderWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	client := &http.Client{Transport: b.as("builder")}
+	call := func(method, at string, body []byte, want int) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, at, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rsp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rsp.Body.Close()
+		if rsp.StatusCode != want {
+			t.Fatalf("%s %s: status %d, want %d", method, at, rsp.StatusCode, want)
+		}
+		next, err := rsp.Location()
+		if err != nil {
+			return ""
+		}
+		return next.String()
+	}
+	l := layer(t)
+	r, err := l.Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := l.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := call("POST", "https://"+b.address+"/v2/acme/hello/blobs/uploads/", nil, http.StatusAccepted)
+	for _, piece := range [][]byte{content[:100], content[100:]} { // the second is appended
+		next = call("PATCH", next, piece, http.StatusAccepted)
+		if n, err := b.sweep(t.Context()); err != nil || n != 0 {
+			t.Fatalf("%d objects were swept from under an upload, %v", n, err)
+		}
+	}
+	call("PUT", next+"&digest="+digest.String(), nil, http.StatusCreated)
+	call("HEAD", "https://"+b.address+"/v2/acme/hello/blobs/"+digest.String(), nil, http.StatusOK)
+	call("POST", "https://"+b.address+"/v2/acme/hello/blobs/uploads/", nil, http.StatusAccepted) // and left alone
+	later(b)
+	if _, err := b.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if objects, _, err := b.store.Bucket.ListPage(t.Context(), blob.FirstPageToken, 10, nil); err != nil || len(objects) != 0 {
+		t.Errorf("left: %v, %v", objects, err)
+	}
+}

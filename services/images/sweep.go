@@ -1,0 +1,301 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"github.com/micro/platform/internal/bucket"
+)
+
+const (
+	sweepTime = 30 * time.Minute
+	listPage  = 50_000 // a bucket in the file system walks all of it for each page
+	listAgain = 10
+	// batch is how many objects are removed before changes get their turn.
+	batch = 200
+)
+
+// sweepLoop sweeps now and then, until ctx ends.
+func (s *Service) sweepLoop(ctx context.Context) error {
+	tick := time.NewTicker(min(s.opts.Sweep, time.Minute))
+	defer tick.Stop()
+	for {
+		if err := s.sweepIfDue(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("images that nobody needs were not removed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) sweepIfDue(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	due, err := s.db.due(ctx, s.opts.Sweep)
+	if err != nil || !due {
+		return err
+	}
+	removed, err := s.sweep(ctx)
+	if removed > 0 {
+		s.log.Info("images that nobody needs were removed", "objects", removed)
+	}
+	return err
+}
+
+// sweep removes what no tag leads to and is old, and answers how many objects
+// that were. What there is to remove is looked for while pushes go on, and looked
+// for again without them: so one either ends before, and its image is seen, or
+// finds out that a part of it is gone and pushes that, too.
+func (s *Service) sweep(ctx context.Context) (removed int, err error) {
+	look := looker{bucket: s.store.Bucket, read: map[object][]byte{}}
+	for {
+		garbage, err := look.garbage(ctx, s.now().Add(-s.opts.Age))
+		if err != nil || len(garbage) == 0 {
+			return removed, errors.Join(err, s.tidy(ctx, removed))
+		}
+		locked := s.db.with(ctx, lockAlone, func() {
+			if garbage, err = look.garbage(ctx, s.now().Add(-s.opts.Age)); err == nil {
+				garbage = garbage[:min(batch, len(garbage))]
+				err = s.remove(ctx, garbage)
+			}
+		})
+		if locked != nil {
+			return removed, locked
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed += len(garbage)
+	}
+}
+
+// tidy removes the folders that a sweep has emptied.
+func (s *Service) tidy(ctx context.Context, removed int) (err error) {
+	if removed == 0 {
+		return nil
+	}
+	return errors.Join(s.db.with(ctx, lockAlone, func() { err = bucket.Folder{Dir: s.store.Dir, Name: root}.Tidy() }), err)
+}
+
+func (s *Service) remove(ctx context.Context, keys []string) error {
+	for _, k := range keys {
+		if err := s.store.Bucket.Delete(ctx, k); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+			return fmt.Errorf("remove %s: %w", k, err)
+		}
+	}
+	return nil
+}
+
+// object is one in the bucket.
+type object struct {
+	key      string
+	modified time.Time
+}
+
+// looker finds garbage. It remembers what it read while it looks again.
+type looker struct {
+	bucket *blob.Bucket
+	read   map[object][]byte
+}
+
+// garbage answers what is to be removed, in an order that leaves no link to what
+// is not there: what has not changed since cutoff, and no tag leads to.
+func (l looker) garbage(ctx context.Context, cutoff time.Time) ([]string, error) {
+	c, err := l.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var links, blobs []string
+	needed := map[string]bool{} // blobs, by digest
+	for _, r := range c.repositories {
+		more, err := l.unneeded(ctx, c, r, cutoff, needed)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, more...)
+	}
+	for _, files := range c.uploads {
+		if !slices.ContainsFunc(files, func(o object) bool { return o.modified.After(cutoff) }) {
+			for _, o := range files {
+				blobs = append(blobs, o.key)
+			}
+		}
+	}
+	for digest, o := range c.blobs {
+		if !needed[digest] && !o.modified.After(cutoff) {
+			blobs = append(blobs, o.key)
+		}
+	}
+	return append(links, blobs...), nil
+}
+
+// unneeded answers the links of a repository that are to be removed, and adds to
+// needed what the others lead to.
+func (l looker) unneeded(ctx context.Context, c contents, r *repository, cutoff time.Time, needed map[string]bool) (links []string, err error) {
+	tagged := map[string]bool{}
+	for _, tag := range r.tags {
+		digest, err := l.get(ctx, tag)
+		if err != nil {
+			return nil, err
+		}
+		tagged[string(digest)] = true
+	}
+	used := map[string]bool{}
+	for digest, link := range r.revisions {
+		if !tagged[digest] && !link.modified.After(cutoff) {
+			links = append(links, link.key)
+			continue
+		}
+		needed[digest] = true
+		parts, err := l.parts(ctx, c.blobs[digest])
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range parts {
+			used[p], needed[p] = true, true
+		}
+	}
+	for digest, link := range r.layers {
+		if used[digest] || link.modified.After(cutoff) {
+			needed[digest] = true
+		} else {
+			links = append(links, link.key)
+		}
+	}
+	return links, nil
+}
+
+// parts answers what a manifest leads to: the image's configuration and layers.
+func (l looker) parts(ctx context.Context, manifest object) ([]string, error) {
+	if manifest.key == "" {
+		return nil, nil // it is gone: nobody can get this image
+	}
+	type descriptor struct{ Digest string }
+	var m struct {
+		Config    descriptor
+		Layers    []descriptor
+		Manifests []descriptor
+	}
+	text, err := l.get(ctx, manifest)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", manifest.key, err)
+	}
+	out := []string{m.Config.Digest}
+	for _, d := range append(m.Layers, m.Manifests...) {
+		out = append(out, d.Digest)
+	}
+	return out, nil
+}
+
+// get answers a small object. One that has just been removed is empty.
+func (l looker) get(ctx context.Context, o object) ([]byte, error) {
+	if b, ok := l.read[o]; ok {
+		return b, nil
+	}
+	b, err := l.bucket.ReadAll(ctx, o.key)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", o.key, err)
+	}
+	l.read[o] = b
+	return b, nil
+}
+
+// contents is all that the registry has.
+type contents struct {
+	repositories map[string]*repository
+	uploads      map[string][]object // by folder
+	blobs        map[string]object   // by digest
+}
+
+// repository is that of one service. Links lead to blobs.
+type repository struct {
+	tags              []object
+	revisions, layers map[string]object // by digest
+}
+
+// list looks at everything. In the file system, what goes away meanwhile is an
+// error.
+func (l looker) list(ctx context.Context) (c contents, err error) {
+	for range listAgain {
+		if c, err = l.listOnce(ctx); gcerrors.Code(err) != gcerrors.NotFound {
+			break
+		}
+	}
+	return c, err
+}
+
+func (l looker) listOnce(ctx context.Context) (contents, error) {
+	c := contents{map[string]*repository{}, map[string][]object{}, map[string]object{}}
+	for token := blob.FirstPageToken; ; {
+		page, next, err := l.bucket.ListPage(ctx, token, listPage, &blob.ListOptions{Prefix: root})
+		if err != nil {
+			return c, fmt.Errorf("list images: %w", err)
+		}
+		for _, o := range page {
+			c.add(object{o.Key, o.ModTime})
+		}
+		if len(next) == 0 {
+			return c, nil
+		}
+		token = next
+	}
+}
+
+// add sorts an object in:
+//
+//	blobs/sha256/ab/abc…/data
+//	repositories/NAME/_layers/sha256/abc…/link
+//	repositories/NAME/_manifests/revisions/sha256/abc…/link
+//	repositories/NAME/_manifests/tags/TAG/current/link
+//	repositories/NAME/_uploads/ID/…
+func (c contents) add(o object) {
+	if strings.HasSuffix(o.key, ".tmp") { // what a bucket in the file system was writing
+		c.uploads[o.key] = []object{o}
+		return
+	}
+	name := strings.TrimPrefix(o.key, root)
+	if rest, ok := strings.CutPrefix(name, "blobs/"); ok {
+		if p := strings.Split(rest, "/"); len(p) == 4 {
+			c.blobs[p[0]+":"+p[2]] = o
+		}
+		return
+	}
+	name, rest, ok := strings.Cut(strings.TrimPrefix(name, "repositories/"), "/_")
+	if !ok {
+		return
+	}
+	r := c.repositories[name]
+	if r == nil {
+		r = &repository{revisions: map[string]object{}, layers: map[string]object{}}
+		c.repositories[name] = r
+	}
+	p := strings.Split(rest, "/")
+	switch {
+	case p[0] == "layers" && len(p) == 4:
+		r.layers[p[1]+":"+p[2]] = o
+	case p[0] == "manifests" && len(p) == 5 && p[1] == "revisions":
+		r.revisions[p[2]+":"+p[3]] = o
+	case p[0] == "manifests" && len(p) == 5 && p[1] == "tags" && p[3] == "current":
+		r.tags = append(r.tags, o)
+	case p[0] == "uploads" && len(p) > 2:
+		folder := name + "/" + p[1]
+		c.uploads[folder] = append(c.uploads[folder], o)
+	}
+}
