@@ -13,6 +13,7 @@ import (
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/builder/modules"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/tenants"
@@ -22,6 +23,7 @@ import (
 // Options come from MICRO_BUILDER_*.
 type Options struct {
 	Image       string        `env:"IMAGE"        default:"micro/builder-go:latest" help:"the image that sources are compiled in; make builder-image makes the default one"`
+	Push        bool          `env:"PUSH"         help:"push images to the component images, at MICRO_IMAGES_ADDRESS, for several hosts; without it they are in the Docker of this host"`
 	Runtime     string        `env:"RUNTIME"      help:"Docker runtime of the build containers; empty is gVisor where MICRO_BUILDER_GVISOR finds it, else Docker's default"`
 	GVisor      string        `env:"GVISOR"       default:"strangers" help:"gVisor for builds, used where Docker has it: strangers refuses builds of namespaces on other plans than local without it, require those of all tenants, auto none; off does not use it"`
 	Dir         string        `env:"DIR"          help:"where sources and programs are while a build runs; Docker must see the same directory. Empty is below the system's temporary directory"`
@@ -87,8 +89,12 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	if err != nil {
 		return err
 	}
+	registry, err := registry(h, o)
+	if err != nil {
+		return err
+	}
 	images := image.New(docker, proxy, image.Options{
-		Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
+		Registry: registry, Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
 		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download, Stranger: stranger(limits),
 	})
 	svc := New(pool, box, images, framework, o)
@@ -112,6 +118,18 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	h.Go("recover", w.recoverLoop)
 	h.Go("sweep", w.sweepLoop)
 	return h.Serve(s)
+}
+
+// registry is where images are pushed; nil is nowhere.
+func registry(h *app.Host, o Options) (*image.Registry, error) {
+	if !o.Push {
+		return nil, nil //nolint:nilnil // as it says
+	}
+	way, err := h.Transport("images")
+	if err != nil {
+		return nil, err
+	}
+	return image.NewRegistry(certs.ServerName("images"), way), nil
 }
 
 // stranger looks whose code a namespace's is.

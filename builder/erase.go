@@ -75,6 +75,13 @@ func (d db) cancelAll(ctx context.Context, namespace string) (running bool, err 
 	return false, nil
 }
 
+// isErased says whether nothing is known of a namespace whose cache is on this
+// host.
+func (s *Service) isErased(ctx context.Context, namespace string) (bool, error) {
+	has, err := s.db.hasBuilt(ctx, namespace)
+	return err == nil && !has, err
+}
+
 // hasBuilt says whether anything is known of builds of a namespace.
 func (d db) hasBuilt(ctx context.Context, namespace string) (bool, error) {
 	const q = `

@@ -120,7 +120,7 @@ func (w *workers) sweepLoop(ctx context.Context) error {
 	return every(ctx, sweepEvery, func() {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		if err := w.images.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := w.images.Sweep(ctx, time.Now(), w.isErased); err != nil && ctx.Err() == nil {
 			w.log.Warn("leftovers of builds were not removed", "error", err)
 		}
 	})

@@ -33,9 +33,9 @@ type Engine interface {
 	ContainerRemove(ctx context.Context, id string, o container.RemoveOptions) error
 	ContainerStart(ctx context.Context, id string, o container.StartOptions) error
 	ContainerWait(ctx context.Context, id string, condition container.WaitCondition) (<-chan container.WaitResponse, <-chan error)
-	ImageImport(ctx context.Context, source image.ImportSource, ref string, o image.ImportOptions) (io.ReadCloser, error)
 	ImageInspect(ctx context.Context, id string, o ...client.ImageInspectOption) (image.InspectResponse, error)
 	ImageList(ctx context.Context, o image.ListOptions) ([]image.Summary, error)
+	ImageLoad(ctx context.Context, input io.Reader, o ...client.ImageLoadOption) (image.LoadResponse, error)
 	ImageRemove(ctx context.Context, id string, o image.RemoveOptions) ([]image.DeleteResponse, error)
 	Info(ctx context.Context) (system.Info, error)
 	Ping(ctx context.Context) (types.Ping, error)
@@ -59,6 +59,8 @@ type Options struct {
 	Download int64
 	// Stranger says whether a namespace's code is that of strangers.
 	Stranger func(ctx context.Context, namespace string) (bool, error)
+	// Registry is where images go; nil leaves them in the Docker of this host.
+	Registry *Registry
 }
 
 // ID names what is built.
@@ -80,14 +82,15 @@ type Work struct {
 
 // Builder makes images.
 type Builder struct {
-	engine  Engine
-	modules http.Handler
-	opts    Options
+	engine   Engine
+	modules  http.Handler
+	registry *Registry
+	opts     Options
 }
 
 // New makes a Builder whose builds get their modules from a module proxy.
 func New(engine Engine, modules http.Handler, o Options) *Builder {
-	return &Builder{engine: engine, modules: modules, opts: o}
+	return &Builder{engine: engine, modules: modules, registry: o.Registry, opts: o}
 }
 
 // The labels of containers, images and volumes.
@@ -145,9 +148,23 @@ func (b *Builder) RemoveContainers(ctx context.Context, id ID) error {
 	return nil
 }
 
+// Has says whether an image that Assemble made is still there.
+func (b *Builder) Has(ctx context.Context, image string) (bool, error) {
+	if b.registry != nil {
+		return b.registry.has(ctx, image)
+	}
+	_, err := b.engine.ImageInspect(ctx, image)
+	if isGone(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Sweep removes what earlier attempts and earlier base images left behind:
-// containers older than any build, and caches that no build uses any more.
-func (b *Builder) Sweep(ctx context.Context, now time.Time) error {
+// containers older than any build, and caches that no build uses any more, among
+// them those of namespaces that are erased: only one host hears of that when it
+// happens.
+func (b *Builder) Sweep(ctx context.Context, now time.Time, erased func(context.Context, string) (bool, error)) error {
 	found, err := b.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: b.having(ID{})})
 	if err != nil {
 		return fmt.Errorf("list build containers: %w", err)
@@ -169,7 +186,11 @@ func (b *Builder) Sweep(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("list caches: %w", err)
 	}
 	for _, v := range caches.Volumes {
-		if v.Labels[labelBase] != current.id {
+		gone, err := erased(ctx, v.Labels[labelNamespace])
+		if err != nil {
+			return err
+		}
+		if gone || v.Labels[labelBase] != current.id {
 			b.engine.VolumeRemove(ctx, v.Name, false) //nolint:errcheck // in use: the next sweep tries again
 		}
 	}
@@ -200,6 +221,11 @@ func (b *Builder) Erase(ctx context.Context, namespace string) (gone bool, err e
 // Forget removes images. Empty fields of id, and revision 0, mean all; without
 // a service the namespace's cache goes as well.
 func (b *Builder) Forget(ctx context.Context, id ID) error {
+	if b.registry != nil {
+		if err := b.registry.forget(ctx, id); err != nil {
+			return err
+		}
+	}
 	images, err := b.engine.ImageList(ctx, image.ListOptions{All: true, Filters: b.having(id)})
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)

@@ -3,19 +3,27 @@ package image
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/google/go-containerregistry/pkg/name"
+	"gocloud.dev/blob/memblob"
 
 	"github.com/micro/platform/builder/buildertest"
 	"github.com/micro/platform/builder/detect"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/services/images"
+	"github.com/micro/platform/services/images/imagestest"
 )
 
 func setup(t *testing.T) (*Builder, ID) {
@@ -179,5 +187,134 @@ func TestReference(t *testing.T) {
 	}
 	if b := reference(ID{"alpha", "my-service", "v1", 3}, "c"); a == b {
 		t.Errorf("two builds are both %q", a)
+	}
+}
+
+// TestPush pushes two builds of one program, of which the second moves no layer,
+// and forgets them one by one.
+func TestPush(t *testing.T) {
+	t.Parallel()
+	registry, moved := pushed(t)
+	b := New(buildertest.Docker(t), http.NotFoundHandler(), Options{Cluster: "test", Registry: registry})
+	id := ID{Namespace: "alpha", Service: "hello", Version: "latest", Revision: 1}
+	program := fakeProgram(t)
+	first, err := b.Assemble(t.Context(), id, program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(first, "alpha/hello@sha256:") {
+		t.Errorf("the image is %q", first)
+	}
+	before := moved.Load()
+	next := id
+	next.Revision++
+	second, err := b.Assemble(t.Context(), next, program)
+	if err != nil || second == first {
+		t.Fatalf("the second build: %q, %v", second, err)
+	}
+	if n := moved.Load() - before; n > 8<<10 {
+		t.Errorf("%d bytes were pushed for the same program, after %d", n, before)
+	}
+	again, err := b.Assemble(t.Context(), next, program)
+	if err != nil || again != second {
+		t.Errorf("the second build again: %q, %v; want %q", again, err, second)
+	}
+	for _, step := range []struct {
+		forget        ID
+		first, second bool
+	}{
+		{ID{Namespace: "alpha", Service: "hello", Version: "other"}, true, true},
+		{ID{Namespace: "alpha", Service: "other"}, true, true},
+		{id, false, true},
+		{ID{Namespace: "beta"}, false, true},
+		{ID{Namespace: "alpha"}, false, false},
+	} {
+		if err := b.Forget(t.Context(), step.forget); err != nil {
+			t.Fatal(err)
+		}
+		for image, want := range map[string]bool{first: step.first, second: step.second} {
+			if got, err := b.Has(t.Context(), image); err != nil || got != want {
+				t.Errorf("%+v is forgotten: the registry has %s: %t, %v; want %t", step.forget, image, got, err, want)
+			}
+		}
+	}
+}
+
+// fakeProgram is as large as a service is and cannot be compressed.
+func fakeProgram(t *testing.T) string {
+	t.Helper()
+	content := make([]byte, 1<<20)
+	rand.Read(content)
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// pushed is a registry, and how many bytes of bodies it was sent.
+func pushed(t *testing.T) (*Registry, *atomic.Int64) {
+	t.Helper()
+	bucket := images.Store{Bucket: memblob.OpenBucket(nil)}
+	t.Cleanup(func() { bucket.Bucket.Close() })
+	svc := images.New(t.Context(), pgtest.New(t, "images"), bucket, pgtest.Secret, images.Options{Sweep: time.Hour, Age: time.Hour})
+	var moved atomic.Int64
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = counter{r.Body, &moved}
+		svc.ServeHTTP(w, r)
+	})
+	return NewRegistry(imagestest.Host, imagestest.Serve(t, counted, "builder")["builder"]), &moved
+}
+
+type counter struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c counter) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func TestFolder(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	for _, s := range []string{"a", "hello", "my-service", "my--service", "-a", "a-", "a.b", "a_b", "A", "x__a", "x--a", "latest", strings.Repeat("a", 100), strings.Repeat("a", 101)} {
+		f := folder(s)
+		if other, ok := seen[f]; ok {
+			t.Errorf("%q and %q are both %q", s, other, f)
+		}
+		seen[f] = s
+		if _, err := name.NewRepository("example.com/"+f+"/"+f, name.StrictValidation); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	if got := folder("my-service"); got != "my-service" {
+		t.Errorf("folder = %q", got)
+	}
+}
+
+// BenchmarkAssemble makes images of a program of 16 MiB in Docker.
+func BenchmarkAssemble(b *testing.B) {
+	docker := buildertest.Docker(b)
+	images := New(docker, http.NotFoundHandler(), Options{Base: buildertest.Image, Cluster: fmt.Sprintf("test%x", time.Now().UnixNano())})
+	id := ID{Namespace: "alpha", Service: "hello", Version: "latest"}
+	b.Cleanup(func() {
+		if err := images.Forget(context.Background(), ID{Namespace: "alpha"}); err != nil {
+			b.Error(err)
+		}
+	})
+	content := make([]byte, 16<<20)
+	program := filepath.Join(b.TempDir(), "program")
+	for b.Loop() {
+		rand.Read(content)
+		if err := os.WriteFile(program, content, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		id.Revision++
+		if _, err := images.Assemble(b.Context(), id, program); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

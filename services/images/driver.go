@@ -7,11 +7,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/base"
-	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 )
@@ -19,14 +17,10 @@ import (
 // driverName is what the registry's configuration calls the driver.
 const driverName = "bucket"
 
-// register makes the driver known to the registry, which has a list for the
-// whole process.
-var register = sync.OnceFunc(func() { factory.Register(driverName, drivers{}) })
-
 // drivers makes drivers of buckets that stand in the registry's configuration.
 type drivers struct{}
 
-// Create implements factory.StorageDriverFactory.
+// Create implements the library's StorageDriverFactory.
 func (drivers) Create(_ context.Context, parameters map[string]any) (storagedriver.StorageDriver, error) {
 	b, ok := parameters["bucket"].(*blob.Bucket)
 	if !ok {

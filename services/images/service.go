@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
+	"github.com/distribution/distribution/v3/registry/storage/driver/factory"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/sirupsen/logrus"
 	"gocloud.dev/blob"
@@ -37,16 +39,19 @@ var Component = app.New("images", func(ctx context.Context, h *app.Host, o Optio
 	if err != nil {
 		return err
 	}
-	quiet()
 	svc := New(ctx, pool, Store{Bucket: b, Dir: h.BucketDir()}, h.Platform.ClusterSecret, o)
 	svc.log = h.Log
 	h.Go("sweep", func(ctx context.Context) error { return pg.Lead(ctx, pool, "images sweep", svc.sweepLoop) })
 	return h.ServeHTTPS(svc)
 })
 
-// quiet has the embedded server say nothing of its own: it logs what clients
-// ask for in vain as an error. What fails here is logged by ServeHTTP.
-func quiet() { logrus.SetLevel(logrus.PanicLevel) }
+// prepare sets what the embedded server has for the whole process: its list of
+// drivers, and its log, which is silent: it says as an error what clients ask
+// for in vain. What fails here is logged by ServeHTTP.
+var prepare = sync.OnceFunc(func() {
+	factory.Register(driverName, drivers{})
+	logrus.SetLevel(logrus.PanicLevel)
+})
 
 // Store is the platform's bucket.
 type Store struct {
@@ -74,7 +79,7 @@ type Service struct {
 // New makes a Service. secret signs the states of uploads, which any instance
 // may go on with.
 func New(ctx context.Context, pool *pgxpool.Pool, s Store, secret settings.Secret, o Options) *Service {
-	register()
+	prepare()
 	s.Bucket = blob.PrefixedBucket(s.Bucket, folder)
 	if s.Dir != "" {
 		s.Dir = filepath.Join(s.Dir, folder)

@@ -21,65 +21,38 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 
-	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/services/images/imagestest"
 	"github.com/micro/platform/services/images/mirror"
 )
-
-func TestMain(m *testing.M) {
-	quiet()
-	os.Exit(m.Run())
-}
 
 // bundle is a registry over HTTPS, with a bucket in the file system.
 type bundle struct {
 	*Service
-	dir     string
-	address string
-	keepers map[string]*certs.Keeper
+	dir  string
+	ways map[string]*http.Transport
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{dir: t.TempDir(), keepers: map[string]*certs.Keeper{}}
-	authority := certs.Open(t.TempDir())
-	if err := authority.Init(); err != nil {
-		t.Fatal(err)
-	}
-	for _, component := range []string{"images", "builder", "host", "usage"} {
-		if _, err := authority.Issue(component, nil, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		k, err := certs.NewKeeper(component, certs.In(authority.Dir(), component), slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.keepers[component] = k
-	}
+	b := &bundle{dir: t.TempDir()}
 	files, err := fileblob.OpenBucket(b.dir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.Service = New(t.Context(), pgtest.New(t, "images"), Store{files, b.dir}, settings.Secret(pgtest.Secret), Options{Sweep: time.Hour, Age: time.Hour})
 	b.log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := httptest.NewUnstartedServer(b.Service)
-	s.TLS = b.keepers["images"].Config()
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	b.address = s.Listener.Addr().String()
+	b.ways = imagestest.Serve(t, b.Service, "builder", "host", "usage")
 	return b
 }
 
-// as is the way to the registry with the certificate of a component.
-func (b *bundle) as(component string) *http.Transport {
-	cfg := b.keepers[component].To("images")
-	return &http.Transport{TLSClientConfig: cfg}
-}
+// as shows the certificate of a component.
+func (b *bundle) as(component string) remote.Option { return remote.WithTransport(b.ways[component]) }
 
-func (b *bundle) repository(t *testing.T, path string) name.Repository {
+func repo(t *testing.T, path string) name.Repository {
 	t.Helper()
-	r, err := name.NewRepository(b.address + "/" + path)
+	r, err := name.NewRepository(imagestest.Host + "/" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +61,8 @@ func (b *bundle) repository(t *testing.T, path string) name.Repository {
 
 func (b *bundle) push(t *testing.T, path, tag string, img v1.Image) name.Digest {
 	t.Helper()
-	r := b.repository(t, path)
-	if err := remote.Write(r.Tag(tag), img, remote.WithTransport(secure{b.as("builder")})); err != nil {
+	r := repo(t, path)
+	if err := remote.Write(r.Tag(tag), img, b.as("builder")); err != nil {
 		t.Fatal(err)
 	}
 	d, err := img.Digest()
@@ -97,16 +70,6 @@ func (b *bundle) push(t *testing.T, path, tag string, img v1.Image) name.Digest 
 		t.Fatal(err)
 	}
 	return r.Digest(d.String())
-}
-
-// secure speaks HTTPS with an address on loopback, where clients of registries
-// try plain HTTP.
-type secure struct{ http.RoundTripper }
-
-func (s secure) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.URL.Scheme = "https"
-	return s.RoundTripper.RoundTrip(r)
 }
 
 func image(t *testing.T) v1.Image {
@@ -119,8 +82,8 @@ func image(t *testing.T) v1.Image {
 }
 
 // pull gets an image with all of its layers.
-func (b *bundle) pull(ref name.Reference, way http.RoundTripper) error {
-	img, err := remote.Image(ref, remote.WithTransport(way))
+func pull(ref name.Reference, way remote.Option) error {
+	img, err := remote.Image(ref, way)
 	if err != nil {
 		return err
 	}
@@ -149,13 +112,13 @@ func TestPushAndPull(t *testing.T) {
 	b := setup(t)
 	img := image(t)
 	ref := b.push(t, "acme/hello", "1", img)
-	host := httptest.NewServer(mirror.New(rewrite{b.as("host"), b.address}, b.log))
+	host := httptest.NewServer(mirror.New(b.ways["host"], b.log))
 	t.Cleanup(host.Close)
 	local, err := name.NewDigest(host.Listener.Addr().String()+"/acme/hello@"+ref.DigestStr(), name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.pull(local, http.DefaultTransport); err != nil {
+	if err := pull(local, remote.WithTransport(http.DefaultTransport)); err != nil {
 		t.Fatal(err)
 	}
 	if err := remote.Write(local.Context().Tag("2"), img); err == nil {
@@ -164,18 +127,6 @@ func TestPushAndPull(t *testing.T) {
 	if _, err := remote.List(local.Context()); err == nil {
 		t.Error("the mirror lists tags")
 	}
-}
-
-// rewrite sends what is for the component's name to an address.
-type rewrite struct {
-	*http.Transport
-	address string
-}
-
-func (w rewrite) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.URL.Host = w.address
-	return w.Transport.RoundTrip(r)
 }
 
 // TestWho shows who may do what.
@@ -205,12 +156,11 @@ func TestWho(t *testing.T) {
 		{"usage", "GET", "/v2/acme/hello/manifests/" + ref.DigestStr(), 403},
 	} {
 		t.Run(tt.component+" "+tt.method+" "+tt.path, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), tt.method, "https://"+b.address, nil)
+			req, err := http.NewRequestWithContext(t.Context(), tt.method, "https://"+imagestest.Host+tt.path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.URL.Opaque = "//" + b.address + tt.path // as it is
-			rsp, err := b.as(tt.component).RoundTrip(req)
+			rsp, err := b.ways[tt.component].RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,11 +182,11 @@ func TestErase(t *testing.T) {
 	other := b.push(t, "acme-2/hello", "1", image(t))
 	status := 0
 	for range 100 {
-		req, err := http.NewRequestWithContext(t.Context(), "DELETE", "https://"+b.address+"/namespaces/acme", nil)
+		req, err := http.NewRequestWithContext(t.Context(), "DELETE", "https://"+imagestest.Host+"/namespaces/acme", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rsp, err := b.as("builder").RoundTrip(req)
+		rsp, err := b.ways["builder"].RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +201,7 @@ func TestErase(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(b.dir, folder, root, "repositories", "acme")); !os.IsNotExist(err) {
 		t.Errorf("repositories are left: %v", err)
 	}
-	if err := b.pull(other, secure{b.as("builder")}); err != nil {
+	if err := pull(other, b.as("builder")); err != nil {
 		t.Errorf("the other namespace's image: %v", err)
 	}
 	later(b)
@@ -288,9 +238,9 @@ func TestSweep(t *testing.T) {
 	old, kept := b.push(t, "acme/hello", "1", base), b.push(t, "acme/hello", "2", grown)
 	b.push(t, "acme/hello", "3", image(t))
 	untagged := b.push(t, "acme/hello", "3", image(t)) // takes the tag
-	way := secure{b.as("builder")}
+	way := b.as("builder")
 	for _, ref := range []name.Reference{old, untagged} {
-		if err := remote.Delete(ref, remote.WithTransport(way)); err != nil {
+		if err := remote.Delete(ref, way); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -301,7 +251,7 @@ func TestSweep(t *testing.T) {
 	if n, err := b.sweep(t.Context()); err != nil || n == 0 {
 		t.Errorf("what is old: %d objects removed, %v", n, err)
 	}
-	if err := b.pull(kept, way); err != nil {
+	if err := pull(kept, way); err != nil {
 		t.Errorf("an image with a tag: %v", err)
 	}
 	if n := b.blobs(t); n != 5 { // manifest, configuration, three layers
@@ -342,15 +292,15 @@ func TestSweepWhilePushing(t *testing.T) {
 		swept <- total
 	}()
 	common := image(t)
-	way := secure{b.as("builder")}
+	way := b.as("builder")
 	pushed := 0
 	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); {
 		img, err := mutate.AppendLayers(common, layer(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		ref := b.repository(t, "acme/hello").Tag("1")
-		if err := remote.Write(ref, img, remote.WithTransport(way)); err != nil {
+		ref := repo(t, "acme/hello").Tag("1")
+		if err := remote.Write(ref, img, way); err != nil {
 			t.Logf("a push that found a part gone: %v", err)
 			continue
 		}
@@ -359,11 +309,11 @@ func TestSweepWhilePushing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.pull(ref.Context().Digest(digest.String()), way); err != nil {
+		if err := pull(ref.Context().Digest(digest.String()), way); err != nil {
 			t.Fatalf("image %d is not whole: %v", pushed, err)
 		}
 		if pushed%3 == 0 {
-			if err := remote.Delete(ref.Context().Digest(digest.String()), remote.WithTransport(way)); err != nil {
+			if err := remote.Delete(ref.Context().Digest(digest.String()), way); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -379,7 +329,7 @@ func TestSweepWhilePushing(t *testing.T) {
 func TestUploadUnderWay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	client := &http.Client{Transport: b.as("builder")}
+	client := &http.Client{Transport: b.ways["builder"]}
 	call := func(method, at string, body []byte, want int) string {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, at, bytes.NewReader(body))
@@ -413,7 +363,7 @@ func TestUploadUnderWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := call("POST", "https://"+b.address+"/v2/acme/hello/blobs/uploads/", nil, http.StatusAccepted)
+	next := call("POST", "https://"+imagestest.Host+"/v2/acme/hello/blobs/uploads/", nil, http.StatusAccepted)
 	for _, piece := range [][]byte{content[:100], content[100:]} { // the second is appended
 		next = call("PATCH", next, piece, http.StatusAccepted)
 		if n, err := b.sweep(t.Context()); err != nil || n != 0 {
@@ -421,8 +371,8 @@ func TestUploadUnderWay(t *testing.T) {
 		}
 	}
 	call("PUT", next+"&digest="+digest.String(), nil, http.StatusCreated)
-	call("HEAD", "https://"+b.address+"/v2/acme/hello/blobs/"+digest.String(), nil, http.StatusOK)
-	call("POST", "https://"+b.address+"/v2/acme/hello/blobs/uploads/", nil, http.StatusAccepted) // and left alone
+	call("HEAD", "https://"+imagestest.Host+"/v2/acme/hello/blobs/"+digest.String(), nil, http.StatusOK)
+	call("POST", "https://"+imagestest.Host+"/v2/acme/hello/blobs/uploads/", nil, http.StatusAccepted) // and left alone
 	later(b)
 	if _, err := b.sweep(t.Context()); err != nil {
 		t.Fatal(err)
