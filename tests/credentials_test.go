@@ -155,6 +155,7 @@ func (k *keeper) audited(t *testing.T) {
 	}
 	for _, tt := range []struct{ want, line string }{
 		{`auth.Tokens.Create +name=ci .*OK +127.0.0.1`, "micro audit --action 'auth.Tokens.*'"},
+		{`auth.Passwords.Reset +account=.*OK`, "micro audit --action 'auth.Passwords.*'"},
 		{`"path": "mail.key"`, "micro audit --since 1h --account " + k.Email + " -o json"},
 		{`admin \(operator\) +config.Config.Get +path=mail.key +OK`, "micro audit --operators"},
 		{`"action":"config.Config.Set","target":{"path":"mail.key"},"outcome":"OK"`, "micro audit export --target mail.key"},

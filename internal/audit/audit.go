@@ -44,7 +44,7 @@ func (l *Log) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, ha
 	if err != nil {
 		return nil, err
 	}
-	ctx, c := l.watch(ctx, info.FullMethod)
+	ctx, c := l.watch(ctx, info.FullMethod, m)
 	rsp, err := handler(ctx, req)
 	c.ended(err)
 	end(err)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	auditpb "github.com/micro/platform/proto/audit"
@@ -29,6 +31,7 @@ type call struct {
 	log    *Log
 	caller identity.Caller // without an ID for a stranger
 	method string
+	told   string // the namespace whose log has heard of it
 
 	mu  sync.Mutex
 	end func(error)
@@ -37,9 +40,14 @@ type call struct {
 type callKey struct{}
 
 // watch puts a call into the context of its handler.
-func (l *Log) watch(ctx context.Context, method string) (context.Context, *call) {
+func (l *Log) watch(ctx context.Context, method string, req proto.Message) (context.Context, *call) {
 	c := &call{log: l, method: method}
-	c.caller, _ = identity.From(ctx)
+	var ok bool
+	if c.caller, ok = identity.From(ctx); ok {
+		if namespace, is := told(c.caller, method, req); is {
+			c.told = namespace
+		}
+	}
 	return context.WithValue(ctx, callKey{}, c), c
 }
 
@@ -63,11 +71,11 @@ func (c *call) entry(ctx context.Context, namespace string, about map[string]str
 }
 
 // Concerns writes into a namespace's log that the call in ctx, of somebody who
-// is not in it, is about to change something there. What cannot be written down
-// must not be done. Of its members' calls the log has heard already.
+// is not in it or need not be, is about to change something there. What cannot be
+// written down must not be done. Of what only members do the log has heard already.
 func Concerns(ctx context.Context, namespace string, about map[string]string) error {
 	c, ok := ctx.Value(callKey{}).(*call)
-	if !ok || c.caller.Namespace == namespace {
+	if !ok || c.told == namespace {
 		return nil
 	}
 	end, err := c.log.write(ctx, c.entry(ctx, namespace, about))

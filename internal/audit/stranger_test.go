@@ -58,8 +58,8 @@ func TestConcerns(t *testing.T) {
 	t.Parallel()
 	b := &book{lines: make(chan string, 100)}
 	l := &Log{client: b, log: slog.New(slog.DiscardHandler), failures: newFailures()}
-	accept := func(ctx context.Context) error {
-		_, err := l.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/namespaces.Invites/Accept"}, func(ctx context.Context, _ any) (any, error) {
+	call := func(ctx context.Context, method string) error {
+		_, err := l.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
 			if err := Concerns(ctx, "acme", map[string]string{"role": "viewer"}); err != nil {
 				return nil, err
 			}
@@ -67,6 +67,7 @@ func TestConcerns(t *testing.T) {
 		})
 		return err
 	}
+	accept := func(ctx context.Context) error { return call(ctx, "/namespaces.Invites/Accept") }
 	as := func(namespace string) context.Context {
 		return identity.With(t.Context(), identity.Caller{ID: "jane", Type: identity.User, Namespace: namespace})
 	}
@@ -77,7 +78,9 @@ func TestConcerns(t *testing.T) {
 	accept(as("other")) //nolint:errcheck // as above
 	b.want(t, "acme jane namespaces.Invites.Accept map[role:viewer]", "acme AlreadyExists")
 	accept(as("acme")) //nolint:errcheck // as above
-	b.want(t)
+	b.want(t, "acme jane namespaces.Invites.Accept map[role:viewer]", "acme AlreadyExists")
+	call(as("acme"), "/namespaces.Invites/Create") //nolint:errcheck // as above
+	b.want(t, "acme jane namespaces.Invites.Create map[]", "acme AlreadyExists")
 	b.err = errors.New(codes.Unavailable, "away")
 	if err := accept(t.Context()); errors.Code(err) != codes.Unavailable {
 		t.Errorf("without a log: %v", err)

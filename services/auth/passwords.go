@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
@@ -274,6 +275,9 @@ func (s passwords) Reset(ctx context.Context, req *authpb.ResetRequest) (*authpb
 	}
 	hash, err := s.Service.passwords.Hash(ctx, req.GetNewSecret())
 	if err != nil {
+		return nil, err
+	}
+	if err := audit.Concerns(ctx, a.Namespace, map[string]string{"account": a.ID}); err != nil {
 		return nil, err
 	}
 	spend := func(tx pgx.Tx) error { return spendReset(ctx, tx, key, digest) }
