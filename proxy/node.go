@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -17,13 +16,8 @@ import (
 	"github.com/micro/platform/internal/rpc"
 )
 
-const (
-	// dialTimeout bounds one attempt to connect to a node.
-	dialTimeout = time.Second
-	// silence is how long a node's host may leave unacknowledged what it was sent,
-	// which a host does whatever its programs do. Then the connection is broken.
-	silence = time.Second
-)
+// dialTimeout bounds one attempt to connect to a node.
+const dialTimeout = time.Second
 
 // node is an instance of a service, and the connection to it.
 type node struct {
@@ -114,21 +108,7 @@ func (n *node) lighter(other *node) bool { return n.load.Load() < other.load.Loa
 // alive finds nodes whose host is gone, behind a silent stream: after 30 s.
 // Pings of HTTP/2 would, too, but servers of gRPC close connections that ping
 // more often than every 5 minutes.
-var alive = net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-
-// tcpUserTimeout is an option of Linux that package syscall does not name.
-const tcpUserTimeout = 0x12
-
-// breakAfter breaks a connection off after silence of the other host.
-func breakAfter(_, _ string, c syscall.RawConn) error {
-	var err error
-	if controlErr := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(silence.Milliseconds()))
-	}); controlErr != nil {
-		return controlErr
-	}
-	return err
-}
+var alive = rpc.Dialer(15 * time.Second)
 
 // dial connects at the first call, in plain HTTP/2, as services serve it.
 func dial(address string) (*grpc.ClientConn, error) {

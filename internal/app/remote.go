@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/micro/platform/internal/certs"
+	"github.com/micro/platform/internal/rpc"
 )
 
 // secure says whether components in other processes are spoken to with TLS.
@@ -77,13 +78,13 @@ const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckCon
 // reconnect is quick: a component that starts again is back in a second.
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
-	MinConnectTimeout: 5 * time.Second,
+	MinConnectTimeout: 2 * time.Second,
 }
 
 // remote answers how to reach a component in other processes. The caller holds
 // mu.
 func (g *group) remote(to, from string) (target string, opts []grpc.DialOption, err error) {
-	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced), grpc.WithNoProxy()}
+	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced), grpc.WithNoProxy(), grpc.WithContextDialer(rpc.Dial)}
 	if g.secure() {
 		k, err := g.keeper(from)
 		if err != nil {

@@ -32,8 +32,8 @@ func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.C
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck())))),
-		// A component that hangs, or whose host is gone, is noticed within 30 s also
-		// by those who only listen to it.
+		// A component that hangs is noticed within 30 s also by those who only listen to
+		// it; one whose host is gone at once, by Dial.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithChainUnaryInterceptor(c.unary),
 		grpc.WithChainStreamInterceptor(c.stream),

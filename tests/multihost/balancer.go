@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/micro/platform/internal/cli/remote"
+	"github.com/micro/platform/internal/rpc"
 )
 
 // Edge is the two edges of a host, and kept connections to them.
@@ -37,6 +41,16 @@ const (
 	askTwice  = 2
 )
 
+// dial gives up connections to a host that is gone, as load balancers do: one
+// that is kept would be silent for as long again when the host is back.
+func dial(ctx context.Context, _, address string) (net.Conn, error) { return rpc.Dial(ctx, address) }
+
+// connect tries again soon: an edge that Docker starts again is back in a second.
+var connect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond},
+	MinConnectTimeout: time.Second,
+}
+
 // Balancer stands in front of the edges, as a load balancer of the operator's
 // does, and gives calls to those that answer in turn.
 type Balancer struct {
@@ -51,13 +65,13 @@ func NewBalancer(nodes []*Node) (*Balancer, error) {
 	ctx, end := context.WithCancel(context.Background())
 	b := &Balancer{end: end}
 	for _, n := range nodes {
-		conn, err := remote.Dial(n.Address + ":8081")
+		conn, err := remote.Dial(n.Address+":8081", grpc.WithContextDialer(rpc.Dial), grpc.WithConnectParams(connect), grpc.WithIdleTimeout(0))
 		if err != nil {
 			return nil, errors.Join(err, b.Close())
 		}
 		b.edges = append(b.edges, &Edge{Name: n.Name, API: n.Address + ":8080", GRPC: conn,
-			HTTP:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
-			Fresh: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+			HTTP:  &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 100}},
+			Fresh: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}})
 	}
 	for _, e := range b.edges {
 		b.work.Go(func() { e.watch(ctx) })
@@ -65,10 +79,12 @@ func NewBalancer(nodes []*Node) (*Balancer, error) {
 	return b, nil
 }
 
-// Next answers the edge whose turn it is.
-func (b *Balancer) Next() *Edge {
+// Next answers the edge whose turn it is. Calls of gRPC only go to one that is
+// connected.
+func (b *Balancer) Next(overGRPC bool) *Edge {
 	for range b.edges {
-		if e := b.edges[b.turn.Add(1)%uint64(len(b.edges))]; !e.out.Load() {
+		e := b.edges[b.turn.Add(1)%uint64(len(b.edges))]
+		if !e.out.Load() && (!overGRPC || e.GRPC.GetState() == connectivity.Ready) {
 			return e
 		}
 	}
@@ -90,6 +106,7 @@ func (b *Balancer) Close() error {
 func (e *Edge) watch(ctx context.Context) {
 	silent := 0
 	for due := time.Now(); until(ctx, due); due = due.Add(askEvery) {
+		e.GRPC.Connect() // it may have become idle
 		if e.ask(ctx) == nil {
 			silent = 0
 		} else {

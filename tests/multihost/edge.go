@@ -86,14 +86,27 @@ func (s *Site) edgesAnswer(ctx context.Context, n *Node) error {
 // KillEdge ends an edge without warning; Docker starts it again. It answers how
 // long the edge was away.
 func (s *Site) KillEdge(ctx context.Context, n *Node, component string) (time.Duration, error) {
-	began := time.Now()
-	out, err := n.Docker(ctx, "inspect", "-f", "{{.State.Pid}}", edgeName(component))
+	process := func() (string, error) { // its number on the host
+		out, err := n.Docker(ctx, "inspect", "-f", "{{.State.Pid}}", edgeName(component))
+		return strings.TrimSpace(out), err
+	}
+	pid, err := process()
 	if err != nil {
 		return 0, err
 	}
-	// The number is of the host's own.
-	if out, err := n.Command(ctx, "kill", "-9", strings.TrimSpace(out)).CombinedOutput(); err != nil {
+	began := time.Now()
+	if out, err := n.Command(ctx, "kill", "-9", pid).CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("kill %s: %w: %s", component, err, out)
 	}
-	return time.Since(began), s.edgesAnswer(ctx, n)
+	err = poll(ctx, answerTimeout, func() error {
+		now, err := process()
+		if err == nil && (now == pid || now == "0") {
+			err = fmt.Errorf("%s has not been started again", component)
+		}
+		return err
+	})
+	if err == nil {
+		err = s.edgesAnswer(ctx, n)
+	}
+	return time.Since(began), err
 }

@@ -28,8 +28,8 @@ type Tenant struct {
 // platformKinds are calls of the platform's own services.
 func (x *Tenant) platformKinds() []Kind {
 	return []Kind{
-		{"store write, gRPC", 50 * time.Millisecond, callTime, x.write},
-		{"registry list, HTTP", 50 * time.Millisecond, callTime, x.list},
+		{"store write, gRPC", true, 50 * time.Millisecond, callTime, x.write},
+		{"registry list, HTTP", false, 50 * time.Millisecond, callTime, x.list},
 	}
 }
 

@@ -184,8 +184,16 @@ func (r *Rig) swarm(ctx context.Context) error {
 	return nil
 }
 
-// Leader answers the host whose Docker leads the Swarm, asked on one of the
-// others.
+// ready answers what the Swarm lacks.
+func (r *Rig) ready(ctx context.Context) error {
+	out, err := r.Nodes[0].Docker(ctx, "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
+	if err == nil && (strings.Count(out, "Ready") != hosts || strings.Contains(out, "Unreachable")) {
+		err = fmt.Errorf("the Swarm is not whole: %s", out)
+	}
+	return err
+}
+
+// Leader answers the host whose Docker leads the Swarm.
 func (r *Rig) Leader(ctx context.Context) (*Node, error) {
 	out, err := r.Nodes[0].Docker(ctx, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
 	if err != nil {

@@ -14,7 +14,7 @@ func TestShort(t *testing.T) {
 	b := balance(t, s)
 	lost := s.Rig.Nodes[2]
 	traffic, at := underTraffic(t, b, alice.platformKinds(), settled, lost.Cut)
-	judge(t, "a host is lost", b, alice, traffic, at, errorWindow)
+	judge(t, "a host is lost", b, alice, traffic, at, window(errorWindow))
 	if err := lost.Heal(t.Context()); err != nil {
 		t.Fatal(err)
 	}

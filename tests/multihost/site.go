@@ -205,10 +205,14 @@ func (s *Site) run(ctx context.Context, n *Node, components ...string) error {
 	return nil
 }
 
-// Unit answers a component's unit on a host.
+// Unit answers a component's unit on a host, or nil.
 func (s *Site) Unit(component string, n *Node) *Unit {
-	i := slices.IndexFunc(s.units, func(u *Unit) bool { return u.Component == component && u.Node == n })
-	return s.units[i]
+	for _, u := range s.units {
+		if u.Component == component && u.Node == n {
+			return u
+		}
+	}
+	return nil
 }
 
 // Close stops everything that the site has started outside of the hosts; what is

@@ -13,6 +13,8 @@ import (
 // Kind is one kind of call.
 type Kind struct {
 	Name string
+	// GRPC has calls only go through edges that are connected.
+	GRPC bool
 	// Every is the time between two calls; each is made when it is due, however
 	// long those before it take.
 	Every time.Duration
@@ -63,7 +65,7 @@ func Start(edges *Balancer, kinds []Kind) *Traffic {
 func (t *Traffic) one(k Kind, due time.Time, n int) {
 	ctx, cancel := context.WithDeadline(context.Background(), due.Add(k.Within))
 	defer cancel()
-	e := t.edges.Next()
+	e := t.edges.Next(k.GRPC)
 	err := k.Call(ctx, e, n)
 	t.mu.Lock()
 	defer t.mu.Unlock()
