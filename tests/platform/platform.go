@@ -167,9 +167,15 @@ func (p *Platform) place() error {
 	return nil
 }
 
+// Certificates is the directory of the authority and the certificates.
+func (p *Platform) Certificates() string { return filepath.Join(p.Dir, "certs") }
+
+// Listens answers where a process of a platform that is apart listens.
+func (p *Platform) Listens(name string) string { return p.listen[name] }
+
 // certificates makes one for every component.
 func (p *Platform) certificates(ctx context.Context) error {
-	dir := filepath.Join(p.Dir, "certs")
+	dir := p.Certificates()
 	p.apartEnv = append(p.apartEnv, "MICRO_TLS_DIR="+dir)
 	for _, args := range [][]string{{"init", dir}, append([]string{"issue", "--dir", dir}, apart...)} {
 		if out, err := exec.CommandContext(ctx, p.Micro, append([]string{"certs"}, args...)...).CombinedOutput(); err != nil {

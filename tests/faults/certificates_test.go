@@ -1,0 +1,95 @@
+package faults
+
+import (
+	"context"
+	"crypto/tls"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/micro/platform/internal/certs"
+	"github.com/micro/platform/tests/platform"
+)
+
+// TestCertificatesRotate exchanges every certificate, and then the authority,
+// under a load of calls. The first instances run on through all of it; the second
+// ones start again after each step, so that all shake hands anew. Not one call
+// fails.
+func TestCertificatesRotate(t *testing.T) {
+	t.Parallel()
+	dir := shared(t)
+	d, err := startDatabases(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir, TLS: true, Twice: doubled}, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	tr := newTraffic(s)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	var running sync.WaitGroup
+	running.Go(func() { tr.run(ctx) })
+	all, err := certs.Open(s.Platform.Certificates()).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := []string{"issue"}
+	for _, c := range all {
+		if c.Component != "" { // which is an authority's
+			issue = append(issue, c.Component)
+		}
+	}
+	for _, step := range [][]string{issue, {"rotate", "begin"}, {"rotate", "switch"}, issue, {"rotate", "end"}} {
+		cmd := exec.CommandContext(ctx, micro, append([]string{"certs", "--dir", s.Platform.Certificates()}, step...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("micro certs %v: %v: %s", step, err, out)
+		}
+		for _, name := range doubled {
+			s.Platform.Leave(name + "/2")
+			if err := s.Platform.Again(ctx, name+"/2"); err != nil {
+				t.Fatal(err)
+			}
+			pauseUntil(ctx, time.Now().Add(minCalm))
+		}
+	}
+	end()
+	running.Wait()
+	for _, name := range doubled {
+		want := certificate(t, s.Platform.Certificates(), name)
+		if got := shown(t, s, name); !slices.Equal(got, want.Certificate[0]) {
+			t.Errorf("%s still shows an old certificate", name)
+		}
+	}
+	t.Logf("certificates and authority exchanged:\n%s", tr)
+	if failed := tr.failed(); failed > 0 {
+		t.Errorf("%d calls failed", failed)
+	}
+}
+
+func certificate(t *testing.T, dir, component string) tls.Certificate {
+	t.Helper()
+	f := certs.In(dir, component)
+	pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// shown answers the certificate that a component's first instance shows.
+func shown(t *testing.T, s *Site, component string) []byte {
+	t.Helper()
+	own := certificate(t, s.Platform.Certificates(), "gateway")
+	conn, err := tls.Dial("tcp", s.Platform.Listens(component), &tls.Config{Certificates: []tls.Certificate{own}, InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // whose it is comes out
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].Raw
+}
