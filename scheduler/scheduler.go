@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/identity"
@@ -21,7 +23,8 @@ import (
 
 // Options come from MICRO_SCHEDULER_*.
 type Options struct {
-	EdgeAddress string        `env:"EDGE_ADDRESS" default:":8081"         help:"where containers reach the proxy, host:port; without a host it is the address of this host that containers reach"`
+	EdgeAddress string        `env:"EDGE_ADDRESS" default:":8081"         help:"where containers reach the proxy, host:port; without a host it is the address of this host that containers reach, or with overlays the name that edges have there"`
+	Networks    string        `env:"NETWORKS"     default:"bridge"        help:"what networks of namespaces are: bridge, on one host, or overlay, over all hosts of the swarm, each of which runs the component host, and its edges in containers"`
 	Subnets     netip.Prefix  `env:"SUBNETS"      default:"10.201.0.0/16" help:"the networks of namespaces are cut out of it, 62 addresses each"`
 	Start       time.Duration `env:"START"        default:"30s"           help:"how long a container may take until its port answers"`
 	Memory      int64         `env:"MEMORY"       default:"268435456"     help:"bytes of memory of a container, its temporary files included"`
@@ -38,6 +41,12 @@ type Options struct {
 	Closed []netip.Prefix `env:"CLOSED_NETWORKS" help:"networks that containers must not reach beside the private ones"`
 }
 
+// The kinds of networks.
+const (
+	bridge  = "bridge"
+	overlay = "overlay"
+)
+
 // The ways to treat tenants' code where something that keeps it in is not there.
 const (
 	strangers = "strangers"
@@ -52,6 +61,8 @@ func (o Options) check() error {
 		return fmt.Errorf("MICRO_SCHEDULER_SUBNETS is %s: it must be IPv4 and between /8 and /%d", o.Subnets, swarm.NetworkBits)
 	case o.Start <= 0 || o.Memory < minMemory || o.CPUs <= 0 || o.Pids < 8 || o.Tmp <= 0 || o.Reserve < 0:
 		return fmt.Errorf("MICRO_SCHEDULER_START, MEMORY (at least 6 MiB), CPUS, PIDS (at least 8) and TMP must be positive")
+	case o.Networks != bridge && o.Networks != overlay:
+		return fmt.Errorf("MICRO_SCHEDULER_NETWORKS is %q: bridge and overlay are possible", o.Networks)
 	case !slices.Contains([]string{strangers, require, auto, off}, o.Firewall):
 		return fmt.Errorf("MICRO_SCHEDULER_FIREWALL is %q: strangers, require, auto and off are possible", o.Firewall)
 	case !slices.Contains([]string{strangers, require, auto}, o.GVisor):
@@ -83,10 +94,13 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 		return err
 	}
 	h.OnStop(func(context.Context) { docker.Close() })
-	local := dockerhost.Local(docker)
-	driver := swarm.New(docker, swarm.Options{
-		Cluster: h.Platform.ClusterID(), Subnets: o.Subnets, Start: o.Start, Local: local,
-	}, h.Log)
+	local := dockerhost.Local(docker) && o.Networks == bridge
+	settings := swarm.Options{Cluster: h.Platform.ClusterID(), Subnets: o.Subnets, Start: o.Start, Local: local}
+	if o.Networks == overlay {
+		settings.Dial = func(address string) (*grpc.ClientConn, error) { return h.Dial("host", address) }
+	}
+	driver := swarm.New(docker, settings, h.Log)
+	h.OnStop(func(context.Context) { driver.Close() })
 	svc := New(driver, h.Platform.ClusterID(), o)
 	if local && o.Firewall != off {
 		svc.guard(h.Log)
@@ -189,8 +203,11 @@ func (s *Service) limits(d *schedulerpb.Deployment) plan.Limits {
 // for each time: it need not have been there at the start.
 func (s *Service) edge(ctx context.Context) (string, error) {
 	host, port, err := net.SplitHostPort(s.opts.EdgeAddress)
-	if err != nil || host != "" {
+	switch {
+	case err != nil || host != "":
 		return s.opts.EdgeAddress, err
+	case s.opts.Networks == overlay:
+		return net.JoinHostPort(plan.EdgeName, port), nil
 	}
 	a, err := dockerhost.Gateway(ctx)
 	if err != nil {

@@ -200,7 +200,7 @@ func (g *group) conn(to, from string) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("%s has no API to connect to (%s wants it)", to, from)
 	default:
 		var err error
-		if target, opts, err = g.remote(to, from); err != nil {
+		if target, opts, err = g.remote(to, from, addresses(to, g.Environ)); err != nil {
 			return nil, err
 		}
 	}

@@ -237,6 +237,17 @@ func (h *Host) Conn(component string) (*grpc.ClientConn, error) {
 	return h.group.conn(component, h.Name)
 }
 
+// Dial connects to the instance of a component on one host, at the port of the
+// component's address: for components that are on many hosts, each for itself.
+// The caller closes the connection.
+func (h *Host) Dial(component, host string) (*grpc.ClientConn, error) {
+	_, port, err := net.SplitHostPort(addresses(component, h.group.Environ)[0])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", addressName(component), err)
+	}
+	return h.group.dial(component, h.Name, net.JoinHostPort(host, port))
+}
+
 // Local answers the server of another component that runs in this process, to
 // call it without a transport; nil when it does not.
 func (h *Host) Local(component string) *rpc.Server { return h.group.local(component) }

@@ -81,9 +81,9 @@ var reconnect = grpc.ConnectParams{
 	MinConnectTimeout: 2 * time.Second,
 }
 
-// remote answers how to reach a component in other processes. The caller holds
-// mu.
-func (g *group) remote(to, from string) (target string, opts []grpc.DialOption, err error) {
+// remote answers how to reach a component in other processes, at those
+// addresses. The caller holds mu.
+func (g *group) remote(to, from string, all []string) (target string, opts []grpc.DialOption, err error) {
 	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced), grpc.WithNoProxy(), grpc.WithContextDialer(rpc.Dial)}
 	if g.secure() {
 		k, err := g.keeper(from)
@@ -92,7 +92,6 @@ func (g *group) remote(to, from string) (target string, opts []grpc.DialOption, 
 		}
 		opts = append(opts, grpc.WithTransportCredentials(k.Client(to)))
 	}
-	all := addresses(to, g.Environ)
 	if len(all) == 1 && !isIP(all[0]) {
 		return "dns:///" + all[0], opts, nil
 	}
@@ -103,4 +102,18 @@ func (g *group) remote(to, from string) (target string, opts []grpc.DialOption, 
 	}
 	fixed.InitialState(state)
 	return "instances:///" + to, append(opts, grpc.WithResolvers(fixed)), nil
+}
+
+// dial connects one component to the instance of another at an address.
+func (g *group) dial(to, from, address string) (*grpc.ClientConn, error) {
+	if err := g.checkAddress("the address of "+to, address); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	target, opts, err := g.remote(to, from, []string{address})
+	if err != nil {
+		return nil, err
+	}
+	return rpc.NewClient(target, g.token(from), opts...)
 }

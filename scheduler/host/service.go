@@ -3,13 +3,22 @@ package host
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
 
-	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
+	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/identity"
 	hostpb "github.com/micro/platform/proto/host"
+	"github.com/micro/platform/scheduler/containers"
+	"github.com/micro/platform/scheduler/plan"
 )
 
 // Component runs the service. It is by itself on every host: micro server does
@@ -20,44 +29,81 @@ var Component = app.New("host", func(_ context.Context, h *app.Host, o Options) 
 		return err
 	}
 	h.OnStop(func(context.Context) { docker.Close() })
-	if !dockerhost.Local(docker) {
+	switch {
+	case !dockerhost.Local(docker):
 		return fmt.Errorf("DOCKER_HOST is %s: host runs on the Docker host itself", docker.DaemonHost())
+	case os.Geteuid() != 0:
+		return fmt.Errorf("host needs root: it looks into the networks of containers")
 	}
+	svc := New(docker, h.Platform.ClusterID(), h.Log)
 	s, err := h.Server()
 	if err != nil {
 		return err
 	}
-	hostpb.RegisterHostServer(s, New(docker))
+	hostpb.RegisterHostServer(s, svc)
 	if err := mirrorImages(h, o); err != nil {
 		return err
 	}
+	h.Go("watch", svc.Run)
 	return h.Serve(s)
 })
 
-// Engine is what of Docker's Engine API a host needs.
-type Engine interface {
-	DaemonHost() string
-	Info(ctx context.Context) (system.Info, error)
-}
+// timeout bounds what one call asks of Docker.
+const timeout = 10 * time.Second
 
 // Service implements the Host RPCs.
 type Service struct {
-	hostpb.UnimplementedHostServer
+	hostpb.UnsafeHostServer
 
-	engine Engine
+	docker     *client.Client
+	containers *containers.Docker
+	edges      *edges
 }
 
-// New makes a Service.
-func New(engine Engine) *Service { return &Service{engine: engine} }
+// New makes a Service for the containers of a cluster.
+func New(docker *client.Client, cluster string, log *slog.Logger) *Service {
+	return &Service{
+		docker:     docker,
+		containers: containers.New(docker, containers.Options{Cluster: cluster, Local: true, Inside: true}),
+		edges:      newEdges(docker, cluster, log),
+	}
+}
+
+// Run asks containers whether they are ready, and has edges that start join
+// networks, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.containers.Check(ctx, func() {}).Wait()
+	return s.edges.watch(ctx)
+}
+
+// begin lets components through and bounds the call.
+func (s *Service) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return ctx, cancel, nil
+}
+
+// explain turns the error of a Docker that is away into one that says so.
+func (s *Service) explain(err error) error {
+	var n net.Error
+	if client.IsErrConnectionFailed(err) || errors.As(err, &n) || errors.Is(err, io.EOF) {
+		return dockerhost.Unreachable(s.docker.DaemonHost(), err)
+	}
+	return err
+}
 
 // Info implements the RPC.
 func (s *Service) Info(ctx context.Context, _ *hostpb.InfoRequest) (*hostpb.InfoResponse, error) {
-	if err := identity.RequireComponent(ctx); err != nil {
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
-	info, err := s.engine.Info(ctx)
+	defer cancel()
+	info, err := s.docker.Info(ctx)
 	if err != nil {
-		return nil, dockerhost.Unreachable(s.engine.DaemonHost(), err)
+		return nil, s.explain(err)
 	}
 	runtimes := dockerhost.RuntimesOf(info)
 	rsp := &hostpb.InfoResponse{
@@ -68,4 +114,57 @@ func (s *Service) Info(ctx context.Context, _ *hostpb.InfoRequest) (*hostpb.Info
 		rsp.GvisorRuntimes = append(rsp.GvisorRuntimes, r.Name)
 	}
 	return rsp, nil
+}
+
+// Probe implements the RPC.
+func (s *Service) Probe(ctx context.Context, _ *hostpb.ProbeRequest) (*hostpb.ProbeResponse, error) {
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	all, err := s.containers.Probe(ctx)
+	return &hostpb.ProbeResponse{Containers: all}, s.explain(err)
+}
+
+// Busy implements the RPC.
+func (s *Service) Busy(ctx context.Context, req *hostpb.BusyRequest) (*hostpb.BusyResponse, error) {
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	id := plan.ID{Namespace: req.GetNamespace(), Service: req.GetService(), Version: req.GetVersion(), Revision: req.GetRevision()}
+	if err := id.Check(); err != nil {
+		return nil, err
+	}
+	running, connected, err := s.containers.Busy(ctx, id)
+	return &hostpb.BusyResponse{Running: int64(running), Connected: connected}, s.explain(err)
+}
+
+// End implements the RPC.
+func (s *Service) End(ctx context.Context, req *hostpb.EndRequest) (*hostpb.EndResponse, error) {
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	rsp, err := s.containers.End(ctx, req.GetContainer())
+	return rsp, s.explain(err)
+}
+
+// maxNetworks bounds how many networks one call may name.
+const maxNetworks = 10_000
+
+// Join implements the RPC.
+func (s *Service) Join(ctx context.Context, req *hostpb.JoinRequest) (*hostpb.JoinResponse, error) {
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	if n := len(req.GetNetworks()) + len(req.GetLeave()); n > maxNetworks {
+		return nil, errors.New(codes.InvalidArgument, "%d networks are named; there may be %d", n, maxNetworks)
+	}
+	return &hostpb.JoinResponse{}, s.explain(s.edges.join(ctx, req.GetNetworks(), req.GetLeave()))
 }

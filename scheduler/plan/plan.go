@@ -80,8 +80,15 @@ const (
 	LabelHash      = "micro.hash" // of the plan: the same hash means that there is nothing to do
 )
 
-// Part is the value of LabelPart.
-const Part = "scheduler"
+// The values of LabelPart: what the scheduler makes, and the containers of edges,
+// which the operator makes.
+const (
+	Part     = "scheduler"
+	PartEdge = "edge"
+)
+
+// EdgeName is what the proxy is called on networks that go over several hosts.
+const EdgeName = "micro-edge"
 
 // Service is what Docker is asked for.
 type Service struct {

@@ -72,6 +72,9 @@ func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	return d
 }
 
+// Close closes the connections to other hosts.
+func (d *Driver) Close() { d.hosts.close() }
+
 // Guard has f called before anything runs in a new network. It is set before
 // the first call of Apply.
 func (d *Driver) Guard(f func(context.Context) error) { d.guard = f }

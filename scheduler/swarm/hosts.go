@@ -5,12 +5,15 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
 	"google.golang.org/grpc"
 
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	hostpb "github.com/micro/platform/proto/host"
 	"github.com/micro/platform/scheduler/containers"
@@ -122,7 +125,8 @@ func (h *hosts) list() []*host {
 	return out
 }
 
-// of answers the host of a task; nil when it is not known, or away.
+// of answers the host of a task; nil when it is down, or did not answer the last
+// time.
 func (h *hosts) of(t swarm.Task) *host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -134,6 +138,14 @@ func (h *hosts) of(t swarm.Task) *host {
 		return x
 	}
 	return nil
+}
+
+// missing says whether the host of a node did not answer the last time.
+func (h *hosts) missing(node string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.all[node]
+	return x != nil && x.away != nil
 }
 
 // probe answers the containers of all hosts. Of one that is away, those that it
@@ -160,16 +172,18 @@ func (h *hosts) probe(ctx context.Context) ([]*hostpb.Container, error) {
 }
 
 // busy answers how many containers of a deployment run, and whether somebody is
-// connected to one. What a host has that does not answer is as it was, and nobody
-// is taken to be connected to it.
+// connected to one, or may be: on a host that does not answer.
 func (h *hosts) busy(ctx context.Context, id plan.ID) (running int, connected bool, err error) {
 	var mu sync.Mutex
 	h.each(ctx, func(ctx context.Context, x *host) {
 		n, c, e := x.Busy(ctx, id)
 		mu.Lock()
 		defer mu.Unlock()
-		if e != nil && h.dial == nil {
+		switch {
+		case e != nil && h.dial == nil:
 			err = e
+		case e != nil:
+			c = h.had(x, id)
 		}
 		running, connected = running+n, connected || c
 	})
@@ -186,6 +200,60 @@ func (d *Driver) survey(ctx context.Context) error {
 		return fmt.Errorf("list nodes: %w", err)
 	}
 	return d.hosts.know(nodes)
+}
+
+// had says whether a container of a deployment ran on a host that was looked at.
+func (h *hosts) had(x *host, id plan.ID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(x.last, func(c *hostpb.Container) bool {
+		return c.GetRunning() && id == plan.ID{Namespace: c.GetNamespace(), Service: c.GetService(), Version: c.GetVersion(), Revision: c.GetRevision()}
+	})
+}
+
+// join has the edges of all hosts join networks, and leave others.
+func (h *hosts) join(ctx context.Context, networks, leave []string) error {
+	var mu sync.Mutex
+	var failures []error
+	h.each(ctx, func(ctx context.Context, x *host) {
+		most := joinTimeout
+		if h.missing(x.node) {
+			most = askTimeout
+		}
+		ctx, cancel := ask(ctx, most)
+		defer cancel()
+		if _, err := x.agent.client.Join(ctx, &hostpb.JoinRequest{Networks: networks, Leave: leave}); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			failures = append(failures, fmt.Errorf("host at %s: %w", x.agent.address, err))
+		}
+	})
+	return errors.Join(failures...)
+}
+
+// presume answers what the swarm says of the container of a task whose host is
+// away: one that has run for so long is taken to run on. nil is no such container.
+func (h *hosts) presume(t swarm.Task, now time.Time, long time.Duration) *hostpb.Container {
+	is := t.Status.ContainerStatus
+	if h.dial == nil || !h.missing(t.NodeID) || is == nil || t.Spec.ContainerSpec == nil || t.Status.State != swarm.TaskStateRunning || now.Sub(t.Status.Timestamp) < long {
+		return nil
+	}
+	id, _ := plan.FromLabels(t.Spec.ContainerSpec.Labels)
+	c := &hostpb.Container{
+		Id: is.ContainerID, Task: t.ID, Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision,
+		Running: true, Started: t.Status.Timestamp.UnixMicro(), Port: plan.Port, Health: hostpb.Health_READY,
+	}
+	if r := t.Spec.Resources; r != nil && r.Limits != nil {
+		c.Millicores, c.Memory = r.Limits.NanoCPUs/1e6, r.Limits.MemoryBytes
+	}
+	for _, n := range t.NetworksAttachments {
+		for _, a := range n.Addresses {
+			if p, err := netip.ParsePrefix(a); err == nil {
+				c.Ip = p.Addr().String()
+			}
+		}
+	}
+	return c
 }
 
 // close closes the connections.

@@ -44,9 +44,25 @@ func (d *Driver) Bridges(ctx context.Context) (map[string]string, error) {
 	return out, nil
 }
 
-// ensureNetwork makes the network of a namespace: a bridge of its own, so that
-// Docker's isolation between bridges keeps namespaces apart.
+// ensureNetwork makes the network of a namespace.
 func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
+	if d.several() {
+		return d.ensureOverlay(ctx, namespace)
+	}
+	if err := d.alone(ctx); err != nil {
+		return err
+	}
+	return d.ensureBridge(ctx, namespace)
+}
+
+// labels are those of a namespace's network.
+func (d *Driver) labels(namespace string) map[string]string {
+	return map[string]string{plan.LabelCluster: d.opts.Cluster, plan.LabelPart: plan.Part, plan.LabelNamespace: namespace}
+}
+
+// ensureBridge makes a bridge of the namespace's own, so that Docker's isolation
+// between bridges keeps namespaces apart.
+func (d *Driver) ensureBridge(ctx context.Context, namespace string) error {
 	name := plan.Network(d.opts.Cluster, namespace)
 	all, err := d.engine.NetworkList(ctx, network.ListOptions{})
 	if err != nil {
@@ -56,14 +72,13 @@ func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
 	for _, n := range all {
 		names[n.Name] = true
 	}
-	labels := map[string]string{plan.LabelCluster: d.opts.Cluster, plan.LabelPart: plan.Part, plan.LabelNamespace: namespace}
 	if !names[name+configSuffix] {
 		subnet, err := freeSubnet(d.opts.Subnets, name, taken(all))
 		if err != nil {
 			return err
 		}
 		if _, err := d.engine.NetworkCreate(ctx, name+configSuffix, network.CreateOptions{
-			ConfigOnly: true, Labels: labels,
+			ConfigOnly: true, Labels: d.labels(namespace),
 			IPAM:    &network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet.String()}}},
 			Options: map[string]string{optionBridge: plan.Bridge(d.opts.Cluster, namespace)},
 		}); err != nil {
@@ -91,14 +106,7 @@ func (d *Driver) ensureNetwork(ctx context.Context, namespace string) error {
 // taken lists the subnets that must not be used: Docker's other networks' and
 // this machine's own.
 func taken(networks []network.Summary) []netip.Prefix {
-	var out []netip.Prefix
-	for _, n := range networks {
-		for _, c := range n.IPAM.Config {
-			if p, err := netip.ParsePrefix(c.Subnet); err == nil {
-				out = append(out, p)
-			}
-		}
-	}
+	out := subnets(networks)
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return out
@@ -153,6 +161,9 @@ func (d *Driver) removeNetwork(ctx context.Context, namespace string) error {
 		return err
 	}
 	name := plan.Network(d.opts.Cluster, namespace)
+	if d.several() {
+		return d.removeOverlay(ctx, name)
+	}
 	for _, n := range []string{name, name + configSuffix} {
 		if err := d.engine.NetworkRemove(ctx, n); err != nil && !isGone(err) {
 			// Docker lets go of a network a moment after its last container: tend

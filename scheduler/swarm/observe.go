@@ -27,12 +27,11 @@ const (
 // When Docker is away it is tried again after retryFirst, and then less often.
 const (
 	retryFirst = 500 * time.Millisecond
-	retryLast  = 10 * time.Second
+	retryLast  = 3 * time.Second
 )
 
 // Run looks at Docker until ctx ends. A Docker that is away is waited for.
 func (d *Driver) Run(ctx context.Context) error {
-	defer d.hosts.close()
 	if d.local != nil {
 		defer d.local.Check(ctx, d.look).Wait()
 	}
@@ -114,6 +113,8 @@ func (d *Driver) join(ctx context.Context) error {
 			return nil
 		case info.Swarm.LocalNodeState == swarm.LocalNodeStateActive:
 			return fmt.Errorf("this Docker is a worker of its swarm: set DOCKER_HOST to a manager")
+		case info.Swarm.LocalNodeState == swarm.LocalNodeStateInactive && d.several():
+			return fmt.Errorf("this Docker is in no swarm: networks over several hosts need one that their operator has made")
 		case info.Swarm.LocalNodeState == swarm.LocalNodeStateInactive:
 			if err = d.begin(ctx); err == nil {
 				continue
@@ -168,6 +169,13 @@ func (d *Driver) read(ctx context.Context) (world, error) {
 	}
 	for _, c := range found {
 		w.containers[c.GetTask()] = c
+	}
+	for _, t := range tasks {
+		if w.containers[t.ID] == nil {
+			if c := d.hosts.presume(t, d.now(), d.opts.Start); c != nil {
+				w.containers[t.ID] = c
+			}
+		}
 	}
 	return w, nil
 }

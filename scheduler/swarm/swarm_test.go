@@ -47,6 +47,11 @@ type bench struct {
 
 func setup(t *testing.T) *bench {
 	t.Helper()
+	return setupWith(t, func(*Options) {})
+}
+
+func setupWith(t *testing.T, change func(*Options)) *bench {
+	t.Helper()
 	engine, err := dockerhost.New()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +59,9 @@ func setup(t *testing.T) *bench {
 	t.Cleanup(func() { engine.Close() })
 	b := &bench{engine: engine, image: program(t), states: make(chan *schedulerpb.Status, 1000)}
 	o := Options{Cluster: fmt.Sprintf("t%x", time.Now().UnixNano()&0xffffff), Subnets: netip.MustParsePrefix("10.202.0.0/16"), Start: 4 * time.Second, Local: true}
+	change(&o)
 	b.Driver = New(engine, o, slog.New(slog.DiscardHandler))
+	t.Cleanup(b.Close)
 	// The first test on a machine turns swarm mode on, and the others wait.
 	if err := b.join(t.Context()); err != nil {
 		t.Fatal(err)

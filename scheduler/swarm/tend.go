@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/network"
@@ -33,6 +34,11 @@ const labelProven = "micro.proven"
 // TendLoop does what needs doing without being asked, until ctx ends. One
 // process does it.
 func (d *Driver) TendLoop(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	if d.several() {
+		work.Go(func() { d.joinLoop(ctx) })
+	}
 	t := tender{Driver: d, retries: map[string]*retry{}}
 	for ctx.Err() == nil {
 		if err := t.tend(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -92,6 +93,20 @@ func serve(address string) {
 		}
 		c.Close()
 		fmt.Fprintln(w, "yes")
+	})
+	http.HandleFunc("/sleep", func(w http.ResponseWriter, r *http.Request) {
+		d, _ := time.ParseDuration(r.FormValue("for"))
+		time.Sleep(d)
+		fmt.Fprint(w, "slept")
+	})
+	http.HandleFunc("/get", func(w http.ResponseWriter, r *http.Request) {
+		rsp, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(r.FormValue("url"))
+		if err != nil {
+			fmt.Fprintln(w, "no:", err)
+			return
+		}
+		defer rsp.Body.Close()
+		io.Copy(w, rsp.Body)
 	})
 	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, os.WriteFile(r.FormValue("path"), []byte("x"), 0o600))
