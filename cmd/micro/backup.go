@@ -11,12 +11,17 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/backup"
 	"github.com/micro/platform/internal/local"
+	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/services/audit"
+	"github.com/micro/platform/services/auth"
+	"github.com/micro/platform/services/config"
 )
 
 // keeper is what backup and restore share: where the platform is, and the
@@ -271,6 +276,9 @@ func (k *keeper) restoreDir(ctx context.Context, a *backup.Archive, o local.Opti
 		return err
 	}
 	end, err := a.Restore(ctx, servers.Platform, k.options(o))
+	if err == nil && verify {
+		err = k.check(ctx, servers.Platform)
+	}
 	stopIn(servers.Stop)
 	if err != nil || verify {
 		return k.restored(end, "", err)
@@ -279,6 +287,42 @@ func (k *keeper) restoreDir(ctx context.Context, a *backup.Archive, o local.Opti
 		return err
 	}
 	return k.restored(end, place, nil)
+}
+
+// check looks into what was restored: whether the keys that it is sealed with
+// open it, and whether the audit logs are as they were written.
+func (k *keeper) check(ctx context.Context, p app.Platform) error {
+	open := func(component string) (*pgxpool.Pool, error) {
+		return pg.Open(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal(), component)
+	}
+	auths, err := open("auth")
+	if err != nil {
+		return err
+	}
+	defer auths.Close()
+	if err := auth.Check(ctx, auths, p.ClusterSecret); err != nil {
+		return fmt.Errorf("the keys of tokens: %w", err)
+	}
+	configs, err := open("config")
+	if err != nil {
+		return err
+	}
+	defer configs.Close()
+	secrets, err := config.Check(ctx, configs, p.ClusterSecret)
+	if err != nil {
+		return err
+	}
+	audits, err := open("audit")
+	if err != nil {
+		return err
+	}
+	defer audits.Close()
+	rows, err := audit.Check(ctx, audits)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(k.Out, "Keys and %d secrets open, %d rows of audit logs are as they were written\n", secrets, rows)
+	return nil
 }
 
 func (k *keeper) restored(end *backup.End, place string, err error) error {

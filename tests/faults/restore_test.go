@@ -65,7 +65,10 @@ func TestRestore(t *testing.T) {
 	}
 
 	began = time.Now()
-	t.Log(typed(t, "restore", "--verify", "--data-dir", filepath.Join(s.Platform.Dir, "server"), "--key", key, archive))
+	verdict := typed(t, "restore", "--verify", "--data-dir", filepath.Join(s.Platform.Dir, "server"), "--key", key, archive)
+	if !strings.Contains(verdict, "Keys and ") || !strings.Contains(verdict, "The archive is whole") {
+		t.Errorf("micro restore --verify: %s", verdict)
+	}
 	verified := time.Since(began)
 	began = time.Now()
 	typed(t, "restore", "--data-dir", filepath.Join(s.Platform.Dir, "server"), "--key", key, archive)
