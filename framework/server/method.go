@@ -33,6 +33,8 @@ type method struct {
 	request  reflect.Type // a struct; nil when the handler reads it from the stream
 	response reflect.Type // a struct; nil for streams
 	stream   reflect.Type // the handler's type of stream; nil for unary
+	// idempotent says that a call may be made twice, as its .proto file has it.
+	idempotent bool
 }
 
 // methodsOf finds the RPCs of a handler, in the order of their names.
@@ -95,6 +97,9 @@ func (m method) invoke(args ...reflect.Value) error {
 // those of the typed Send and Recv, where there are any.
 func (m method) endpoint() *registrypb.Endpoint {
 	e := &registrypb.Endpoint{Name: m.name, Metadata: map[string]string{}}
+	if m.idempotent {
+		e.Metadata["idempotent"] = "true"
+	}
 	if m.stream == nil {
 		e.Request, e.Response = describe(m.request), describe(m.response)
 		return e

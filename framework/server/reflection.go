@@ -2,12 +2,14 @@ package server
 
 import (
 	"reflect"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // reflect serves the descriptors of the handlers' messages, for tools such as
@@ -30,8 +32,24 @@ func (d described) GetServiceInfo() map[string]grpc.ServiceInfo {
 }
 
 // describeFile finds the service of a handler in the .proto file that its
-// messages come from. A handler without one is not listed.
+// messages come from. A handler without one is not listed. What the file says of
+// calls that may be made twice is noted.
 func (s *Server) describeFile(handler string, methods []method) {
+	d := serviceOf(handler, methods)
+	if d == nil {
+		return
+	}
+	s.files = append(s.files, string(d.FullName()))
+	for i, m := range methods {
+		_, name, _ := strings.Cut(m.name, ".")
+		if is := d.Methods().ByName(protoreflect.Name(name)); is != nil {
+			o, _ := is.Options().(*descriptorpb.MethodOptions)
+			methods[i].idempotent = o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+		}
+	}
+}
+
+func serviceOf(handler string, methods []method) protoreflect.ServiceDescriptor {
 	for _, m := range methods {
 		for _, t := range []reflect.Type{m.request, m.response} {
 			if t == nil {
@@ -43,9 +61,9 @@ func (s *Server) describeFile(handler string, methods []method) {
 			}
 			file := msg.ProtoReflect().Descriptor().ParentFile()
 			if d := file.Services().ByName(protoreflect.Name(handler)); d != nil {
-				s.files = append(s.files, string(d.FullName()))
-				return
+				return d
 			}
 		}
 	}
+	return nil
 }

@@ -85,13 +85,13 @@ func (s *Server) add(name string, handler any) error {
 	if len(found) == 0 {
 		return fmt.Errorf("handler %s has no method of the form %s(context.Context, *Request, *Response) error", name, "Name")
 	}
+	s.describeFile(name, found)
 	for _, m := range found {
 		if _, taken := s.methods[m.name]; taken {
 			return fmt.Errorf("there are two handlers of %s", m.name)
 		}
 		s.methods[m.name] = m
 	}
-	s.describeFile(name, found)
 	return nil
 }
 

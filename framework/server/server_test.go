@@ -226,6 +226,15 @@ func TestEndpoints(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	var twice []string
+	for _, e := range s.Endpoints() {
+		if e.GetMetadata()["idempotent"] == "true" {
+			twice = append(twice, e.GetName())
+		}
+	}
+	if got := strings.Join(twice, " "); got != "Echo.Count Echo.Say" {
+		t.Errorf("calls of %s may be made twice", got)
+	}
 }
 
 // show writes a tree on one line, and checks where a recursive one ends.

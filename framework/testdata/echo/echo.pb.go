@@ -636,10 +636,10 @@ const file_framework_testdata_echo_echo_proto_rawDesc = "" +
 	"\x06_maybe*\x1d\n" +
 	"\x04Mood\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\b\n" +
-	"\x04GOOD\x10\x012\xbc\x01\n" +
-	"\x04Echo\x12*\n" +
-	"\x03Say\x12\x10.echo.SayRequest\x1a\x11.echo.SayResponse\x122\n" +
-	"\x05Count\x12\x12.echo.CountRequest\x1a\x13.echo.CountResponse0\x01\x12#\n" +
+	"\x04GOOD\x10\x012\xc6\x01\n" +
+	"\x04Echo\x12/\n" +
+	"\x03Say\x12\x10.echo.SayRequest\x1a\x11.echo.SayResponse\"\x03\x90\x02\x01\x127\n" +
+	"\x05Count\x12\x12.echo.CountRequest\x1a\x13.echo.CountResponse\"\x03\x90\x02\x020\x01\x12#\n" +
 	"\x03Sum\x12\f.echo.Number\x1a\f.echo.Number(\x01\x12/\n" +
 	"\x04Chat\x12\x10.echo.SayRequest\x1a\x11.echo.SayResponse(\x010\x01B8Z6github.com/micro/platform/framework/testdata/echo;echob\x06proto3"
 
