@@ -99,30 +99,47 @@ func (s *Service) admit(ctx context.Context, namespace string) error {
 	if !required(s.opts.Firewall) && !required(s.opts.GVisor) {
 		return nil
 	}
-	host, err := s.host(ctx)
-	switch {
-	case err != nil:
+	hosts, err := s.hosts(ctx)
+	if err != nil {
 		return err
-	case required(s.opts.Firewall) && !host.GetFirewall():
-		return errors.New(codes.FailedPrecondition, "the host's firewall is not in force, and services do not run without it here: tell the operator").
-			Because(fmt.Errorf("%s: docs/isolation.md says what it needs, MICRO_SCHEDULER_FIREWALL=auto goes without", host.GetProblem()))
-	case required(s.opts.GVisor) && !host.GetGvisor():
-		return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator").
-			Because(fmt.Errorf("the default runtime of Docker is %s: make it runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", host.GetRuntime()))
+	}
+	for _, h := range hosts {
+		switch {
+		case h.GetState() == down: // nothing is placed there
+		case required(s.opts.Firewall) && !h.GetFirewall() && !h.GetUnrouted():
+			return errors.New(codes.FailedPrecondition, "the host's firewall is not in force, and services do not run without it here: tell the operator").
+				Because(fmt.Errorf("%s: %s: docs/isolation.md says what it needs, MICRO_SCHEDULER_FIREWALL=auto goes without", h.GetName(), h.GetProblem()))
+		case required(s.opts.GVisor) && !h.GetGvisor():
+			return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator").
+				Because(fmt.Errorf("%s: the default runtime of Docker is %q: make it runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", h.GetName(), h.GetRuntime()))
+		}
 	}
 	return nil
 }
+
+// down is the state of a host that the swarm has lost.
+const down = "down"
 
 // Hosts implements the RPC.
 func (s *Service) Hosts(ctx context.Context, _ *schedulerpb.HostsRequest) (*schedulerpb.HostsResponse, error) {
 	if err := identity.RequireComponent(ctx); err != nil {
 		return nil, err
 	}
+	all, err := s.hosts(ctx)
+	return &schedulerpb.HostsResponse{Hosts: all}, err
+}
+
+// hosts are those that services may run on. Overlays are internal: they need no
+// firewall, since a container has no route to anything that one would refuse.
+func (s *Service) hosts(ctx context.Context) ([]*schedulerpb.Host, error) {
+	if s.opts.Networks == overlay {
+		return s.driver.Hosts(ctx)
+	}
 	host, err := s.host(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &schedulerpb.HostsResponse{Hosts: []*schedulerpb.Host{host}}, nil
+	return []*schedulerpb.Host{host}, nil
 }
 
 // host is the one that this scheduler's Docker is on.
@@ -132,7 +149,7 @@ func (s *Service) host(ctx context.Context) (*schedulerpb.Host, error) {
 		return nil, err
 	}
 	runtimes := dockerhost.RuntimesOf(info)
-	h := &schedulerpb.Host{Name: info.Name, Docker: info.ServerVersion, Runtime: info.DefaultRuntime, Gvisor: runtimes.DefaultIsGVisor()}
+	h := &schedulerpb.Host{Name: info.Name, Docker: info.ServerVersion, Runtime: info.DefaultRuntime, Gvisor: runtimes.DefaultIsGVisor(), Address: info.Swarm.NodeAddr}
 	for _, r := range runtimes.GVisor {
 		h.GvisorRuntimes = append(h.GvisorRuntimes, r.Name)
 	}

@@ -233,8 +233,12 @@ func (x *client) hosts(ctx context.Context) []check {
 	}
 	var checks []check
 	for _, h := range rsp.GetHosts() {
-		k := check{"host " + h.GetName(), ok, "the firewall is in force; services run in " + h.GetServicesRuntime() + ", builds in " + h.GetBuildsRuntime(), ""}
-		if !h.GetFirewall() || len(h.GetProblems()) > 0 {
+		kept := "the firewall is in force"
+		if h.GetUnrouted() {
+			kept = "containers have no route out"
+		}
+		k := check{"host " + h.GetName(), ok, kept + "; services run in " + h.GetServicesRuntime() + ", builds in " + h.GetBuildsRuntime(), ""}
+		if !h.GetFirewall() && !h.GetUnrouted() || len(h.GetProblems()) > 0 {
 			k.Result, k.Detail, k.Fix = warning, strings.Join(h.GetProblems(), "; "), "see docs/isolation.md"
 		}
 		checks = append(checks, k)

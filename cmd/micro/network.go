@@ -131,13 +131,20 @@ func (c *cli) networkHosts() *cobra.Command {
 		if inJSON {
 			return c.protoJSON(rsp)
 		}
-		rows := [][]string{{"NAME", "DOCKER", "FIREWALL", "SERVICES", "BUILDS", "PROBLEMS"}}
+		rows := [][]string{{"NAME", "ADDRESS", "STATE", "DOCKER", "FIREWALL", "SERVICES", "BUILDS", "PROBLEMS"}}
 		for _, h := range rsp.GetHosts() {
 			firewall := "no"
-			if h.GetFirewall() {
+			switch {
+			case h.GetUnrouted():
+				firewall = "not needed"
+			case h.GetFirewall():
 				firewall = "yes"
 			}
-			rows = append(rows, []string{h.GetName(), h.GetDocker(), firewall, h.GetServicesRuntime(), h.GetBuildsRuntime(), strings.Join(h.GetProblems(), "; ")})
+			state := h.GetState()
+			if a := h.GetAvailability(); a != "" && a != "active" {
+				state += ", " + a
+			}
+			rows = append(rows, []string{h.GetName(), h.GetAddress(), state, h.GetDocker(), firewall, h.GetServicesRuntime(), h.GetBuildsRuntime(), strings.Join(h.GetProblems(), "; ")})
 		}
 		return c.Table(rows)
 	})

@@ -1033,7 +1033,15 @@ type Host struct {
 	// How often they were missing or changed, and were set again.
 	FirewallMended int64 `protobuf:"varint,107,opt,name=firewall_mended,json=firewallMended,proto3" json:"firewall_mended,omitempty"`
 	// What is not as it could be, for people.
-	Problems      []string `protobuf:"bytes,108,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []string `protobuf:"bytes,108,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Where the others of the swarm reach it, and what Swarm says of it: "ready" or
+	// "down"; "active", "pause" or "drain".
+	Address      string `protobuf:"bytes,109,opt,name=address,proto3" json:"address,omitempty"`
+	State        string `protobuf:"bytes,110,opt,name=state,proto3" json:"state,omitempty"`
+	Availability string `protobuf:"bytes,111,opt,name=availability,proto3" json:"availability,omitempty"`
+	// No route leads from containers to anything but their own network and the
+	// edges in it: no rules are needed.
+	Unrouted      bool `protobuf:"varint,112,opt,name=unrouted,proto3" json:"unrouted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1131,6 +1139,34 @@ func (x *Host) GetProblems() []string {
 	return nil
 }
 
+func (x *Host) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Host) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Host) GetAvailability() string {
+	if x != nil {
+		return x.Availability
+	}
+	return ""
+}
+
+func (x *Host) GetUnrouted() bool {
+	if x != nil {
+		return x.Unrouted
+	}
+	return false
+}
+
 var File_network_network_proto protoreflect.FileDescriptor
 
 const file_network_network_proto_rawDesc = "" +
@@ -1194,7 +1230,7 @@ const file_network_network_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x0e\n" +
 	"\fHostsRequest\"4\n" +
 	"\rHostsResponse\x12#\n" +
-	"\x05hosts\x18d \x03(\v2\r.network.HostR\x05hosts\"\xb3\x02\n" +
+	"\x05hosts\x18d \x03(\v2\r.network.HostR\x05hosts\"\xa3\x03\n" +
 	"\x04Host\x12\x12\n" +
 	"\x04name\x18d \x01(\tR\x04name\x12\x16\n" +
 	"\x06docker\x18e \x01(\tR\x06docker\x12)\n" +
@@ -1204,7 +1240,11 @@ const file_network_network_proto_rawDesc = "" +
 	"\rbuilds_gvisor\x18i \x01(\bR\fbuildsGvisor\x12\x1a\n" +
 	"\bfirewall\x18j \x01(\bR\bfirewall\x12'\n" +
 	"\x0ffirewall_mended\x18k \x01(\x03R\x0efirewallMended\x12\x1a\n" +
-	"\bproblems\x18l \x03(\tR\bproblems2\xa6\x03\n" +
+	"\bproblems\x18l \x03(\tR\bproblems\x12\x18\n" +
+	"\aaddress\x18m \x01(\tR\aaddress\x12\x14\n" +
+	"\x05state\x18n \x01(\tR\x05state\x12\"\n" +
+	"\favailability\x18o \x01(\tR\favailability\x12\x1a\n" +
+	"\bunrouted\x18p \x01(\bR\bunrouted2\xa6\x03\n" +
 	"\aNetwork\x12<\n" +
 	"\aConnect\x12\x17.network.ConnectRequest\x1a\x18.network.ConnectResponse\x126\n" +
 	"\x05Graph\x12\x15.network.GraphRequest\x1a\x16.network.GraphResponse\x126\n" +

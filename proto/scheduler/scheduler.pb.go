@@ -1186,7 +1186,15 @@ type Host struct {
 	Firewall bool   `protobuf:"varint,6,opt,name=firewall,proto3" json:"firewall,omitempty"`
 	Problem  string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
 	// How often the rules were missing or changed, and were set again.
-	Mended        int64 `protobuf:"varint,8,opt,name=mended,proto3" json:"mended,omitempty"`
+	Mended int64 `protobuf:"varint,8,opt,name=mended,proto3" json:"mended,omitempty"`
+	// Where the others of the swarm reach it, and what Swarm says of it: "ready" or
+	// "down"; "active", "pause" or "drain".
+	Address      string `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"`
+	State        string `protobuf:"bytes,10,opt,name=state,proto3" json:"state,omitempty"`
+	Availability string `protobuf:"bytes,11,opt,name=availability,proto3" json:"availability,omitempty"`
+	// No route leads from containers to anything but their own network and the
+	// edges in it: there is nothing for rules to refuse.
+	Unrouted      bool `protobuf:"varint,12,opt,name=unrouted,proto3" json:"unrouted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1275,6 +1283,34 @@ func (x *Host) GetMended() int64 {
 		return x.Mended
 	}
 	return 0
+}
+
+func (x *Host) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Host) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Host) GetAvailability() string {
+	if x != nil {
+		return x.Availability
+	}
+	return ""
+}
+
+func (x *Host) GetUnrouted() bool {
+	if x != nil {
+		return x.Unrouted
+	}
+	return false
 }
 
 type EraseRequest struct {
@@ -1766,7 +1802,7 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x05ready\x18\x04 \x01(\bR\x05ready\"\x0e\n" +
 	"\fHostsRequest\"6\n" +
 	"\rHostsResponse\x12%\n" +
-	"\x05hosts\x18\x01 \x03(\v2\x0f.scheduler.HostR\x05hosts\"\xdb\x01\n" +
+	"\x05hosts\x18\x01 \x03(\v2\x0f.scheduler.HostR\x05hosts\"\xcb\x02\n" +
 	"\x04Host\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06docker\x18\x02 \x01(\tR\x06docker\x12\x18\n" +
@@ -1775,7 +1811,12 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x0fgvisor_runtimes\x18\x05 \x03(\tR\x0egvisorRuntimes\x12\x1a\n" +
 	"\bfirewall\x18\x06 \x01(\bR\bfirewall\x12\x18\n" +
 	"\aproblem\x18\a \x01(\tR\aproblem\x12\x16\n" +
-	"\x06mended\x18\b \x01(\x03R\x06mended\",\n" +
+	"\x06mended\x18\b \x01(\x03R\x06mended\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x12\x14\n" +
+	"\x05state\x18\n" +
+	" \x01(\tR\x05state\x12\"\n" +
+	"\favailability\x18\v \x01(\tR\favailability\x12\x1a\n" +
+	"\bunrouted\x18\f \x01(\bR\bunrouted\",\n" +
 	"\fEraseRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"#\n" +
 	"\rEraseResponse\x12\x12\n" +

@@ -99,7 +99,7 @@ func (d *Driver) Apply(ctx context.Context, s plan.Service) error {
 	defer d.changes.Unlock()
 	defer d.look()
 	for try := 1; ; try++ {
-		err := d.apply(ctx, s)
+		err := steady(ctx, func() error { return d.apply(ctx, s) })
 		if err == nil || try == tries || !outdated(err) {
 			return d.explain(err)
 		}
@@ -135,6 +135,9 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 	}
 	want.TaskTemplate.ForceUpdate = is.Spec.TaskTemplate.ForceUpdate
 	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, want, swarm.ServiceUpdateOptions{}); err != nil {
+		if leaderless(err) {
+			return fmt.Errorf("update service %s: %w", s.Name, err)
+		}
 		// Docker has no code of its own for a version that is outdated.
 		return errors.New(codes.Aborted, "%s was changed at the same time, try again", s.ID).Because(err)
 	}
@@ -149,12 +152,16 @@ func (d *Driver) Scale(ctx context.Context, id plan.ID, instances int) error {
 	d.changes.Lock()
 	defer d.changes.Unlock()
 	defer d.look()
+	return d.explain(steady(ctx, func() error { return d.scale(ctx, id, instances) }))
+}
+
+func (d *Driver) scale(ctx context.Context, id plan.ID, instances int) error {
 	is, _, err := d.engine.ServiceInspectWithRaw(ctx, plan.Name(d.opts.Cluster, id), swarm.ServiceInspectOptions{})
 	if isGone(err) {
 		return errors.New(codes.NotFound, "%s is not deployed", id)
 	}
 	if err != nil {
-		return d.explain(fmt.Errorf("inspect service of %s: %w", id, err))
+		return fmt.Errorf("inspect service of %s: %w", id, err)
 	}
 	if replicas(is) == instances {
 		return nil
@@ -162,7 +169,7 @@ func (d *Driver) Scale(ctx context.Context, id plan.ID, instances int) error {
 	n := uint64(instances)
 	is.Spec.Mode = swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &n}}
 	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, is.Spec, swarm.ServiceUpdateOptions{}); err != nil {
-		return d.explain(fmt.Errorf("scale %s: %w", id, err))
+		return fmt.Errorf("scale %s: %w", id, err)
 	}
 	return nil
 }
@@ -183,7 +190,8 @@ func (d *Driver) Remove(ctx context.Context, id plan.ID, drain time.Duration) er
 	ctx, cancel := context.WithTimeout(ctx, grace+callTimeout)
 	defer cancel()
 	defer d.look()
-	if err := d.engine.ServiceRemove(ctx, plan.Name(d.opts.Cluster, id)); err != nil && !isGone(err) {
+	err := steady(ctx, func() error { return d.engine.ServiceRemove(ctx, plan.Name(d.opts.Cluster, id)) })
+	if err != nil && !isGone(err) {
 		return d.explain(fmt.Errorf("remove service of %s: %w", id, err))
 	}
 	d.look()

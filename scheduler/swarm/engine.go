@@ -56,11 +56,31 @@ func (d *Driver) explain(err error) error {
 	return dockerhost.Unreachable(d.engine.DaemonHost(), err)
 }
 
+// electionPoll is the wait before a change is tried again that found no leader.
+const electionPoll = 300 * time.Millisecond
+
+// steady makes a change again, until ctx ends, while the managers of the swarm
+// elect a leader: they refuse it then, and nothing of it is done.
+func steady(ctx context.Context, change func() error) error {
+	for {
+		err := change()
+		if err == nil || !leaderless(err) || pause(ctx, electionPoll) != nil {
+			return err
+		}
+	}
+}
+
+// leaderless says whether an error is that of a swarm between two leaders. Docker
+// has no code of its own for it.
+func leaderless(err error) bool {
+	return strings.Contains(err.Error(), "swarm does not have a leader") || strings.Contains(err.Error(), "lost leader status")
+}
+
 // away says whether an error is about the way to Docker, not from Docker.
 func away(err error) bool {
 	var n net.Error
 	return client.IsErrConnectionFailed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.As(err, &n) || errdefs.IsUnavailable(err) || strings.Contains(err.Error(), "swarm does not have a leader")
+		errors.As(err, &n) || errdefs.IsUnavailable(err) || leaderless(err)
 }
 
 func isGone(err error) bool { return errdefs.IsNotFound(err) }

@@ -256,6 +256,22 @@ func (h *hosts) presume(t swarm.Task, now time.Time, long time.Duration) *hostpb
 	return c
 }
 
+// info asks all hosts what they are, by node.
+func (h *hosts) info(ctx context.Context) map[string]*hostpb.InfoResponse {
+	var mu sync.Mutex
+	out := map[string]*hostpb.InfoResponse{}
+	h.each(ctx, func(ctx context.Context, x *host) {
+		ctx, cancel := ask(ctx, askTimeout)
+		defer cancel()
+		if is, err := x.agent.client.Info(ctx, &hostpb.InfoRequest{}); err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			out[x.node] = is
+		}
+	})
+	return out
+}
+
 // close closes the connections.
 func (h *hosts) close() {
 	h.mu.Lock()

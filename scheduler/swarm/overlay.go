@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -136,4 +137,35 @@ func (d *Driver) joinLoop(ctx context.Context) {
 			d.log.Debug("not every edge is in every network", "error", err)
 		}
 	}
+}
+
+// Hosts answers all hosts of the swarm, and what their own component host says.
+func (d *Driver) Hosts(ctx context.Context) ([]*schedulerpb.Host, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	nodes, err := d.engine.NodeList(ctx, swarm.NodeListOptions{})
+	if err != nil {
+		return nil, d.explain(fmt.Errorf("list nodes: %w", err))
+	}
+	if err := d.hosts.know(nodes); err != nil {
+		return nil, err
+	}
+	told := d.hosts.info(ctx)
+	var out []*schedulerpb.Host
+	for _, n := range nodes {
+		h := &schedulerpb.Host{
+			Name: n.Description.Hostname, Docker: n.Description.Engine.EngineVersion, Address: addressOf(n),
+			State: string(n.Status.State), Availability: string(n.Spec.Availability), Unrouted: true,
+		}
+		switch is := told[n.ID]; {
+		case is != nil:
+			h.Runtime, h.Gvisor, h.GvisorRuntimes = is.GetRuntime(), is.GetGvisor(), is.GetGvisorRuntimes()
+		case n.Status.State == swarm.NodeStateDown:
+			h.Problem = "the swarm has lost it"
+		default:
+			h.Problem = "its component host does not answer: services there are taken to be as Swarm says"
+		}
+		out = append(out, h)
+	}
+	return out, nil
 }

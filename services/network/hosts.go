@@ -61,8 +61,14 @@ func (s *Service) Hosts(ctx context.Context, _ *networkpb.HostsRequest) (*networ
 
 func addServices(h *networkpb.Host, r *schedulerpb.Host) {
 	h.Docker, h.ServicesRuntime, h.ServicesGvisor = r.GetDocker(), r.GetRuntime(), r.GetGvisor()
-	h.Firewall, h.FirewallMended = r.GetFirewall(), r.GetMended()
+	h.Firewall, h.FirewallMended, h.Unrouted = r.GetFirewall(), r.GetMended(), r.GetUnrouted()
+	h.Address, h.State, h.Availability = r.GetAddress(), r.GetState(), r.GetAvailability()
 	switch {
+	case r.GetUnrouted():
+		if r.GetProblem() != "" {
+			h.Problems = append(h.Problems, "services: "+r.GetProblem())
+			return
+		}
 	case r.GetFirewall():
 	case r.GetProblem() == "":
 		h.Problems = append(h.Problems, "firewall: it was not looked at yet")
