@@ -800,6 +800,199 @@ func (x *Line) GetText() string {
 	return ""
 }
 
+type LogRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service   string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Version   string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Revision  int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Lines from the end, at most 5000; 0 is 5000.
+	Count         int64 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogRequest) Reset() {
+	*x = LogRequest{}
+	mi := &file_host_host_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogRequest) ProtoMessage() {}
+
+func (x *LogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
+func (*LogRequest) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *LogRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *LogRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *LogRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *LogRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *LogRequest) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type LogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many containers there are. It is in the first part, which has no lines.
+	Containers    int64      `protobuf:"varint,1,opt,name=containers,proto3" json:"containers,omitempty"`
+	Lines         []*LogLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogResponse) Reset() {
+	*x = LogResponse{}
+	mi := &file_host_host_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogResponse) ProtoMessage() {}
+
+func (x *LogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogResponse.ProtoReflect.Descriptor instead.
+func (*LogResponse) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LogResponse) GetContainers() int64 {
+	if x != nil {
+		return x.Containers
+	}
+	return 0
+}
+
+func (x *LogResponse) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+type LogLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nanoseconds since the epoch.
+	At int64 `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	// The container's ID, in full.
+	Container string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// At most 16 KiB, of anything.
+	Text          []byte `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_host_host_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LogLine) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *LogLine) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *LogLine) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names of the networks of this cluster's namespaces, all that there are.
@@ -812,7 +1005,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_host_host_proto_msgTypes[11]
+	mi := &file_host_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1017,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_host_host_proto_msgTypes[11]
+	mi := &file_host_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +1030,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_host_host_proto_rawDescGZIP(), []int{11}
+	return file_host_host_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinRequest) GetNetworks() []string {
@@ -862,7 +1055,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_host_host_proto_msgTypes[12]
+	mi := &file_host_host_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1067,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_host_host_proto_msgTypes[12]
+	mi := &file_host_host_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1080,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_host_host_proto_rawDescGZIP(), []int{12}
+	return file_host_host_proto_rawDescGZIP(), []int{15}
 }
 
 var File_host_host_proto protoreflect.FileDescriptor
@@ -950,7 +1143,23 @@ const file_host_host_proto_rawDesc = "" +
 	".host.LineR\x05lines\"*\n" +
 	"\x04Line\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"?\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x90\x01\n" +
+	"\n" +
+	"LogRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x03R\x05count\"R\n" +
+	"\vLogResponse\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x01 \x01(\x03R\n" +
+	"containers\x12#\n" +
+	"\x05lines\x18\x02 \x03(\v2\r.host.LogLineR\x05lines\"K\n" +
+	"\aLogLine\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\fR\x04text\"?\n" +
 	"\vJoinRequest\x12\x1a\n" +
 	"\bnetworks\x18\x01 \x03(\tR\bnetworks\x12\x14\n" +
 	"\x05leave\x18\x02 \x03(\tR\x05leave\"\x0e\n" +
@@ -960,12 +1169,13 @@ const file_host_host_proto_rawDesc = "" +
 	"\x06SILENT\x10\x00\x12\t\n" +
 	"\x05STUCK\x10\x01\x12\x0f\n" +
 	"\vNOT_SERVING\x10\x02\x12\t\n" +
-	"\x05READY\x10\x032\xf1\x01\n" +
+	"\x05READY\x10\x032\x9f\x02\n" +
 	"\x04Host\x12-\n" +
 	"\x04Info\x12\x11.host.InfoRequest\x1a\x12.host.InfoResponse\x120\n" +
 	"\x05Probe\x12\x12.host.ProbeRequest\x1a\x13.host.ProbeResponse\x12-\n" +
 	"\x04Busy\x12\x11.host.BusyRequest\x1a\x12.host.BusyResponse\x12*\n" +
-	"\x03End\x12\x10.host.EndRequest\x1a\x11.host.EndResponse\x12-\n" +
+	"\x03End\x12\x10.host.EndRequest\x1a\x11.host.EndResponse\x12,\n" +
+	"\x03Log\x12\x10.host.LogRequest\x1a\x11.host.LogResponse0\x01\x12-\n" +
 	"\x04Join\x12\x11.host.JoinRequest\x1a\x12.host.JoinResponseB-Z+github.com/micro/platform/proto/host;hostpbb\x06proto3"
 
 var (
@@ -981,7 +1191,7 @@ func file_host_host_proto_rawDescGZIP() []byte {
 }
 
 var file_host_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_host_host_proto_goTypes = []any{
 	(Health)(0),           // 0: host.Health
 	(*InfoRequest)(nil),   // 1: host.InfoRequest
@@ -995,29 +1205,35 @@ var file_host_host_proto_goTypes = []any{
 	(*EndRequest)(nil),    // 9: host.EndRequest
 	(*EndResponse)(nil),   // 10: host.EndResponse
 	(*Line)(nil),          // 11: host.Line
-	(*JoinRequest)(nil),   // 12: host.JoinRequest
-	(*JoinResponse)(nil),  // 13: host.JoinResponse
+	(*LogRequest)(nil),    // 12: host.LogRequest
+	(*LogResponse)(nil),   // 13: host.LogResponse
+	(*LogLine)(nil),       // 14: host.LogLine
+	(*JoinRequest)(nil),   // 15: host.JoinRequest
+	(*JoinResponse)(nil),  // 16: host.JoinResponse
 }
 var file_host_host_proto_depIdxs = []int32{
 	5,  // 0: host.ProbeResponse.containers:type_name -> host.Container
 	6,  // 1: host.Container.listens:type_name -> host.Socket
 	0,  // 2: host.Container.health:type_name -> host.Health
 	11, // 3: host.EndResponse.lines:type_name -> host.Line
-	1,  // 4: host.Host.Info:input_type -> host.InfoRequest
-	3,  // 5: host.Host.Probe:input_type -> host.ProbeRequest
-	7,  // 6: host.Host.Busy:input_type -> host.BusyRequest
-	9,  // 7: host.Host.End:input_type -> host.EndRequest
-	12, // 8: host.Host.Join:input_type -> host.JoinRequest
-	2,  // 9: host.Host.Info:output_type -> host.InfoResponse
-	4,  // 10: host.Host.Probe:output_type -> host.ProbeResponse
-	8,  // 11: host.Host.Busy:output_type -> host.BusyResponse
-	10, // 12: host.Host.End:output_type -> host.EndResponse
-	13, // 13: host.Host.Join:output_type -> host.JoinResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	14, // 4: host.LogResponse.lines:type_name -> host.LogLine
+	1,  // 5: host.Host.Info:input_type -> host.InfoRequest
+	3,  // 6: host.Host.Probe:input_type -> host.ProbeRequest
+	7,  // 7: host.Host.Busy:input_type -> host.BusyRequest
+	9,  // 8: host.Host.End:input_type -> host.EndRequest
+	12, // 9: host.Host.Log:input_type -> host.LogRequest
+	15, // 10: host.Host.Join:input_type -> host.JoinRequest
+	2,  // 11: host.Host.Info:output_type -> host.InfoResponse
+	4,  // 12: host.Host.Probe:output_type -> host.ProbeResponse
+	8,  // 13: host.Host.Busy:output_type -> host.BusyResponse
+	10, // 14: host.Host.End:output_type -> host.EndResponse
+	13, // 15: host.Host.Log:output_type -> host.LogResponse
+	16, // 16: host.Host.Join:output_type -> host.JoinResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_host_host_proto_init() }
@@ -1031,7 +1247,7 @@ func file_host_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_host_proto_rawDesc), len(file_host_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

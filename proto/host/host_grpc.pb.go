@@ -25,6 +25,7 @@ const (
 	Host_Probe_FullMethodName = "/host.Host/Probe"
 	Host_Busy_FullMethodName  = "/host.Host/Busy"
 	Host_End_FullMethodName   = "/host.Host/End"
+	Host_Log_FullMethodName   = "/host.Host/Log"
 	Host_Join_FullMethodName  = "/host.Host/Join"
 )
 
@@ -48,6 +49,9 @@ type HostClient interface {
 	// End says how a container of a service has ended. One that Docker does not
 	// have any more is NotFound.
 	End(ctx context.Context, in *EndRequest, opts ...grpc.CallOption) (*EndResponse, error)
+	// Log answers the last lines of the containers of a deployment on this host,
+	// those that have ended included, in the order of time and in parts.
+	Log(ctx context.Context, in *LogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogResponse], error)
 	// Join makes the edges on this host members of networks, and those that start
 	// later too, under the name micro-edge. The same again changes nothing, and a
 	// network that is no more is left out.
@@ -102,6 +106,25 @@ func (c *hostClient) End(ctx context.Context, in *EndRequest, opts ...grpc.CallO
 	return out, nil
 }
 
+func (c *hostClient) Log(ctx context.Context, in *LogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[0], Host_Log_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LogRequest, LogResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_LogClient = grpc.ServerStreamingClient[LogResponse]
+
 func (c *hostClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(JoinResponse)
@@ -132,6 +155,9 @@ type HostServer interface {
 	// End says how a container of a service has ended. One that Docker does not
 	// have any more is NotFound.
 	End(context.Context, *EndRequest) (*EndResponse, error)
+	// Log answers the last lines of the containers of a deployment on this host,
+	// those that have ended included, in the order of time and in parts.
+	Log(*LogRequest, grpc.ServerStreamingServer[LogResponse]) error
 	// Join makes the edges on this host members of networks, and those that start
 	// later too, under the name micro-edge. The same again changes nothing, and a
 	// network that is no more is left out.
@@ -157,6 +183,9 @@ func (UnimplementedHostServer) Busy(context.Context, *BusyRequest) (*BusyRespons
 }
 func (UnimplementedHostServer) End(context.Context, *EndRequest) (*EndResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method End not implemented")
+}
+func (UnimplementedHostServer) Log(*LogRequest, grpc.ServerStreamingServer[LogResponse]) error {
+	return status.Error(codes.Unimplemented, "method Log not implemented")
 }
 func (UnimplementedHostServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
@@ -254,6 +283,17 @@ func _Host_End_Handler(srv interface{}, ctx context.Context, dec func(interface{
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Log_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(LogRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HostServer).Log(m, &grpc.GenericServerStream[LogRequest, LogResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_LogServer = grpc.ServerStreamingServer[LogResponse]
+
 func _Host_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(JoinRequest)
 	if err := dec(in); err != nil {
@@ -300,6 +340,12 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Host_Join_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Log",
+			Handler:       _Host_Log_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "host/host.proto",
 }

@@ -153,6 +153,41 @@ func (s *Service) End(ctx context.Context, req *hostpb.EndRequest) (*hostpb.EndR
 	return rsp, s.explain(err)
 }
 
+// partBytes is how much text a part of a log has at least, but for the last.
+const partBytes = 256 << 10
+
+// Log implements the RPC.
+func (s *Service) Log(req *hostpb.LogRequest, stream hostpb.Host_LogServer) error {
+	ctx, cancel, err := s.begin(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	id := plan.ID{Namespace: req.GetNamespace(), Service: req.GetService(), Version: req.GetVersion(), Revision: req.GetRevision()}
+	if err := id.Check(); err != nil {
+		return err
+	}
+	lines, found, err := s.containers.Log(ctx, id, int(req.GetCount()))
+	if err != nil {
+		return s.explain(err)
+	}
+	if err := stream.Send(&hostpb.LogResponse{Containers: int64(found)}); err != nil {
+		return err
+	}
+	part, size := &hostpb.LogResponse{}, 0
+	for i, l := range lines {
+		part.Lines = append(part.Lines, &hostpb.LogLine{At: l.Time.UnixNano(), Container: l.Container, Text: []byte(l.Text)})
+		if size += len(l.Text); size < partBytes && i < len(lines)-1 {
+			continue
+		}
+		if err := stream.Send(part); err != nil {
+			return err
+		}
+		part, size = &hostpb.LogResponse{}, 0
+	}
+	return nil
+}
+
 // maxNetworks bounds how many networks one call may name.
 const maxNetworks = 10_000
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/docker/docker/api/types/swarm"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
@@ -29,6 +31,7 @@ type looker interface {
 	Probe(ctx context.Context) ([]*hostpb.Container, error)
 	Busy(ctx context.Context, id plan.ID) (running int, connected bool, err error)
 	End(ctx context.Context, container string) (*hostpb.EndResponse, error)
+	Log(ctx context.Context, id plan.ID, count int) (lines []containers.Line, found int, err error)
 }
 
 var _ looker = (*containers.Docker)(nil)
@@ -202,6 +205,28 @@ func (d *Driver) survey(ctx context.Context) error {
 	return d.hosts.know(nodes)
 }
 
+// log answers the last lines of a deployment on all hosts that answer, and how
+// many containers they are of.
+func (h *hosts) log(ctx context.Context, id plan.ID, count int) (lines []containers.Line, found int, err error) {
+	var mu sync.Mutex
+	h.each(ctx, func(ctx context.Context, x *host) {
+		more, n, e := x.Log(ctx, id, count)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case e != nil && h.dial == nil:
+			err = e
+		case e != nil:
+			err = errors.New(codes.Unavailable, "a host that may have the log does not answer, try again").Because(e)
+		}
+		lines, found = containers.Newest(append(lines, more...), count), found+n
+	})
+	if found > 0 { // better a part of it
+		err = nil
+	}
+	return lines, found, err
+}
+
 // had says whether a container of a deployment ran on a host that was looked at.
 func (h *hosts) had(x *host, id plan.ID) bool {
 	h.mu.Lock()
@@ -317,4 +342,28 @@ func (a *agent) End(ctx context.Context, container string) (*hostpb.EndResponse,
 	ctx, cancel := ask(ctx, askTimeout)
 	defer cancel()
 	return a.client.End(ctx, &hostpb.EndRequest{Container: container})
+}
+
+// Log implements looker. It may take longer than other questions: a log is up to
+// some megabytes.
+func (a *agent) Log(ctx context.Context, id plan.ID, count int) (lines []containers.Line, found int, err error) {
+	ctx, cancel := ask(ctx, callTimeout)
+	defer cancel()
+	s, err := a.client.Log(ctx, &hostpb.LogRequest{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision, Count: int64(count)})
+	if err != nil {
+		return nil, 0, err
+	}
+	for {
+		rsp, err := s.Recv()
+		if err == io.EOF {
+			return lines, found, nil
+		}
+		if err != nil {
+			return lines, found, err
+		}
+		found += int(rsp.GetContainers())
+		for _, l := range rsp.GetLines() {
+			lines = append(lines, containers.Line{Time: time.Unix(0, l.GetAt()), Container: l.GetContainer(), Text: string(l.GetText())})
+		}
+	}
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,12 +16,6 @@ import (
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/containers"
 	"github.com/micro/platform/scheduler/plan"
-)
-
-// What one call answers of what is kept, at most.
-const (
-	keptLines = 5000
-	keptBytes = 16 << 20
 )
 
 // lastWords is how long the last lines of a container take to get here.
@@ -74,36 +66,25 @@ type logs struct {
 	send       func(*schedulerpb.LogLine) error
 }
 
-// kept sends the last lines of what Docker has, and answers the time of the
-// last one. It asks for each container: a service's log is without those that
-// have only just started.
+// kept sends the last lines of what the hosts have, and answers the time of the
+// last one. Docker's log of a service is without containers that have only just
+// started.
 func (l *logs) kept(ctx context.Context, count int) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	last := l.driver.now()
-	found, err := l.driver.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: l.driver.having(plan.Labels(l.driver.opts.Cluster, l.id))})
+	lines, found, err := l.driver.hosts.log(ctx, l.id, count)
 	if err != nil {
-		return last, fmt.Errorf("list containers of %s: %w", l.id, err)
-	}
-	if err := l.exists(ctx, len(found)); err != nil {
 		return last, err
 	}
-	if count <= 0 || count > keptLines {
-		count = keptLines
-	}
-	var lines []line
-	for _, c := range found {
-		more, err := l.of(ctx, c.ID, count)
-		if err != nil {
-			return last, err
-		}
-		lines = newest(append(lines, more...), count)
+	if err := l.exists(ctx, found); err != nil {
+		return last, err
 	}
 	for _, n := range lines {
-		if err := l.pass(ctx, n); err != nil {
+		if err := l.pass(ctx, line{time: n.Time, container: short(n.Container), text: n.Text}); err != nil {
 			return last, err
 		}
-		last = n.time
+		last = n.Time
 	}
 	return last, nil
 }
@@ -118,45 +99,6 @@ func (l *logs) exists(ctx context.Context, containers int) error {
 		return errors.New(codes.NotFound, "%s is not deployed", l.id)
 	}
 	return err
-}
-
-// of answers the last lines of a container.
-func (l *logs) of(ctx context.Context, id string, count int) ([]line, error) {
-	r, err := l.driver.engine.ContainerLogs(ctx, id, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Timestamps: true, Tail: strconv.Itoa(count),
-	})
-	if isGone(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read log of container %s: %w", short(id), err)
-	}
-	defer r.Close()
-	var lines []line
-	size := 0
-	err = containers.Frames(r, func(text string) error {
-		if n, ok := parseLine(text); ok {
-			n.container = short(id)
-			lines, size = append(lines, n), size+len(n.text)
-		}
-		if size > keptBytes {
-			lines, size = newest(lines, count), keptBytes/2
-		}
-		return nil
-	})
-	return lines, err
-}
-
-// newest answers the last count lines in the order of time, no more than half
-// of keptBytes of them.
-func newest(lines []line, count int) []line {
-	slices.SortStableFunc(lines, func(a, b line) int { return a.time.Compare(b.time) })
-	first, size := len(lines), 0
-	for first > 0 && len(lines)-first < count && size+len(lines[first-1].text) <= keptBytes/2 {
-		first--
-		size += len(lines[first].text)
-	}
-	return lines[first:]
 }
 
 // follow sends what comes after a time, of containers that start later as well.

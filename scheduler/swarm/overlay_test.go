@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,9 +53,15 @@ func serveHost(t *testing.T, cluster string, l net.Listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		return handler(identity.With(ctx, identity.Caller{ID: "scheduler", Namespace: identity.Platform, Type: identity.Component}), req)
-	}))
+	component := identity.Caller{ID: "scheduler", Namespace: identity.Platform, Type: identity.Component}
+	s := grpc.NewServer(
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			return handler(identity.With(ctx, component), req)
+		}),
+		grpc.StreamInterceptor(func(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			return handler(srv, known{s, identity.With(s.Context(), component)})
+		}),
+	)
 	svc := agents.New(docker, cluster, slog.New(slog.DiscardHandler))
 	hostpb.RegisterHostServer(s, svc)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,6 +70,15 @@ func serveHost(t *testing.T, cluster string, l net.Listener) {
 	go s.Serve(l)                                   //nolint:errcheck // stopped below
 	t.Cleanup(func() { s.Stop(); cancel(); <-done; docker.Close() })
 }
+
+// known is a stream whose caller is known.
+type known struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (k known) Context() context.Context { return k.ctx }
 
 // edge starts a container that stands for one of the platform's edges, and answers
 // its name and its address on Docker's own bridge.
@@ -117,6 +133,13 @@ func TestOverlay(t *testing.T) {
 		at[s.ID.Namespace] = b.wait(t, s.ID, running).GetInstances()[0].GetAddress()
 		t.Logf("RUNNING: %v, at %s", time.Since(began), at[s.ID.Namespace])
 	}
+	var log []string
+	if err := b.Logs(t.Context(), one.ID, 10, false, func(l *schedulerpb.LogLine) error {
+		log = append(log, l.GetMessage())
+		return nil
+	}); err != nil || !slices.Contains(log, "started as serve :8080") {
+		t.Errorf("log: %q, %v", log, err)
+	}
 	gateway, err := dockerhost.Gateway(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -147,9 +170,6 @@ func TestOverlay(t *testing.T) {
 	poll(t, func() bool {
 		return strings.HasPrefix(through(t, edge, at["one"], "/dial", url.Values{"address": {plan.EdgeName + ":8081"}}), "yes")
 	})
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("another edge was in the networks after %v", took)
-	}
 }
 
 // TestOverlayGoes drains, removes, and looks for what is left.
