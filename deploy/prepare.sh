@@ -16,6 +16,7 @@ need busybox busybox-static
 need node nodejs # the tests run JavaScript clients
 need npm npm
 need promtool prometheus # the tests check the alerts
+need systemd-analyze systemd # and the units
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && id postgres >/dev/null 2>&1 || missing+=(postgresql)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 

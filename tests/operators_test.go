@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -87,6 +88,32 @@ func TestOperatorsFiles(t *testing.T) {
 				t.Errorf("%s asks for %s, which no process has", where, name)
 			}
 		}
+	}
+}
+
+// TestUnits shows that systemd takes the units in deploy/.
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	units, err := filepath.Glob("../deploy/systemd/*")
+	if err != nil || len(units) == 0 {
+		t.Fatal("no units: ", err)
+	}
+	args := []string{"verify"}
+	for _, unit := range units {
+		b, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.Replace(filepath.Base(unit), "@", "@auth", 1) // an instance of a template
+		args = append(args, filepath.Join(dir, name))
+		// The program is not installed here.
+		if err := os.WriteFile(args[len(args)-1], bytes.ReplaceAll(b, []byte("/usr/local/bin/micro "), []byte(micro+" ")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.CommandContext(t.Context(), "systemd-analyze", args...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 }
 
