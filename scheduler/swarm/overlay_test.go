@@ -198,7 +198,7 @@ func TestOverlayGoes(t *testing.T) {
 	}
 	b.wait(t, s.ID, schedulerpb.Status_GONE)
 	poll(t, func() bool {
-		if err := b.removeNetworks(t.Context()); err != nil {
+		if err := b.removeNetworks(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		left, err := b.engine.NetworkList(t.Context(), network.ListOptions{Filters: b.having(nil)})

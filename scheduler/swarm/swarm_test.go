@@ -102,7 +102,7 @@ func (b *bench) clean(t *testing.T) {
 		}
 	}
 	for ctx.Err() == nil {
-		if err := b.removeNetworks(ctx); err != nil {
+		if err := b.removeNetworks(ctx, nil); err != nil {
 			t.Error(err)
 		}
 		left, err := b.engine.NetworkList(ctx, network.ListOptions{Filters: b.having(nil)})

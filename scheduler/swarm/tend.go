@@ -77,16 +77,18 @@ func (t *tender) tend(ctx context.Context) error {
 			delete(t.retries, id)
 		}
 	}
+	used := map[string]bool{}
 	for _, s := range w.services {
 		id, ok := plan.FromLabels(s.Spec.Labels)
 		if !ok {
 			continue
 		}
+		used[id.Namespace] = true
 		if err := t.help(ctx, s, w.tasks[s.ID], states[id].GetState()); err != nil {
 			return fmt.Errorf("tend %s: %w", id, err)
 		}
 	}
-	return t.removeNetworks(ctx)
+	return t.removeNetworks(ctx, used)
 }
 
 // help marks a service that runs, and starts one again that did.
@@ -143,8 +145,8 @@ func abandoned(tasks []swarm.Task) bool {
 }
 
 // removeNetworks removes the networks of namespaces that have nothing running
-// any more.
-func (d *Driver) removeNetworks(ctx context.Context) error {
+// any more, without asking about those that are used.
+func (d *Driver) removeNetworks(ctx context.Context, used map[string]bool) error {
 	networks, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: d.having(nil)})
 	if err != nil {
 		return fmt.Errorf("list networks: %w", err)
@@ -152,7 +154,7 @@ func (d *Driver) removeNetworks(ctx context.Context) error {
 	seen := map[string]bool{}
 	for _, n := range networks {
 		ns := n.Labels[plan.LabelNamespace]
-		if ns == "" || seen[ns] {
+		if ns == "" || used[ns] || seen[ns] {
 			continue
 		}
 		seen[ns] = true
