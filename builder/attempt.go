@@ -85,6 +85,9 @@ func (t *try) perform(ctx context.Context, dir string) error {
 	if err := t.images.RemoveContainers(ctx, t.id); err != nil { // an earlier attempt's
 		return err
 	}
+	if err := t.checkRoom(ctx); err != nil { // it has waited for long enough
+		return err
+	}
 	tree, program := filepath.Join(dir, "source"), filepath.Join(dir, "program")
 	if err := t.step(ctx, "fetching the source"); err != nil {
 		return err

@@ -31,8 +31,9 @@ type Options struct {
 	GitHosts    []string      `env:"GIT_HOSTS"    help:"git hosts (host or host:port) that may be private and plain http, separated by commas"`
 	Concurrency int           `env:"CONCURRENCY"  default:"2"          help:"builds at the same time in this process"`
 	Queue       int           `env:"QUEUE"        default:"20"         help:"builds that a namespace may have waiting"`
-	CPUs        float64       `env:"CPUS"         default:"2"          help:"processors of a build container"`
+	CPUs        float64       `env:"CPUS"         default:"2"          help:"processors of a build container, of which it gets at most nine tenths of the host's, and an eighth of what a service gets where both want them"`
 	Memory      int64         `env:"MEMORY"       default:"2147483648" help:"bytes of memory of a build container, its temporary files included"`
+	Disk        int64         `env:"DISK"         default:"2147483648" help:"bytes that have to be free on this host's disk for a build to begin"`
 	Pids        int64         `env:"PIDS"         default:"512"        help:"processes and threads of a build container"`
 	DockerWait  time.Duration `env:"DOCKER_WAIT"  default:"10m"        help:"how long a build waits for a Docker that is away"`
 	Timeout     time.Duration `env:"TIMEOUT"      default:"5m"         help:"how long compiling may take"`

@@ -49,25 +49,15 @@ func setup(t *testing.T, change ...func(*Options)) *bundle {
 
 func setupDocker(t testing.TB, docker *client.Client, change ...func(*Options)) *bundle {
 	t.Helper()
-	o := Options{Image: buildertest.Image, Concurrency: 2, Queue: 20, CPUs: 2, Memory: 2 << 30, Pids: 512,
-		Timeout: time.Minute, Cache: 1 << 30, Download: 1 << 20}
+	o := options()
 	for _, c := range change {
 		c(&o)
 	}
-	pool := pgtest.New(t, "builder")
-	box, err := seal.New(pgtest.Secret, "builder")
-	if err != nil {
+	b := &bundle{pool: pgtest.New(t, "builder"), bucket: memblob.OpenBucket(nil), docker: docker, cluster: fmt.Sprintf("test%x", time.Now().UnixNano())}
+	var err error
+	if b.Service, err = service(b.pool, docker, b.cluster, o); err != nil {
 		t.Fatal(err)
 	}
-	b := &bundle{pool: pool, bucket: memblob.OpenBucket(nil), docker: docker, cluster: fmt.Sprintf("test%x", time.Now().UnixNano())}
-	images := image.New(docker, http.NotFoundHandler(), image.Options{Base: o.Image, GVisor: o.GVisor, Cluster: b.cluster, CPUs: o.CPUs, Memory: o.Memory,
-		Pids: o.Pids, Timeout: o.Timeout, Cache: o.Cache, Download: o.Download})
-	framework, err := modproxy.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Service = New(pool, box, images, framework, o)
-	b.Service.tenants = tenants.Fixed(plans.FromMap(nil))
 	dir, release, err := workDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -83,12 +73,33 @@ func setupDocker(t testing.TB, docker *client.Client, change ...func(*Options)) 
 		release()
 		b.bucket.Close()
 		for _, ns := range []string{"alpha", "beta"} {
-			if err := images.Forget(ctx, image.ID{Namespace: ns}); err != nil && !client.IsErrConnectionFailed(err) {
+			if err := b.images.Forget(ctx, image.ID{Namespace: ns}); err != nil && !client.IsErrConnectionFailed(err) {
 				t.Error(err)
 			}
 		}
 	})
 	return b
+}
+
+func options() Options {
+	return Options{Image: buildertest.Image, Concurrency: 2, Queue: 20, CPUs: 2, Memory: 2 << 30, Pids: 512,
+		Timeout: time.Minute, Cache: 1 << 30, Download: 1 << 20}
+}
+
+func service(pool *pgxpool.Pool, docker *client.Client, cluster string, o Options) (*Service, error) {
+	box, err := seal.New(pgtest.Secret, "builder")
+	if err != nil {
+		return nil, err
+	}
+	images := image.New(docker, http.NotFoundHandler(), image.Options{Base: o.Image, GVisor: o.GVisor, Cluster: cluster, CPUs: o.CPUs, Memory: o.Memory,
+		Pids: o.Pids, Timeout: o.Timeout, Cache: o.Cache, Download: o.Download})
+	framework, err := modproxy.New()
+	if err != nil {
+		return nil, err
+	}
+	s := New(pool, box, images, framework, o)
+	s.tenants = tenants.Fixed(plans.FromMap(nil))
+	return s, nil
 }
 
 // reach lets other users through to a test's directory.
@@ -486,5 +497,63 @@ func TestRequests(t *testing.T) {
 				t.Errorf("Build: %v, want %v", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestImageGone: the same build again is another one only when its image is gone.
+func TestImageGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.upload(t, "up", hello)
+	req := &builderpb.BuildRequest{Id: id("alpha", 1), Source: "source://hello:latest", Upload: "up"}
+	build := func() *builderpb.State {
+		t.Helper()
+		if _, err := b.Build(component(t), req); err != nil {
+			t.Fatal(err)
+		}
+		return b.await(t, req.GetId())
+	}
+	there := func(image string) bool {
+		t.Helper()
+		has, err := b.images.Has(t.Context(), image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return has
+	}
+	first := build()
+	if first.GetPhase() != builderpb.State_SUCCEEDED || !there(first.GetImage()) {
+		t.Fatalf("%v", first)
+	}
+	lose := func() {
+		t.Helper()
+		if err := b.images.Forget(t.Context(), image.ID{Namespace: "alpha", Service: "hello"}); err != nil {
+			t.Fatal(err)
+		}
+		if there(first.GetImage()) {
+			t.Fatal("the image is not gone")
+		}
+	}
+	log := b.said(t, req.GetId())
+	if again := build(); again.GetImage() != first.GetImage() || b.said(t, req.GetId()) != log {
+		t.Errorf("the image was there, and now it is %v, log:\n%s", again, b.said(t, req.GetId()))
+	}
+	lose()
+	if again := build(); again.GetPhase() != builderpb.State_SUCCEEDED || !there(again.GetImage()) {
+		t.Errorf("after its image was gone: %v", again)
+	}
+	lose()
+	if err := b.bucket.Delete(t.Context(), "up"); err != nil {
+		t.Fatal(err)
+	}
+	if again := build(); again.GetPhase() != builderpb.State_FAILED || again.GetReason() == "" {
+		t.Errorf("after its source was gone, too: %v", again)
+	}
+	b.upload(t, "up", hello)
+	if again := build(); again.GetPhase() != builderpb.State_SUCCEEDED || !there(again.GetImage()) {
+		t.Errorf("after its source was back: %v", again)
 	}
 }

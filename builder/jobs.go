@@ -12,6 +12,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"gocloud.dev/blob"
+	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
@@ -147,8 +148,8 @@ func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 	if t, err := w.tenants.Of(ctx, id.Namespace); err != nil || t.Stopped() != "" { // nothing of it runs
 		return river.JobSnooze(stoppedWait)
 	}
-	if w.images.Ping(ctx) != nil { // an attempt would only be spent
-		held, err := w.db.hold(ctx, id, "Docker is not reachable: the build waits for it", w.opts.DockerWait)
+	if why := w.unfit(ctx); why != "" { // an attempt would only be spent
+		held, err := w.db.hold(ctx, id, why+": the build waits", w.opts.DockerWait)
 		if err != nil {
 			return err
 		}
@@ -181,6 +182,42 @@ func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 		return river.JobSnooze(again)
 	}
 	return nil
+}
+
+// unfit says why no build can begin on this host now, "" when one can.
+func (w *workers) unfit(ctx context.Context) string {
+	if w.images.Ping(ctx) != nil {
+		return "Docker is not reachable"
+	}
+	if err := w.checkRoom(ctx); err != nil {
+		return reason(err)
+	}
+	return ""
+}
+
+// checkRoom refuses builds that would fill the disk of this host, on which
+// services may run. Caches make room first.
+func (w *workers) checkRoom(ctx context.Context) error {
+	if w.opts.Disk <= 0 {
+		return nil
+	}
+	free, err := w.images.Room(ctx, w.dir)
+	if err == nil && free < w.opts.Disk {
+		dropped, err := w.images.DropCaches(ctx)
+		if err != nil {
+			return err
+		}
+		if dropped > 0 {
+			w.log.Warn("the builder's disk is nearly full: caches of builds were removed", "free", free, "caches", dropped)
+		}
+		if free, err = w.images.Room(ctx, w.dir); err != nil {
+			return err
+		}
+	}
+	if err != nil || free >= w.opts.Disk {
+		return err
+	}
+	return errors.New(codes.ResourceExhausted, "the builder's host has %d MiB of disk left, and a build needs %d", free>>20, w.opts.Disk>>20)
 }
 
 // decide makes the end of an attempt from its error. It answers after how long

@@ -112,6 +112,22 @@ func (d db) state(ctx context.Context, id image.ID) (state, error) {
 	return s, nil
 }
 
+// requeue queues a build again that has ended, of the commit that it was of. It
+// answers false when it is no longer the one that made that image. A build that
+// fails keeps the image that it had, so that it can be tried again.
+func (d db) requeue(ctx context.Context, tx pgx.Tx, id image.ID, gone string, credentials []byte) (bool, error) {
+	const q = `
+		UPDATE builder.builds
+		SET phase = @queued, step = 'its image is gone', reason = '', attempt = 0, heartbeat_at = NULL, ended_at = NULL, created_at = now(),
+			credentials = @credentials, ref = CASE WHEN upload = '' AND commit <> '' THEN commit ELSE ref END
+		WHERE phase NOT IN (@queued, @running) AND image = @image AND` + whereID
+	tag, err := tx.Exec(ctx, q, with(args(id), pgx.NamedArgs{"image": gone, "credentials": credentials}))
+	if err != nil {
+		return false, fmt.Errorf("queue build again: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
 // hold notes why a queued build waits. It answers false when the build is not
 // queued, or has waited for its time.
 func (d db) hold(ctx context.Context, id image.ID, why string, patience time.Duration) (bool, error) {
@@ -212,7 +228,7 @@ func (d db) step(ctx context.Context, id image.ID, attempt int, step, commit str
 func (d db) finish(ctx context.Context, id image.ID, attempt int, s state) (bool, error) {
 	const q = `
 		UPDATE builder.builds
-		SET phase = @phase::smallint, step = @step, reason = @reason, image = @image, commit = @commit, heartbeat_at = NULL,
+		SET phase = @phase::smallint, step = @step, reason = @reason, image = coalesce(nullif(@image, ''), image), commit = @commit, heartbeat_at = NULL,
 			ended_at = CASE WHEN @phase::smallint = @queued::smallint THEN NULL ELSE now() END,
 			credentials = CASE WHEN @phase::smallint = @queued::smallint THEN credentials END
 		WHERE phase = @running AND attempt = @attempt AND` + whereID

@@ -56,9 +56,9 @@ func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*buil
 	if c := req.GetGitCredentials(); c != "" {
 		b.Credentials = s.box.Seal([]byte(c), owner(id))
 	}
-	err := pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
-		isNew, err := s.db.insert(ctx, tx, id, b, s.opts.Queue)
-		if err != nil || !isNew {
+	isNew := false
+	err := pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) (err error) {
+		if isNew, err = s.db.insert(ctx, tx, id, b, s.opts.Queue); err != nil || !isNew {
 			return err
 		}
 		if noTime != nil {
@@ -69,10 +69,42 @@ func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*buil
 		}
 		return nil
 	})
+	if err == nil && !isNew {
+		err = s.buildAgain(ctx, id, b, noTime)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &builderpb.BuildResponse{}, nil
+}
+
+// buildAgain enqueues a build that has ended and whose image is gone: of the
+// source that it was, and the commit.
+func (s *Service) buildAgain(ctx context.Context, id image.ID, b build, noTime error) error {
+	was, err := s.db.state(ctx, id)
+	if err != nil || !was.ended() || was.Image == "" {
+		return err
+	}
+	has, err := s.images.Has(ctx, was.Image)
+	if err != nil {
+		return errors.New(codes.Unavailable, "it is not known whether the image of %s is there, try again", id.Service).Because(err)
+	}
+	if has {
+		return nil
+	}
+	if noTime != nil {
+		return noTime
+	}
+	return pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
+		again, err := s.db.requeue(ctx, tx, id, was.Image, b.Credentials)
+		if err != nil || !again {
+			return err
+		}
+		if _, err := s.jobs.InsertTx(ctx, tx, job{id}, nil); err != nil {
+			return fmt.Errorf("enqueue build: %w", err)
+		}
+		return nil
+	})
 }
 
 // checkMinutes refuses builds beyond the plan. It is FailedPrecondition, since

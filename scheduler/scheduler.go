@@ -26,6 +26,7 @@ type Options struct {
 	EdgeAddress string        `env:"EDGE_ADDRESS" default:":8081"         help:"where containers reach the proxy, host:port; without a host it is the address of this host that containers reach, or with overlays the name that edges have there"`
 	Networks    string        `env:"NETWORKS"     default:"bridge"        help:"what networks of namespaces are: bridge, on one host, or overlay, over all hosts of the swarm, each of which runs the component host, and its edges in containers"`
 	Subnets     netip.Prefix  `env:"SUBNETS"      default:"10.201.0.0/16" help:"the networks of namespaces are cut out of it, 62 addresses each"`
+	Images      string        `env:"IMAGES"       default:"127.0.0.1:5000" help:"where the Docker of each host finds the platform's images: MICRO_HOST_IMAGES_ADDRESS of all hosts"`
 	Start       time.Duration `env:"START"        default:"30s"           help:"how long a container may take until its port answers"`
 	Memory      int64         `env:"MEMORY"       default:"268435456"     help:"bytes of memory of a container, its temporary files included"`
 	Reserve     int64         `env:"RESERVE"      default:"33554432"      help:"bytes of memory that a host must have left for a container to go there"`
@@ -174,7 +175,7 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
 		Instances: int(d.GetInstances()),
-	}, plan.Config{Cluster: s.cluster, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
+	}, plan.Config{Cluster: s.cluster, Images: s.opts.Images, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
 	if err != nil {
 		return nil, err
 	}

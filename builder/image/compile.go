@@ -11,7 +11,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -151,11 +150,12 @@ func (b *Builder) container(w Work, image base, sockets string) (*container.Conf
 	host := &container.HostConfig{
 		// Not NetworkDisabled as well: gVisor would have no loopback then.
 		NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
-		Tmpfs:     map[string]string{"/tmp": scratch},
-		LogConfig: container.LogConfig{Type: "none"}, // what it writes is read from it directly
+		Tmpfs:       map[string]string{"/tmp": scratch},
+		LogConfig:   container.LogConfig{Type: "none"}, // what it writes is read from it directly
+		OomScoreAdj: oomScore,
 		Resources: container.Resources{
-			NanoCPUs: int64(min(b.opts.CPUs, float64(runtime.NumCPU())) * 1e9),
-			Memory:   b.opts.Memory, MemorySwap: b.opts.Memory, PidsLimit: &pids,
+			NanoCPUs: int64(b.processors() * 1e9), CPUShares: shares,
+			Memory: b.opts.Memory, MemorySwap: b.opts.Memory, PidsLimit: &pids,
 		},
 		Mounts: []mount.Mount{
 			{Type: mount.TypeBind, Source: w.Source, Target: "/src", ReadOnly: true},

@@ -281,7 +281,10 @@ type Status struct {
 	LastExit string `protobuf:"bytes,7,opt,name=last_exit,json=lastExit,proto3" json:"last_exit,omitempty"`
 	// How containers ended that nobody had asked to, without their lines: the last
 	// five that Docker knows of, the oldest first.
-	Exits         []*Exit `protobuf:"bytes,8,rep,name=exits,proto3" json:"exits,omitempty"`
+	Exits []*Exit `protobuf:"bytes,8,rep,name=exits,proto3" json:"exits,omitempty"`
+	// It failed because a host cannot get its image: the builder may know how to
+	// make it again.
+	ImageGone     bool `protobuf:"varint,9,opt,name=image_gone,json=imageGone,proto3" json:"image_gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,6 +373,13 @@ func (x *Status) GetExits() []*Exit {
 		return x.Exits
 	}
 	return nil
+}
+
+func (x *Status) GetImageGone() bool {
+	if x != nil {
+		return x.ImageGone
+	}
+	return false
 }
 
 // Exit is how a container ended.
@@ -1742,7 +1752,7 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"millicores\x18\a \x01(\x03R\n" +
 	"millicores\x12\x16\n" +
 	"\x06memory\x18\b \x01(\x03R\x06memory\x12\x12\n" +
-	"\x04disk\x18\t \x01(\x03R\x04disk\"\xda\x02\n" +
+	"\x04disk\x18\t \x01(\x03R\x04disk\"\xf9\x02\n" +
 	"\x06Status\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.scheduler.Status.StateR\x05state\x12\x16\n" +
@@ -1751,7 +1761,9 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x16\n" +
 	"\x06wanted\x18\x06 \x01(\x03R\x06wanted\x12\x1b\n" +
 	"\tlast_exit\x18\a \x01(\tR\blastExit\x12%\n" +
-	"\x05exits\x18\b \x03(\v2\x0f.scheduler.ExitR\x05exits\"E\n" +
+	"\x05exits\x18\b \x03(\v2\x0f.scheduler.ExitR\x05exits\x12\x1d\n" +
+	"\n" +
+	"image_gone\x18\t \x01(\bR\timageGone\"E\n" +
 	"\x05State\x12\v\n" +
 	"\aPENDING\x10\x00\x12\f\n" +
 	"\bSTARTING\x10\x01\x12\v\n" +

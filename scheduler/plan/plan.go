@@ -34,7 +34,7 @@ func (id ID) Compare(other ID) int {
 // Deployment is what shall run.
 type Deployment struct {
 	ID        ID
-	Image     string   // by content: "sha256:..."
+	Image     string   // by content: "sha256:..." of a host, "namespace/service@sha256:..." of the platform's
 	Env       []string // KEY=value
 	Command   []string // in place of the image's entrypoint
 	Args      []string
@@ -53,6 +53,7 @@ type Limits struct {
 // Config is what a plan depends on beside the deployment.
 type Config struct {
 	Cluster string // whose it is, where several platforms share a Docker host
+	Images  string // host:port at which every Docker finds the platform's images
 	Edge    string // host:port at which containers reach the edge
 	// Resolvers are the name servers of containers; none are the host's.
 	Resolvers []netip.Addr
@@ -60,6 +61,15 @@ type Config struct {
 	// /etc/resolv.conf; empty is Docker's own.
 	ResolvConf string
 	Limits     Limits
+}
+
+// reference is what Docker calls an image: an ID by itself, and the platform's
+// by where it finds them.
+func reference(image, images string) string {
+	if imageID.MatchString(image) {
+		return image
+	}
+	return images + "/" + image
 }
 
 // Port is where a service is asked to listen.
@@ -115,7 +125,7 @@ func New(d Deployment, c Config) (Service, error) {
 	}
 	s := Service{
 		ID: d.ID, Name: Name(c.Cluster, d.ID), Network: Network(c.Cluster, d.ID.Namespace),
-		Image: d.Image, Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
+		Image: reference(d.Image, c.Images), Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
 		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID), Resolvers: c.Resolvers, ResolvConf: c.ResolvConf,
 	}
 	s.Hash = hash(s)

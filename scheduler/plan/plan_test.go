@@ -38,8 +38,26 @@ func TestNew(t *testing.T) {
 	if !slices.Equal(s.Env, want) {
 		t.Errorf("env %v, want %v", s.Env, want)
 	}
+	if s.Image != image {
+		t.Errorf("image %s", s.Image)
+	}
 	if id, ok := FromLabels(s.Labels); !ok || id != deployment().ID {
 		t.Errorf("labels %v mean %v", s.Labels, id)
+	}
+}
+
+// TestPlatformImage is looked for where the hosts find the platform's images.
+func TestPlatformImage(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"demo/helloworld@":           "127.0.0.1:5000/demo/helloworld@",
+		"my-space/x__0123456789abc@": "127.0.0.1:5000/my-space/x__0123456789abc@",
+	} {
+		d, c := deployment(), config
+		d.Image, c.Images = name+image, "127.0.0.1:5000"
+		if s, err := New(d, c); err != nil || s.Image != want+image {
+			t.Errorf("%s: %s, %v", d.Image, s.Image, err)
+		}
 	}
 }
 
@@ -81,6 +99,11 @@ func TestValidation(t *testing.T) {
 		{"line break in version", func(d *Deployment) { d.ID.Version = "a\nb" }, "id.version"},
 		{"revision 0", func(d *Deployment) { d.ID.Revision = 0 }, "id.revision"},
 		{"image by name", func(d *Deployment) { d.Image = "alpine:latest" }, "image"},
+		{"image by tag", func(d *Deployment) { d.Image = "demo/web:1" }, "image"},
+		{"image elsewhere", func(d *Deployment) { d.Image = "example.com/web@" + image }, "image"},
+		{"image without a namespace", func(d *Deployment) { d.Image = "web@" + image }, "image"},
+		{"image further below", func(d *Deployment) { d.Image = "demo/web/x@" + image }, "image"},
+		{"image beside", func(d *Deployment) { d.Image = "demo/../web@" + image }, "image"},
 		{"no instance", func(d *Deployment) { d.Instances = 0 }, "instances"},
 		{"many instances", func(d *Deployment) { d.Instances = 51 }, "instances"},
 		{"env without =", func(d *Deployment) { d.Env = []string{"A"} }, "env[0]"},

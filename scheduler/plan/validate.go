@@ -20,7 +20,9 @@ const (
 
 var (
 	imageID = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	envKey  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,127}$`)
+	// A repository's first part has no dot and no colon: then it would be a host.
+	imageDigest = regexp.MustCompile(`^[a-z0-9]+((__|-+)[a-z0-9]+)*/[a-z0-9]+((__|-+)[a-z0-9]+)*@sha256:[0-9a-f]{64}$`)
+	envKey      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,127}$`)
 )
 
 // refuse is InvalidArgument; the server adds where it came from.
@@ -30,8 +32,8 @@ func validate(d Deployment) error {
 	if err := d.ID.Check(); err != nil {
 		return err
 	}
-	if !imageID.MatchString(d.Image) {
-		return refuse(`image must be an ID, "sha256:" and 64 hexadecimal digits`)
+	if !imageID.MatchString(d.Image) && !imageDigest.MatchString(d.Image) {
+		return refuse(`image must be an ID, "sha256:" and 64 hexadecimal digits, or "namespace/service@" and that`)
 	}
 	if err := CheckInstances(d.Instances); err != nil {
 		return err

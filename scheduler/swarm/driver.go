@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,7 +92,7 @@ func (d *Driver) Info(ctx context.Context) (system.Info, error) {
 const tries = 4
 
 // Apply makes a service exist as planned. Where it does already, nothing
-// happens.
+// happens, unless Docker has given up an instance: that is tried again.
 func (d *Driver) Apply(ctx context.Context, s plan.Service) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -127,13 +128,20 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("inspect service %s: %w", s.Name, err)
+	}
+	again, err := d.givenUp(ctx, is)
+	switch {
+	case err != nil:
+		return err
+	case again:
+		want.TaskTemplate.ForceUpdate = 1
 	case is.Spec.Labels[plan.LabelHash] == s.Hash:
 		return nil
 	}
 	if proven := is.Spec.Labels[labelProven]; proven != "" {
 		want.Labels[labelProven] = proven
 	}
-	want.TaskTemplate.ForceUpdate = is.Spec.TaskTemplate.ForceUpdate
+	want.TaskTemplate.ForceUpdate += is.Spec.TaskTemplate.ForceUpdate
 	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, want, swarm.ServiceUpdateOptions{}); err != nil {
 		if leaderless(err) {
 			return fmt.Errorf("update service %s: %w", s.Name, err)
@@ -142,6 +150,16 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 		return errors.New(codes.Aborted, "%s was changed at the same time, try again", s.ID).Because(err)
 	}
 	return nil
+}
+
+// givenUp says whether Docker has given up an instance of a service.
+func (d *Driver) givenUp(ctx context.Context, s swarm.Service) (bool, error) {
+	tasks, err := d.engine.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.ID))})
+	if err != nil {
+		return false, fmt.Errorf("list tasks of %s: %w", s.Spec.Name, err)
+	}
+	slices.SortFunc(tasks, func(a, b swarm.Task) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return abandoned(tasks), nil
 }
 
 // Scale changes how many containers a deployment has. Those that stay are left

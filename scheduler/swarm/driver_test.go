@@ -136,8 +136,8 @@ func TestImageMissing(t *testing.T) {
 	began := time.Now()
 	b.apply(t, s)
 	defer func() { t.Logf("Apply to FAILED: %v", time.Since(began)) }()
-	if st := b.wait(t, s.ID, failed); !strings.Contains(st.GetReason(), "image is not on this host") {
-		t.Errorf("reason = %q", st.GetReason())
+	if st := b.wait(t, s.ID, failed); !strings.Contains(st.GetReason(), "image is not on this host") || !st.GetImageGone() {
+		t.Errorf("%v", st)
 	}
 }
 

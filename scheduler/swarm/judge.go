@@ -24,6 +24,7 @@ type verdict struct {
 	ready   []*schedulerpb.Instance
 	started bool   // a container was started at least once
 	failed  bool   // an instance will not come without help
+	noImage bool   // a host does not have the image
 	reason  string // of that, or of what is being waited for
 	// exits are those of instances that others stand in for: somebody may want to
 	// know of them while all is well again.
@@ -47,7 +48,7 @@ func (v verdict) status(id plan.ID) *schedulerpb.Status {
 	case v.running():
 		s.State, s.Reason = schedulerpb.Status_RUNNING, ""
 	case v.failed:
-		s.State = schedulerpb.Status_FAILED
+		s.State, s.ImageGone = schedulerpb.Status_FAILED, v.noImage
 	case v.started:
 		s.State = schedulerpb.Status_STARTING
 	}
@@ -69,7 +70,7 @@ func (d *Driver) judge(ctx context.Context, s swarm.Service, w world) verdict {
 			d.serving(&v, t, w.containers[t.ID])
 		}
 		if len(v.ready) == before {
-			d.missing(ctx, &v, tasks)
+			d.missing(ctx, &v, s, tasks)
 		}
 		d.noteExits(ctx, &v, tasks)
 	}
@@ -135,23 +136,27 @@ func listens(c *hostpb.Container) string {
 }
 
 // missing says why no container of a slot serves.
-func (d *Driver) missing(ctx context.Context, v *verdict, tasks []swarm.Task) {
+func (d *Driver) missing(ctx context.Context, v *verdict, s swarm.Service, tasks []swarm.Task) {
 	last := tasks[len(tasks)-1]
 	v.started = v.started || len(tasks) > 1 || ended(last)
 	switch {
+	case hopeless(last) && outdatedTask(last, s): // the one that comes may find its image
 	case last.Status.State == swarm.TaskStateShutdown: // taken away on purpose
 	case ended(last):
 		v.because(d.reason(ctx, last))
 		// Swarm ends a task and makes the next one in the same step: where there
 		// is no next one, it has given up.
 		v.failed = v.failed || last.DesiredState == swarm.TaskStateShutdown
+		v.noImage = v.noImage || hopeless(last)
 	case last.Status.State == swarm.TaskStatePending && last.Status.Err != "":
 		v.because("no host has room for it: " + last.Status.Err)
 		v.failed = v.failed || d.now().Sub(last.CreatedAt) > d.opts.Start
 	case len(tasks) > 1 && ended(tasks[len(tasks)-2]):
 		previous := tasks[len(tasks)-2]
 		v.because(d.reason(ctx, previous))
-		v.failed = v.failed || hopeless(previous)
+		if hopeless(previous) && !outdatedTask(previous, s) {
+			v.failed, v.noImage = true, true
+		}
 	}
 }
 
@@ -192,6 +197,11 @@ func ended(t swarm.Task) bool {
 // image, or the image not the program.
 func hopeless(t swarm.Task) bool {
 	return t.Status.State == swarm.TaskStateRejected && strings.Contains(t.Status.Err, noImage)
+}
+
+// outdatedTask says whether a service was started again since a task was made.
+func outdatedTask(t swarm.Task, s swarm.Service) bool {
+	return t.Spec.ForceUpdate < s.Spec.TaskTemplate.ForceUpdate
 }
 
 // short is a container's ID as people know it.

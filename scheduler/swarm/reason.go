@@ -52,7 +52,7 @@ func (d *Driver) explainEnd(ctx context.Context, t swarm.Task) (ending, bool) {
 	c := t.Status.ContainerStatus
 	switch {
 	case hopeless(t):
-		return endOf(t, "the image is not on this host any more: deploy the service again"), true
+		return endOf(t, "the image is not on this host any more"), true
 	case c == nil || c.ContainerID == "":
 		return endOf(t, cmp.Or(t.Status.Err, string(t.Status.State), "it ended")), true
 	}

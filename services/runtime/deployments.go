@@ -190,6 +190,11 @@ func (r *reconciler) settle(ctx context.Context, rev revision, status *scheduler
 	if err := r.noteCrashes(ctx, rev, status.GetExits()); err != nil {
 		return err
 	}
+	if status.GetImageGone() {
+		if sent, err := r.buildAgain(ctx, rev); sent || err != nil {
+			return err
+		}
+	}
 	switch {
 	case status == nil:
 		return r.svc.db.move(ctx, rev, lost, "its containers were gone: starting them again", nil)

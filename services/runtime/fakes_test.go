@@ -211,7 +211,7 @@ func (f fakeScheduler) Apply(_ context.Context, req *schedulerpb.ApplyRequest, _
 		}
 		d := req.GetDeployment()
 		n := name(d.GetId())
-		if f.w.deployments[n] != nil {
+		if old := f.w.deployments[n]; old != nil && !old.GetImageGone() {
 			return nil
 		}
 		source := f.w.images[d.GetImage()]

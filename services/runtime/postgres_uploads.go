@@ -81,7 +81,8 @@ func (d db) newestUpload(ctx context.Context, k key) (string, error) {
 	return blob, nil
 }
 
-// unused answers uploads that no build needs: those with a newer one, those
+// unused answers uploads that no build needs, be it another one of what runs:
+// those with a newer one, those
 // whose service is not there, and those that never ended. Young ones are left
 // alone: a Create may be on its way to them.
 func (d db) unused(ctx context.Context, before time.Time, limit int) ([]upload, error) {
@@ -91,7 +92,7 @@ func (d db) unused(ctx context.Context, before time.Time, limit int) ([]upload, 
 		WHERE u.created_at < $1
 		  AND NOT EXISTS (
 			SELECT FROM runtime.revisions r
-			WHERE r.namespace = u.namespace AND r.upload = u.key AND r.state IN ('pending', 'building'))
+			WHERE r.namespace = u.namespace AND r.upload = u.key AND (r.state IN ('pending', 'building', 'starting', 'running') OR r.state = 'error' AND r.account <> ''))
 		  AND (NOT u.ready
 			OR EXISTS (
 				SELECT FROM runtime.uploads n

@@ -94,6 +94,30 @@ func (d db) move(ctx context.Context, r revision, e event, reason string, set pg
 	return nil
 }
 
+// rebuildAfter is how long an image that was built again has to last before it is
+// built once more.
+const rebuildAfter = 10 * time.Minute
+
+// unbuild sends a revision back to the builder, and answers false if that was
+// done lately.
+func (d db) unbuild(ctx context.Context, r revision, reason string) (bool, error) {
+	to, err := r.State.next(unbuilt)
+	if err != nil {
+		return false, err
+	}
+	const q = `
+		UPDATE runtime.revisions
+		SET state = @to, reason = @reason, since = now(), image = '', unbuilt_at = now()
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from
+		  AND (unbuilt_at IS NULL OR unbuilt_at < now() - @after::interval)`
+	tag, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version, "number": r.Number,
+		"from": r.State, "to": to, "reason": reason, "after": rebuildAfter})
+	if err != nil {
+		return false, fmt.Errorf("move revision to %s: %w", to, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
 // promote makes a revision the one that serves, and lets go of those before it.
 func (d db) promote(ctx context.Context, r revision) error {
 	to, err := r.State.next(healthy)

@@ -10,8 +10,9 @@ import (
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
 
-// awaitAnswer waits until the containers of a revision answer.
-func (r *reconciler) awaitAnswer(ctx context.Context, rev revision) error {
+// awaitAnswer waits until the containers of a revision answer. What was known of
+// them before they were asked for is that of an image that is built again since.
+func (r *reconciler) awaitAnswer(ctx context.Context, rev revision, before *schedulerpb.Status) error {
 	late := time.NewTimer(r.svc.opts.StartTimeout)
 	defer late.Stop()
 	for {
@@ -23,6 +24,7 @@ func (r *reconciler) awaitAnswer(ctx context.Context, rev revision) error {
 			late.Reset(r.svc.opts.StartTimeout) // only time that the hosts had counts
 		case s.GetState() == schedulerpb.Status_RUNNING:
 			return nil
+		case s.GetImageGone() && s == before:
 		case s.GetState() == schedulerpb.Status_FAILED:
 			return r.startFailed(ctx, rev, s, reasonOr(s.GetReason(), "the process ended"))
 		}
@@ -91,7 +93,17 @@ func (r *reconciler) startFailed(ctx context.Context, rev revision, s *scheduler
 	if err := r.noteCrashes(ctx, rev, s.GetExits()); err != nil {
 		return err
 	}
-	return failure{reason: reason, tail: r.lastLines(ctx, rev)}
+	return failure{reason: reason, tail: r.lastLines(ctx, rev), unbuilt: s.GetImageGone()}
+}
+
+// buildAgain sends a revision whose image is gone to the builder, and answers
+// true then: false when that was done a moment ago, and did not help.
+func (r *reconciler) buildAgain(ctx context.Context, rev revision) (bool, error) {
+	sent, err := r.svc.db.unbuild(ctx, rev, "its image is gone: building it again")
+	if sent {
+		r.log.Warn("the image of a service is gone, it is built again", "revision", rev.String())
+	}
+	return sent, err
 }
 
 // hosts answers how many containers there are among nodes.

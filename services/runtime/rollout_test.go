@@ -280,3 +280,39 @@ func TestCrashAnywhere(t *testing.T) {
 		})
 	}
 }
+
+// TestImageGone: a service whose image is gone is built again by itself, whether
+// that is found while it runs or while it starts; not for ever when that does
+// not help.
+func TestImageGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.settled("hello", running)
+	const name = "acme/hello/latest/1"
+	lose := func() {
+		b.world.change(func() {
+			id := b.world.deployments[name].GetId()
+			delete(b.world.builds, name)
+			b.world.deployments[name] = &schedulerpb.Status{Id: id, State: schedulerpb.Status_FAILED, Reason: "no image", ImageGone: true}
+		})
+	}
+	lose()
+	b.await("it is built again", func() bool {
+		var s *schedulerpb.Status
+		b.world.look(func() { s = b.world.deployments[name] })
+		return s.GetState() == schedulerpb.Status_RUNNING && b.idle()
+	})
+	b.settled("hello", running)
+	b.alone(1)
+	lose()
+	if got := b.settled("hello", failed).GetMetadata()["error"]; got != "no image" {
+		t.Errorf("error is %q", got)
+	}
+	if _, err := b.svc.db.pool.Exec(t.Context(), `UPDATE runtime.revisions SET unbuilt_at = now() - interval '1 hour'`); err != nil {
+		t.Fatal(err)
+	}
+	lose() // heard of once more, much later
+	b.settled("hello", running)
+}

@@ -25,6 +25,7 @@ const (
 	broke     event = "broke"     // the build, the start or the process failed
 	recovered event = "recovered" // a crashed one is up again
 	lost      event = "lost"      // its deployment is gone though it is wanted
+	unbuilt   event = "unbuilt"   // its image is gone though it is wanted
 	dismissed event = "dismissed" // replaced by another revision, or deleted
 	removed   event = "removed"   // its containers and its account are gone
 )
@@ -33,9 +34,9 @@ const (
 var transitions = map[state]map[event]state{
 	pending:  {enqueued: building, broke: failed, dismissed: stopping},
 	building: {built: starting, broke: failed, dismissed: stopping},
-	starting: {healthy: running, broke: failed, dismissed: stopping},
-	running:  {broke: failed, lost: starting, dismissed: stopping},
-	failed:   {recovered: running, lost: starting, dismissed: stopping},
+	starting: {healthy: running, unbuilt: pending, broke: failed, dismissed: stopping},
+	running:  {broke: failed, lost: starting, unbuilt: pending, dismissed: stopping},
+	failed:   {recovered: running, lost: starting, unbuilt: pending, dismissed: stopping},
 	stopping: {removed: stopped},
 	stopped:  {},
 }

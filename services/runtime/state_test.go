@@ -9,13 +9,13 @@ import (
 func TestTransitions(t *testing.T) {
 	t.Parallel()
 	states := []state{pending, building, starting, running, stopping, stopped, failed}
-	events := []event{enqueued, built, healthy, broke, recovered, lost, dismissed, removed}
+	events := []event{enqueued, built, healthy, broke, recovered, lost, unbuilt, dismissed, removed}
 	want := map[string]state{
 		"pending enqueued": building, "pending broke": failed, "pending dismissed": stopping,
 		"building built": starting, "building broke": failed, "building dismissed": stopping,
-		"starting healthy": running, "starting broke": failed, "starting dismissed": stopping,
-		"running broke": failed, "running lost": starting, "running dismissed": stopping,
-		"error recovered": running, "error lost": starting, "error dismissed": stopping,
+		"starting healthy": running, "starting unbuilt": pending, "starting broke": failed, "starting dismissed": stopping,
+		"running broke": failed, "running lost": starting, "running unbuilt": pending, "running dismissed": stopping,
+		"error recovered": running, "error lost": starting, "error unbuilt": pending, "error dismissed": stopping,
 		"stopping removed": stopped,
 	}
 	for _, s := range states {

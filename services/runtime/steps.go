@@ -53,6 +53,11 @@ func (r *reconciler) step(ctx context.Context, it item, st state) error {
 	}
 	err = r.advance(ctx, rev)
 	if f, ok := final(err); ok && ctx.Err() == nil {
+		if f.unbuilt {
+			if sent, err := r.buildAgain(ctx, rev); sent || err != nil {
+				return err
+			}
+		}
 		r.log.Info("a revision failed", "revision", rev.String(), "state", string(rev.State))
 		return r.svc.db.move(ctx, rev, broke, f.reason, pgx.NamedArgs{"tail": f.tail})
 	}
@@ -97,6 +102,8 @@ func (r *reconciler) late(ctx context.Context, rev revision) error {
 type failure struct {
 	reason string
 	tail   string // the last lines of the process
+	// unbuilt says that it is for want of an image, which there was.
+	unbuilt bool
 }
 
 func (f failure) Error() string { return f.reason }
@@ -213,10 +220,11 @@ func (r *reconciler) start(ctx context.Context, rev revision) error {
 	if err != nil {
 		return err
 	}
+	before, _, _ := r.deployments.get(rev.id())
 	if err := r.apply(ctx, rev, secret); err != nil {
 		return err
 	}
-	if err := r.awaitAnswer(ctx, rev); err != nil {
+	if err := r.awaitAnswer(ctx, rev, before); err != nil {
 		return err
 	}
 	if err := r.awaitNodes(ctx, rev); err != nil {

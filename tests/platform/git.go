@@ -47,10 +47,13 @@ func (g *GitServer) URL(repository string) string { return "http://" + g.Address
 // Close stops the server.
 func (g *GitServer) Close() { g.server.Close() }
 
-// Push makes a repository with a copy of source in a folder, and answers its
-// URL.
+// Push makes a repository with a copy of source in a folder, or another commit of
+// that, and answers its URL.
 func (g *GitServer) Push(ctx context.Context, source, repository, folder string) (string, error) {
 	work := filepath.Join(g.dir, repository+".git")
+	if err := os.RemoveAll(filepath.Join(work, folder)); err != nil {
+		return "", err
+	}
 	if err := os.CopyFS(filepath.Join(work, folder), os.DirFS(source)); err != nil {
 		return "", err
 	}
