@@ -174,7 +174,7 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 	}
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
-		Instances: int(d.GetInstances()),
+		Instances: int(d.GetInstances()), Hosts: d.GetHosts(),
 	}, plan.Config{Cluster: s.cluster, Images: s.opts.Images, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
 	if err != nil {
 		return nil, err

@@ -37,7 +37,8 @@ const (
 // Builder runs builds as jobs that survive a restart. A build is named by
 // (namespace, service, version, revision).
 type BuilderClient interface {
-	// Build enqueues a build. The same ID again is the same build.
+	// Build enqueues a build. The same ID again is the same build, unless its image
+	// is gone: then it is built again, from the same source and commit.
 	Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (*BuildResponse, error)
 	// Watch streams the state now and at each change, and ends with the build.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[State], error)
@@ -158,7 +159,8 @@ func (c *builderClient) Attempts(ctx context.Context, in *AttemptsRequest, opts 
 // Builder runs builds as jobs that survive a restart. A build is named by
 // (namespace, service, version, revision).
 type BuilderServer interface {
-	// Build enqueues a build. The same ID again is the same build.
+	// Build enqueues a build. The same ID again is the same build, unless its image
+	// is gone: then it is built again, from the same source and commit.
 	Build(context.Context, *BuildRequest) (*BuildResponse, error)
 	// Watch streams the state now and at each change, and ends with the build.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[State]) error

@@ -166,7 +166,10 @@ type Deployment struct {
 	// Bytes, at least 6 MiB.
 	Memory int64 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
 	// Bytes that it may write, below /tmp and its home together.
-	Disk          int64 `protobuf:"varint,9,opt,name=disk,proto3" json:"disk,omitempty"`
+	Disk int64 `protobuf:"varint,9,opt,name=disk,proto3" json:"disk,omitempty"`
+	// What the labels micro.<key> of a host must be for it to run there. Where there
+	// is no such host it waits, with that reason.
+	Hosts         map[string]string `protobuf:"bytes,10,rep,name=hosts,proto3" json:"hosts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -262,6 +265,13 @@ func (x *Deployment) GetDisk() int64 {
 		return x.Disk
 	}
 	return 0
+}
+
+func (x *Deployment) GetHosts() map[string]string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
 }
 
 type Status struct {
@@ -1739,7 +1749,7 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x03R\brevision\"\xeb\x01\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\"\xdd\x02\n" +
 	"\n" +
 	"Deployment\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12\x14\n" +
@@ -1752,7 +1762,13 @@ const file_scheduler_scheduler_proto_rawDesc = "" +
 	"millicores\x18\a \x01(\x03R\n" +
 	"millicores\x12\x16\n" +
 	"\x06memory\x18\b \x01(\x03R\x06memory\x12\x12\n" +
-	"\x04disk\x18\t \x01(\x03R\x04disk\"\xf9\x02\n" +
+	"\x04disk\x18\t \x01(\x03R\x04disk\x126\n" +
+	"\x05hosts\x18\n" +
+	" \x03(\v2 .scheduler.Deployment.HostsEntryR\x05hosts\x1a8\n" +
+	"\n" +
+	"HostsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf9\x02\n" +
 	"\x06Status\x12\x1d\n" +
 	"\x02id\x18\x01 \x01(\v2\r.scheduler.IDR\x02id\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.scheduler.Status.StateR\x05state\x12\x16\n" +
@@ -1886,7 +1902,7 @@ func file_scheduler_scheduler_proto_rawDescGZIP() []byte {
 }
 
 var file_scheduler_scheduler_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_scheduler_scheduler_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_scheduler_scheduler_proto_goTypes = []any{
 	(Status_State)(0),          // 0: scheduler.Status.State
 	(*ID)(nil),                 // 1: scheduler.ID
@@ -1917,50 +1933,52 @@ var file_scheduler_scheduler_proto_goTypes = []any{
 	(*EgressRequest)(nil),      // 26: scheduler.EgressRequest
 	(*EgressResponse)(nil),     // 27: scheduler.EgressResponse
 	(*Egress)(nil),             // 28: scheduler.Egress
+	nil,                        // 29: scheduler.Deployment.HostsEntry
 }
 var file_scheduler_scheduler_proto_depIdxs = []int32{
 	1,  // 0: scheduler.Deployment.id:type_name -> scheduler.ID
-	1,  // 1: scheduler.Status.id:type_name -> scheduler.ID
-	0,  // 2: scheduler.Status.state:type_name -> scheduler.Status.State
-	6,  // 3: scheduler.Status.instances:type_name -> scheduler.Instance
-	4,  // 4: scheduler.Status.exits:type_name -> scheduler.Exit
-	17, // 5: scheduler.Exit.lines:type_name -> scheduler.LogLine
-	1,  // 6: scheduler.EndedRequest.id:type_name -> scheduler.ID
-	2,  // 7: scheduler.ApplyRequest.deployment:type_name -> scheduler.Deployment
-	1,  // 8: scheduler.ScaleRequest.id:type_name -> scheduler.ID
-	1,  // 9: scheduler.RemoveRequest.id:type_name -> scheduler.ID
-	3,  // 10: scheduler.ListResponse.deployments:type_name -> scheduler.Status
-	1,  // 11: scheduler.LogsRequest.id:type_name -> scheduler.ID
-	20, // 12: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
-	25, // 13: scheduler.ContainersResponse.containers:type_name -> scheduler.Container
-	28, // 14: scheduler.EgressResponse.namespaces:type_name -> scheduler.Egress
-	7,  // 15: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
-	9,  // 16: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
-	11, // 17: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
-	13, // 18: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
-	15, // 19: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
-	16, // 20: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
-	5,  // 21: scheduler.Scheduler.Ended:input_type -> scheduler.EndedRequest
-	18, // 22: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
-	23, // 23: scheduler.Scheduler.Containers:input_type -> scheduler.ContainersRequest
-	26, // 24: scheduler.Scheduler.Egress:input_type -> scheduler.EgressRequest
-	21, // 25: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
-	8,  // 26: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
-	10, // 27: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
-	12, // 28: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
-	14, // 29: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
-	3,  // 30: scheduler.Scheduler.Watch:output_type -> scheduler.Status
-	17, // 31: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
-	4,  // 32: scheduler.Scheduler.Ended:output_type -> scheduler.Exit
-	19, // 33: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
-	24, // 34: scheduler.Scheduler.Containers:output_type -> scheduler.ContainersResponse
-	27, // 35: scheduler.Scheduler.Egress:output_type -> scheduler.EgressResponse
-	22, // 36: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
-	26, // [26:37] is the sub-list for method output_type
-	15, // [15:26] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	29, // 1: scheduler.Deployment.hosts:type_name -> scheduler.Deployment.HostsEntry
+	1,  // 2: scheduler.Status.id:type_name -> scheduler.ID
+	0,  // 3: scheduler.Status.state:type_name -> scheduler.Status.State
+	6,  // 4: scheduler.Status.instances:type_name -> scheduler.Instance
+	4,  // 5: scheduler.Status.exits:type_name -> scheduler.Exit
+	17, // 6: scheduler.Exit.lines:type_name -> scheduler.LogLine
+	1,  // 7: scheduler.EndedRequest.id:type_name -> scheduler.ID
+	2,  // 8: scheduler.ApplyRequest.deployment:type_name -> scheduler.Deployment
+	1,  // 9: scheduler.ScaleRequest.id:type_name -> scheduler.ID
+	1,  // 10: scheduler.RemoveRequest.id:type_name -> scheduler.ID
+	3,  // 11: scheduler.ListResponse.deployments:type_name -> scheduler.Status
+	1,  // 12: scheduler.LogsRequest.id:type_name -> scheduler.ID
+	20, // 13: scheduler.HostsResponse.hosts:type_name -> scheduler.Host
+	25, // 14: scheduler.ContainersResponse.containers:type_name -> scheduler.Container
+	28, // 15: scheduler.EgressResponse.namespaces:type_name -> scheduler.Egress
+	7,  // 16: scheduler.Scheduler.Apply:input_type -> scheduler.ApplyRequest
+	9,  // 17: scheduler.Scheduler.Scale:input_type -> scheduler.ScaleRequest
+	11, // 18: scheduler.Scheduler.Remove:input_type -> scheduler.RemoveRequest
+	13, // 19: scheduler.Scheduler.List:input_type -> scheduler.ListRequest
+	15, // 20: scheduler.Scheduler.Watch:input_type -> scheduler.WatchRequest
+	16, // 21: scheduler.Scheduler.Logs:input_type -> scheduler.LogsRequest
+	5,  // 22: scheduler.Scheduler.Ended:input_type -> scheduler.EndedRequest
+	18, // 23: scheduler.Scheduler.Hosts:input_type -> scheduler.HostsRequest
+	23, // 24: scheduler.Scheduler.Containers:input_type -> scheduler.ContainersRequest
+	26, // 25: scheduler.Scheduler.Egress:input_type -> scheduler.EgressRequest
+	21, // 26: scheduler.Components.Erase:input_type -> scheduler.EraseRequest
+	8,  // 27: scheduler.Scheduler.Apply:output_type -> scheduler.ApplyResponse
+	10, // 28: scheduler.Scheduler.Scale:output_type -> scheduler.ScaleResponse
+	12, // 29: scheduler.Scheduler.Remove:output_type -> scheduler.RemoveResponse
+	14, // 30: scheduler.Scheduler.List:output_type -> scheduler.ListResponse
+	3,  // 31: scheduler.Scheduler.Watch:output_type -> scheduler.Status
+	17, // 32: scheduler.Scheduler.Logs:output_type -> scheduler.LogLine
+	4,  // 33: scheduler.Scheduler.Ended:output_type -> scheduler.Exit
+	19, // 34: scheduler.Scheduler.Hosts:output_type -> scheduler.HostsResponse
+	24, // 35: scheduler.Scheduler.Containers:output_type -> scheduler.ContainersResponse
+	27, // 36: scheduler.Scheduler.Egress:output_type -> scheduler.EgressResponse
+	22, // 37: scheduler.Components.Erase:output_type -> scheduler.EraseResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_scheduler_scheduler_proto_init() }
@@ -1974,7 +1992,7 @@ func file_scheduler_scheduler_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_scheduler_scheduler_proto_rawDesc), len(file_scheduler_scheduler_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -39,6 +39,7 @@ type Deployment struct {
 	Command   []string // in place of the image's entrypoint
 	Args      []string
 	Instances int
+	Hosts     map[string]string // what labels of a host must be
 }
 
 // Limits bound each container.
@@ -90,6 +91,10 @@ const (
 	LabelHash      = "micro.hash" // of the plan: the same hash means that there is nothing to do
 )
 
+// LabelHost begins the labels of hosts that deployments may ask for. The operator
+// gives them to nodes of the swarm; their others are nobody else's business.
+const LabelHost = "micro."
+
 // The values of LabelPart: what the scheduler makes, and the containers of edges,
 // which the operator makes.
 const (
@@ -115,7 +120,9 @@ type Service struct {
 	Resolvers []netip.Addr `json:",omitempty"` // those of before had none: their hash stays
 	// ResolvConf is a file of the host's in place of Docker's own.
 	ResolvConf string `json:",omitempty"`
-	Hash       string
+	// Hosts are the labels that a host must have, as LabelHost begins them.
+	Hosts map[string]string `json:",omitempty"`
+	Hash  string
 }
 
 // New plans a deployment, or says what is wrong with it.
@@ -127,6 +134,7 @@ func New(d Deployment, c Config) (Service, error) {
 		ID: d.ID, Name: Name(c.Cluster, d.ID), Network: Network(c.Cluster, d.ID.Namespace),
 		Image: reference(d.Image, c.Images), Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
 		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID), Resolvers: c.Resolvers, ResolvConf: c.ResolvConf,
+		Hosts: d.Hosts,
 	}
 	s.Hash = hash(s)
 	return s, nil

@@ -111,6 +111,8 @@ func TestValidation(t *testing.T) {
 		{"NUL in args", func(d *Deployment) { d.Args = []string{"a\x00"} }, "args[0]"},
 		{"not UTF-8", func(d *Deployment) { d.Command = []string{"\xff"} }, "command[0]"},
 		{"large env", func(d *Deployment) { d.Env = []string{"A=" + strings.Repeat("x", 1<<20)} }, "bytes"},
+		{"host label with an operator", func(d *Deployment) { d.Hosts = map[string]string{"zone==b || a": "a"} }, "hosts"},
+		{"host label without a value", func(d *Deployment) { d.Hosts = map[string]string{"zone": ""} }, "hosts"},
 		{"many args", func(d *Deployment) { d.Args = make([]string, 513) }, "args has 513"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ const (
 	maxNameLength = 128
 	maxInstances  = 50
 	maxEntries    = 512
+	maxHostLabels = 16
 	maxText       = 256 << 10 // bytes of environment, command and arguments together
 )
 
@@ -22,6 +23,7 @@ var (
 	imageID = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	// A repository's first part has no dot and no colon: then it would be a host.
 	imageDigest = regexp.MustCompile(`^[a-z0-9]+((__|-+)[a-z0-9]+)*/[a-z0-9]+((__|-+)[a-z0-9]+)*@sha256:[0-9a-f]{64}$`)
+	hostLabel   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 	envKey      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,127}$`)
 )
 
@@ -38,7 +40,23 @@ func validate(d Deployment) error {
 	if err := CheckInstances(d.Instances); err != nil {
 		return err
 	}
+	if err := validateHosts(d.Hosts); err != nil {
+		return err
+	}
 	return validateTexts(d)
+}
+
+// validateHosts keeps to what Swarm takes in a constraint.
+func validateHosts(hosts map[string]string) error {
+	if len(hosts) > maxHostLabels {
+		return refuse("hosts has %d entries, at most %d are allowed", len(hosts), maxHostLabels)
+	}
+	for k, v := range hosts {
+		if !hostLabel.MatchString(k) || !hostLabel.MatchString(v) {
+			return refuse("hosts: %q and what it must be have 1 to 63 letters, digits, dots, underscores and hyphens, a letter or digit first", errors.Clip(k))
+		}
+	}
+	return nil
 }
 
 // CheckInstances says whether a deployment may have that many containers.

@@ -152,6 +152,18 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// TestHostLabel asks for a host that is not there.
+func TestHostLabel(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "far", "serve", ":8080")
+	s.Hosts = map[string]string{"zone": b.opts.Cluster}
+	b.apply(t, s)
+	if st := b.wait(t, s.ID, failed); !strings.Contains(st.GetReason(), "scheduling constraints not satisfied") {
+		t.Errorf("reason = %q", st.GetReason())
+	}
+}
+
 // TestAnotherPort is what services on Micro v4 do: they listen where they like.
 func TestAnotherPort(t *testing.T) {
 	t.Parallel()

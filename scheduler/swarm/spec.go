@@ -3,6 +3,7 @@ package swarm
 import (
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,11 +64,24 @@ func task(s plan.Service) swarm.TaskSpec {
 		RestartPolicy: &swarm.RestartPolicy{
 			Condition: swarm.RestartPolicyConditionAny, Delay: &delay, MaxAttempts: &max, Window: &window,
 		},
-		Networks: []swarm.NetworkAttachmentConfig{{Target: s.Network}},
+		Placement: placement(s.Hosts),
+		Networks:  []swarm.NetworkAttachmentConfig{{Target: s.Network}},
 		LogDriver: &swarm.Driver{
 			Name: "json-file", Options: map[string]string{"max-size": logSize, "max-file": "2"},
 		},
 	}
+}
+
+// placement asks for hosts with labels, nil for any.
+func placement(labels map[string]string) *swarm.Placement {
+	if len(labels) == 0 {
+		return nil
+	}
+	p := &swarm.Placement{}
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		p.Constraints = append(p.Constraints, "node.labels."+plan.LabelHost+k+"=="+labels[k])
+	}
+	return p
 }
 
 func containerSpec(s plan.Service) *swarm.ContainerSpec {

@@ -149,6 +149,8 @@ type spec struct {
 	Secrets    map[string]string `json:"secrets,omitempty"`
 	Command    []string          `json:"command,omitempty"`
 	Args       []string          `json:"args,omitempty"`
+	// Hosts is what labels of a host must be for it to run there.
+	Hosts map[string]string `json:"hosts,omitempty"`
 	// Grants limit what the revision may do: those of the API token that deployed
 	// it. Nil is no limit, and an empty list is the tightest.
 	Grants []string `json:"grants"`
@@ -235,7 +237,7 @@ func checkCreate(namespace string, svc *runtimepb.Service, o *runtimepb.CreateOp
 	}
 	return key{namespace, name, version}, spec{
 		Entrypoint: o.GetEntrypoint(), Instances: instances, Env: o.GetEnv(), Secrets: o.GetSecrets(),
-		Command: o.GetCommand(), Args: o.GetArgs(),
+		Command: o.GetCommand(), Args: o.GetArgs(), Hosts: hostsOf(svc.GetMetadata()),
 	}, nil
 }
 
@@ -287,13 +289,14 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 		if sp.Grants, err = narrow(sp.Grants, limitsOf(ctx)); err != nil {
 			return plan{}, fmt.Errorf("limits of %s: %w", k, err)
 		}
-		sealed, err := s.sealSpec(k, sp)
-		if err != nil {
-			return plan{}, err
-		}
 		kept := old.Metadata
 		maps.Copy(kept, svc.GetMetadata())
 		if err := checkMetadata(kept); err != nil {
+			return plan{}, err
+		}
+		sp.Hosts = hostsOf(kept)
+		sealed, err := s.sealSpec(k, sp)
+		if err != nil {
 			return plan{}, err
 		}
 		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded,

@@ -228,6 +228,9 @@ func TestCreateRefuses(t *testing.T) {
 		{"too much env", b.admin, func(r *runtimepb.CreateRequest) { r.Options.Env = []string{"A=" + long} }, codes.InvalidArgument},
 		{"NUL in env", b.admin, func(r *runtimepb.CreateRequest) { r.Options.Env = []string{"A=\x00"} }, codes.InvalidArgument},
 		{"entrypoint outside", b.admin, func(r *runtimepb.CreateRequest) { r.Options.Entrypoint = "a/../../b" }, codes.InvalidArgument},
+		{"a host label that is none", b.admin, func(r *runtimepb.CreateRequest) {
+			r.Resource.Service.Metadata = map[string]string{"host.zone": "a==b"}
+		}, codes.InvalidArgument},
 		{"metadata of two lines", b.admin, func(r *runtimepb.CreateRequest) {
 			r.Resource.Service.Metadata = map[string]string{"a": "b\nc"}
 		}, codes.InvalidArgument},

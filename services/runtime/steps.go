@@ -313,6 +313,7 @@ func (r *reconciler) apply(ctx context.Context, rev revision, secret string) err
 		Id: rev.id().message(), Image: rev.Image, Env: environment(rev, sp, secret),
 		Command: sp.Command, Args: sp.Args, Instances: rev.wanted(sp),
 		Millicores: size(t.Limits.CPU), Memory: size(t.Limits.Memory), Disk: size(t.Limits.Disk),
+		Hosts: sp.Hosts,
 	}})
 	if err != nil {
 		return fmt.Errorf("apply deployment: %w", err)

@@ -217,7 +217,31 @@ func checkMetadata(m map[string]string) error {
 			return invalid("metadata %s: a value has at most %d bytes of text in one line", errors.Clip(k), maxMetaValue)
 		}
 	}
+	for label, v := range hostsOf(m) {
+		if !hostRule.MatchString(label) || !hostRule.MatchString(v) {
+			return invalid("metadata %s%s: a label of a host and its value have 1 to 63 letters, digits, dots, underscores and hyphens, a letter or digit first", hostPrefix, errors.Clip(label))
+		}
+	}
 	return nil
+}
+
+// hostPrefix begins the metadata that says where a service runs: "host.zone" is
+// what the label micro.zone of its host must be.
+const hostPrefix = "host."
+
+// hostRule is what labels of hosts and their values are made of.
+var hostRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+
+// hostsOf answers the labels that metadata asks for, by their names without what
+// begins them. An empty value asks for nothing.
+func hostsOf(m map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range m {
+		if label, ok := strings.CutPrefix(k, hostPrefix); ok && v != "" {
+			out[label] = v
+		}
+	}
+	return out
 }
 
 // printable says whether s is one line of text without control characters.
