@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/google/go-containerregistry/pkg/name"
 	"gocloud.dev/blob/memblob"
 
@@ -24,6 +27,7 @@ import (
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/services/images"
 	"github.com/micro/platform/services/images/imagestest"
+	"github.com/micro/platform/services/images/mirror"
 )
 
 func setup(t *testing.T) (*Builder, ID) {
@@ -238,6 +242,61 @@ func TestPush(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDockerPulls pushes a program, and the same with another revision, and has
+// Docker pull both through the mirror of a host: the second time it gets no layer.
+func TestDockerPulls(t *testing.T) {
+	t.Parallel()
+	docker := buildertest.Docker(t)
+	registry, _ := pushed(t)
+	var moved atomic.Int64
+	through := mirror.New(registry.way, slog.New(slog.DiscardHandler))
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		through.ServeHTTP(writeCounter{w, &moved}, r)
+	}))
+	t.Cleanup(host.Close)
+	b := New(docker, http.NotFoundHandler(), Options{Cluster: fmt.Sprintf("test%x", time.Now().UnixNano()), Registry: registry})
+	id := ID{Namespace: "alpha", Service: "hello", Version: "latest"}
+	program := fakeProgram(t)
+	for _, most := range []int64{4 << 20, 8 << 10} {
+		id.Revision++
+		name, err := b.Assemble(t.Context(), id, program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref, before := host.Listener.Addr().String()+"/"+name, moved.Load()
+		rsp, err := docker.ImagePull(t.Context(), ref, dockerimage.PullOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(rsp)
+		rsp.Close()
+		t.Cleanup(func() {
+			docker.ImageRemove(context.Background(), ref, dockerimage.RemoveOptions{Force: true}) //nolint:errcheck // a test's
+		})
+		info, inspected := docker.ImageInspect(t.Context(), ref)
+		if err != nil || inspected != nil || info.Config.Labels[labelRevision] != fmt.Sprint(id.Revision) {
+			t.Fatalf("%s is not there: %v, %v\n%s", ref, err, inspected, said)
+		}
+		n := moved.Load() - before
+		t.Logf("revision %d: Docker got %d bytes", id.Revision, n)
+		if n > most {
+			t.Errorf("revision %d: Docker got %d bytes, want %d at most", id.Revision, n, most)
+		}
+	}
+}
+
+// writeCounter counts the bytes of an answer.
+type writeCounter struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+func (w writeCounter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.n.Add(int64(n))
+	return n, err
 }
 
 // fakeProgram is as large as a service is and cannot be compressed.
