@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/services/images/mirror"
@@ -10,7 +11,8 @@ import (
 
 // Options come from MICRO_HOST_*.
 type Options struct {
-	Images string `env:"IMAGES_ADDRESS" default:"127.0.0.1:5000" help:"where this host's Docker finds the platform's images, on loopback; MICRO_SCHEDULER_IMAGES names it to the scheduler. Without certificates there is none"`
+	Images string        `env:"IMAGES_ADDRESS" default:"127.0.0.1:5000" help:"where this host's Docker finds the platform's images, on loopback; MICRO_SCHEDULER_IMAGES names it to the scheduler. Without certificates there is none"`
+	Keep   time.Duration `env:"IMAGES_KEEP"    default:"24h"            help:"how long this host keeps an image of the platform that no container has"`
 }
 
 // mirrorImages serves the platform's images to the Docker of this host, and to

@@ -45,6 +45,7 @@ var Component = app.New("host", func(_ context.Context, h *app.Host, o Options) 
 		return err
 	}
 	h.Go("watch", svc.Run)
+	h.Go("images", newUnused(docker, h.Platform.ClusterID(), o, h.Log).run)
 	return h.Serve(s)
 })
 

@@ -154,7 +154,7 @@ func (d *Driver) missing(ctx context.Context, v *verdict, s swarm.Service, tasks
 	case len(tasks) > 1 && ended(tasks[len(tasks)-2]):
 		previous := tasks[len(tasks)-2]
 		v.because(d.reason(ctx, previous))
-		if hopeless(previous) && !outdatedTask(previous, s) {
+		if hopeless(previous) && !outdatedTask(previous, s) && !pulled(previous) {
 			v.failed, v.noImage = true, true
 		}
 	}
@@ -197,6 +197,12 @@ func ended(t swarm.Task) bool {
 // image, or the image not the program.
 func hopeless(t swarm.Task) bool {
 	return t.Status.State == swarm.TaskStateRejected && strings.Contains(t.Status.Err, noImage)
+}
+
+// pulled says whether the image of a task comes from elsewhere, which may be
+// away for a moment.
+func pulled(t swarm.Task) bool {
+	return t.Spec.ContainerSpec != nil && strings.Contains(t.Spec.ContainerSpec.Image, "@")
 }
 
 // outdatedTask says whether a service was started again since a task was made.
