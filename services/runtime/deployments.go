@@ -120,8 +120,12 @@ func (r *reconciler) listen(ctx context.Context) error {
 }
 
 // compareEvery is how often what runs is compared with what should run without
-// anything having been heard of.
-const compareEvery = 30 * time.Second
+// anything having been heard of, and compareLeast the time between two looks when
+// much is: each is one at everything.
+const (
+	compareEvery = 30 * time.Second
+	compareLeast = 100 * time.Millisecond
+)
 
 // compare keeps what runs and what should run together, for as long as ctx
 // lives.
@@ -134,6 +138,7 @@ func (r *reconciler) compare(ctx context.Context) {
 			pause(ctx, time.Second)
 			continue
 		}
+		pause(ctx, compareLeast)
 		wait := compareEvery
 		if r.behind.Swap(false) {
 			wait = time.Second

@@ -118,8 +118,9 @@ func (d db) unbuild(ctx context.Context, r revision, reason string) (bool, error
 	return tag.RowsAffected() > 0, nil
 }
 
-// promote makes a revision the one that serves, and lets go of those before it.
-func (d db) promote(ctx context.Context, r revision) error {
+// promote makes a revision of which so many instances answer the one that serves,
+// and lets go of those before it.
+func (d db) promote(ctx context.Context, r revision, ready int) error {
 	to, err := r.State.next(healthy)
 	if err != nil {
 		return err
@@ -129,9 +130,9 @@ func (d db) promote(ctx context.Context, r revision) error {
 			return err
 		}
 		args := pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version, "number": r.Number,
-			"from": r.State, "to": to, "live": dismissed.from()}
+			"from": r.State, "to": to, "ready": ready, "live": dismissed.from()}
 		const up = `
-			UPDATE runtime.revisions SET state = @to, reason = '', since = now(), ran_at = now()
+			UPDATE runtime.revisions SET state = @to, reason = '', since = now(), ran_at = now(), ready = @ready
 			WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from`
 		tag, err := tx.Exec(ctx, up, args)
 		if err != nil {

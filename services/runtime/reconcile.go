@@ -40,9 +40,10 @@ type task struct {
 }
 
 // The reconciler looks for work when something has changed, and now and then in
-// case it was not told.
+// case it was not told, but at most every workLeast.
 const (
 	lookEvery  = 5 * time.Second
+	workLeast  = 20 * time.Millisecond
 	sweepEvery = time.Minute
 )
 
@@ -65,6 +66,7 @@ func (r *reconciler) run(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			r.log.Warn("looking for work failed", "cause", err)
 		}
+		pause(ctx, workLeast)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -233,7 +233,8 @@ func (r *reconciler) start(ctx context.Context, rev revision) error {
 	if err := r.evictOlder(ctx, rev); err != nil {
 		return err
 	}
-	return r.svc.db.promote(ctx, rev)
+	s, _, _ := r.deployments.get(rev.id())
+	return r.svc.db.promote(ctx, rev, len(s.GetInstances()))
 }
 
 // account makes the account that a revision's processes log in with. Its
