@@ -82,18 +82,20 @@ type traffic struct {
 	failed []string
 }
 
-// kinds are the calls: each through one edge, on a connection that is kept.
-var kinds = []struct {
+// kind is a kind of calls: each through one edge, on a connection that is kept.
+type kind struct {
 	name    string
 	clients int
 	make    func(*traffic, context.Context, string) error
-}{
+}
+
+var kinds = []kind{
 	{"gRPC 5ms", 4, (*traffic).callGRPC}, {"HTTP 5ms", 4, (*traffic).callHTTP},
 	{"gRPC 5s", 3, (*traffic).callGRPC}, {"HTTP 5s", 3, (*traffic).callHTTP},
 	{"gRPC stream", 2, (*traffic).streamGRPC}, {"HTTP stream", 2, (*traffic).streamHTTP},
 }
 
-func startTraffic(t *testing.T, p *platform.Platform, x *platform.Person) *traffic {
+func startTraffic(t *testing.T, p *platform.Platform, x *platform.Person, kinds ...kind) *traffic {
 	t.Helper()
 	token, err := sh(t.Context(), x, "micro user token")
 	if err != nil {
@@ -147,9 +149,13 @@ func (f *traffic) stop() (map[string]int, []string) {
 }
 
 func (f *traffic) callGRPC(ctx context.Context, name string) error {
+	return f.invoke(ctx, "/worker.Worker/Call", name)
+}
+
+func (f *traffic) invoke(ctx context.Context, method, name string) error {
 	request, _ := json.Marshal(map[string]string{"name": name}) // strings always marshal
 	var answer []byte
-	err := f.grpc.Invoke(f.authorized(ctx), "/worker.Worker/Call", request, &answer, platform.JSON())
+	err := f.grpc.Invoke(f.authorized(ctx), method, request, &answer, platform.JSON())
 	return numbered(name, answer, err)
 }
 
@@ -165,7 +171,11 @@ func numbered(name string, answer []byte, err error) error {
 }
 
 func (f *traffic) callHTTP(ctx context.Context, name string) error {
-	rsp, err := f.post(ctx, "/worker/Call", map[string]any{"name": name})
+	return f.ask(ctx, "/worker/Call", name)
+}
+
+func (f *traffic) ask(ctx context.Context, path, name string) error {
+	rsp, err := f.post(ctx, path, map[string]any{"name": name})
 	if err != nil {
 		return err
 	}
@@ -273,7 +283,7 @@ func TestRolloutUnderLoad(t *testing.T) {
 	}
 	write(0)
 	expect(t, x, "running", "micro run ./worker")
-	load := startTraffic(t, p, x)
+	load := startTraffic(t, p, x, kinds...)
 	answered := func(i int) {
 		t.Helper()
 		eventually(t, x, fmt.Sprintf("from code %d", i), `micro worker call --name="1ms 0"`)
