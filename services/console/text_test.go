@@ -35,7 +35,7 @@ func tenant(text string) http.Handler {
 		"POST /platform/v1/tokens/inspect": map[string]any{"account": map[string]any{"id": text, "issuer": "micro", "scopes": []string{"admin"}}},
 		"GET /platform/v1/namespaces":      map[string]any{"memberships": []any{map[string]any{"namespace": text, "role": "owner", "account": text, "current": true}}},
 		"GET /platform/v1/services": map[string]any{"services": []any{map[string]any{"name": text, "version": text, "source": text, "status": 7,
-			"metadata": map[string]string{"source": text, "revision": text, "error": text, "started": text}}}},
+			"metadata": map[string]string{"source": text, "revision": text, "error": text, "crashing": text, "started": text}}}},
 		"GET /platform/v1/members":                   map[string]any{"members": []any{map[string]any{"account": text + "2", "role": text, "since": now}}},
 		"GET /platform/v1/invites":                   map[string]any{"invites": []any{map[string]any{"id": text, "email": text, "role": text, "invited_by": text, "expires": now}}},
 		"GET /platform/v1/second-factor":             map[string]any{"required": true},

@@ -40,6 +40,7 @@ export async function service(main, me, name) {
 		show(about, h("dl", {},
 			h("dt", {}, "Status"), h("dd", {}, status(s)), h("dt", {}, "Source"), h("dd", {}, s.metadata?.source ?? s.source ?? ""),
 			h("dt", {}, "Version"), h("dd", {}, s.version ?? ""), h("dt", {}, "Updated"), h("dd", {}, started(s.metadata))),
+		s.metadata?.crashing && h("p", { class: "error" }, `Crashing: ${s.metadata.crashing}`),
 		s.metadata?.error && h("pre", { class: "error" }, s.metadata.error));
 	};
 	const tail = async () => {
@@ -47,12 +48,18 @@ export async function service(main, me, name) {
 		logs.textContent = lines.map((l) => l.message ?? "").join("\n");
 		logs.scrollTop = logs.scrollHeight;
 	};
+	const crash = async () => {
+		const { crashes: [last] = [] } = await call("GET", `/platform/v1/services/${part(name)}/crashes`);
+		logs.textContent = last
+			? [`Revision ${last.revision}, ${when(last.at / 1000)}: ${last.reason}`, ...(last.lines ?? []).map((l) => l.message ?? "")].join("\n")
+			: "No crash is kept.";
+	};
 	await refresh();
 	show(main, 
 		card(name, about, me.may("develop") && button("Delete this service", () => ask(`Delete ${name}?`, "It stops, and its callers find nothing.", [], "Delete",
 			async () => { await call("DELETE", `/platform/v1/services/${part(name)}`); location.hash = "#services"; }, "danger"), "danger quiet")),
 		await caller(name),
-		card("Logs", h("p", { class: "actions" }, button("Refresh", tail, "quiet")), logs));
+		card("Logs", h("p", { class: "actions" }, button("Refresh", tail, "quiet"), button("Last crash", crash, "quiet")), logs));
 	tail().catch((err) => { logs.textContent = err.message; });
 	return refresh;
 }
