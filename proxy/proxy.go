@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ import (
 type Options struct {
 	Address          string          `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
 	ContainerAddress string          `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
+	EgressAddress    string          `env:"EGRESS_ADDRESS"    help:"where containers of networks over several hosts leave them, an HTTP proxy; empty is nowhere"`
+	EgressOpen       []netip.Prefix  `env:"EGRESS_OPEN"       help:"private networks that they may reach that way, 10.1.0.0/16,..."`
 	InFlight         int             `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
 	Anonymous        int             `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
 	FirstMessage     time.Duration   `env:"FIRST_MESSAGE"     default:"5s"             help:"how long a call without an account may hold its place before it sends a message; 0 is no limit"`
@@ -72,6 +75,9 @@ var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Option
 	}
 	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Resets: maxResets, Proxies: o.TrustedProxies}, h.Log)
 	run(h, &server{edge: edge, log: h.Log, proxies: o.TrustedProxies}, o.serving(maxStreams), func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
+	if err := serveEgress(h, edge, o); err != nil {
+		return err
+	}
 	return serveContainers(ctx, h, edge, o)
 })
 
