@@ -24,6 +24,7 @@ import (
 // Options come from MICRO_SCHEDULER_*.
 type Options struct {
 	EdgeAddress string        `env:"EDGE_ADDRESS" default:":8081"         help:"where containers reach the proxy, host:port; without a host it is the address of this host that containers reach, or with overlays the name that edges have there"`
+	Egress      string        `env:"EGRESS_ADDRESS" default:":8083"       help:"where containers on overlays reach the internet, an HTTP proxy: MICRO_PROXY_EGRESS_ADDRESS of the proxies; without a host it is the name that edges have there, and empty is no internet"`
 	Networks    string        `env:"NETWORKS"     default:"bridge"        help:"what networks of namespaces are: bridge, on one host, or overlay, over all hosts of the swarm, each of which runs the component host, and its edges in containers"`
 	Subnets     netip.Prefix  `env:"SUBNETS"      default:"10.201.0.0/16" help:"the networks of namespaces are cut out of it, 62 addresses each"`
 	Images      string        `env:"IMAGES"       default:"127.0.0.1:5000" help:"where the Docker of each host finds the platform's images: MICRO_HOST_IMAGES_ADDRESS of all hosts"`
@@ -175,7 +176,7 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
 		Instances: int(d.GetInstances()), Hosts: d.GetHosts(),
-	}, plan.Config{Cluster: s.cluster, Images: s.opts.Images, Edge: edge, Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
+	}, plan.Config{Cluster: s.cluster, Images: s.opts.Images, Edge: edge, Egress: s.egress(), Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +216,17 @@ func (s *Service) edge(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return net.JoinHostPort(a.String(), port), nil
+}
+
+// egress answers where containers find a way out of networks that have none.
+func (s *Service) egress() string {
+	if s.opts.Networks != overlay || !s.opts.Internet {
+		return ""
+	}
+	if host, port, err := net.SplitHostPort(s.opts.Egress); err == nil && host == "" {
+		return net.JoinHostPort(plan.EdgeName, port)
+	}
+	return s.opts.Egress
 }
 
 // Scale implements the RPC.

@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +58,7 @@ type Config struct {
 	Cluster string // whose it is, where several platforms share a Docker host
 	Images  string // host:port at which every Docker finds the platform's images
 	Edge    string // host:port at which containers reach the edge
+	Egress  string // host:port of the HTTP proxy by which they reach the internet; empty is none
 	// Resolvers are the name servers of containers; none are the host's.
 	Resolvers []netip.Addr
 	// ResolvConf is a file of the host's that is the container's
@@ -132,7 +135,7 @@ func New(d Deployment, c Config) (Service, error) {
 	}
 	s := Service{
 		ID: d.ID, Name: Name(c.Cluster, d.ID), Network: Network(c.Cluster, d.ID.Namespace),
-		Image: reference(d.Image, c.Images), Env: environment(d.Env, c.Edge), Command: d.Command, Args: d.Args,
+		Image: reference(d.Image, c.Images), Env: environment(d.Env, c), Command: d.Command, Args: d.Args,
 		Instances: d.Instances, Limits: c.Limits, Labels: Labels(c.Cluster, d.ID), Resolvers: c.Resolvers, ResolvConf: c.ResolvConf,
 		Hosts: d.Hosts,
 	}
@@ -158,7 +161,8 @@ func FromLabels(labels map[string]string) (ID, bool) {
 
 // environment adds what the platform gives to every container. It wins over
 // the deployment's own: the platform relies on it.
-func environment(own []string, edge string) []string {
+func environment(own []string, c Config) []string {
+	edge := c.Edge
 	given := []string{
 		fmt.Sprintf("PORT=%d", Port),
 		fmt.Sprintf("MICRO_SERVICE_ADDRESS=:%d", Port), // Micro v3
@@ -171,7 +175,33 @@ func environment(own []string, edge string) []string {
 		names[key(e)] = true
 	}
 	out := slices.DeleteFunc(slices.Clone(own), func(e string) bool { return names[key(e)] })
-	return append(out, given...)
+	return append(append(out, given...), outward(own, c)...)
+}
+
+// outward names the way out of a network that has no other, by the variables in
+// which programs look for a proxy. It wants the account of the revision. What
+// the deployment says itself stays.
+func outward(own []string, c Config) []string {
+	said := map[string]string{}
+	for _, e := range own {
+		k, v, _ := strings.Cut(e, "=")
+		said[k] = v
+	}
+	if c.Egress == "" || said["MICRO_AUTH_ID"] == "" {
+		return nil
+	}
+	proxy := url.URL{Scheme: "http", Host: c.Egress, User: url.UserPassword(said["MICRO_NAMESPACE"]+"/"+said["MICRO_AUTH_ID"], said["MICRO_AUTH_SECRET"])}
+	edge, _, _ := net.SplitHostPort(c.Edge)
+	var out []string
+	for _, e := range []string{"HTTP_PROXY=" + proxy.String(), "HTTPS_PROXY=" + proxy.String(), "NO_PROXY=" + edge + ",localhost,127.0.0.1"} {
+		k, v, _ := strings.Cut(e, "=")
+		for _, name := range []string{k, strings.ToLower(k)} { // programs differ
+			if _, ok := said[name]; !ok {
+				out = append(out, name+"="+v)
+			}
+		}
+	}
+	return out
 }
 
 func key(env string) string {

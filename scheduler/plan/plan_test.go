@@ -46,6 +46,30 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestEgress shows that a service is told of the way out where its network has no
+// other, with its own account, and that what it says itself stays.
+func TestEgress(t *testing.T) {
+	t.Parallel()
+	c := config
+	c.Edge, c.Egress = "micro-edge:8081", "micro-edge:8083"
+	d := deployment()
+	d.Env = []string{"MICRO_NAMESPACE=demo", "MICRO_AUTH_ID=web", "MICRO_AUTH_SECRET=a:b@c", "no_proxy=mine"}
+	s, err := New(d, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const way = "http://demo%2Fweb:a%3Ab%40c@micro-edge:8083"
+	want := []string{"HTTP_PROXY=" + way, "http_proxy=" + way, "HTTPS_PROXY=" + way, "https_proxy=" + way, "NO_PROXY=micro-edge,localhost,127.0.0.1"}
+	if got := s.Env[len(s.Env)-len(want):]; !slices.Equal(got, want) || !slices.Contains(s.Env, "no_proxy=mine") {
+		t.Errorf("env %v, want %v at its end", s.Env, want)
+	}
+	for _, none := range []Config{config, {Cluster: "c1", Edge: c.Edge, Limits: c.Limits}} {
+		if s, err := New(d, none); err != nil || slices.ContainsFunc(s.Env, func(e string) bool { return strings.HasPrefix(e, "HTTP") }) {
+			t.Errorf("env %v, %v", s.Env, err)
+		}
+	}
+}
+
 // TestPlatformImage is looked for where the hosts find the platform's images.
 func TestPlatformImage(t *testing.T) {
 	t.Parallel()
