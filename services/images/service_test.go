@@ -278,13 +278,13 @@ func layer(t *testing.T) v1.Layer {
 func TestSweepWhilePushing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.opts.Age = 20 * time.Millisecond // a push takes longer
 	ctx, stop := context.WithTimeout(t.Context(), 8*time.Second)
 	defer stop()
 	var work sync.WaitGroup
 	var pushed, refused, swept atomic.Int64
 	work.Go(func() {
-		for ctx.Err() == nil {
+		for i := 0; ctx.Err() == nil; i++ {
+			b.opts.Age = 10 * time.Millisecond << (i % 8) // less and more than a push takes
 			n, err := b.sweep(ctx)
 			if err != nil && ctx.Err() == nil {
 				t.Error(err)
