@@ -37,6 +37,10 @@ bench: prepare build builder-image
 faults: prepare
 	MICRO_TEST_FAULTS=$(or $(FOR),5m) go run ./tests/env go test -count=1 -v -timeout 2h ./tests/faults
 
+## multihost: run the platform over three hosts in namespaces of this machine, lose them, and count what fails
+multihost: prepare builder-image
+	MICRO_TEST_MULTIHOST=1 go run ./tests/env go test -count=1 -v -timeout 1h ./tests/multihost
+
 ## fuzz: fuzz every parser of outside input for a minute each
 fuzz:
 	@./tests/fuzz.sh
@@ -76,4 +80,4 @@ prepare:
 clean:
 	rm -rf $(BIN)
 
-.PHONY: help demo run build test test-env bench faults fuzz generate lint vuln builder-image runsc prepare clean
+.PHONY: help demo run build test test-env bench faults multihost fuzz generate lint vuln builder-image runsc prepare clean

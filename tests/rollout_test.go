@@ -24,49 +24,6 @@ import (
 	"github.com/micro/platform/tests/platform"
 )
 
-// worker is a service whose calls take as long as they are told to, and say which
-// they were and which code answered.
-const worker = `package handler
-
-import (
-	"context"
-	"fmt"
-	"strings"
-	"time"
-
-	pb "worker/proto"
-)
-
-const code = "code 0"
-
-type Worker struct{}
-
-// Call answers "TIME NUMBER" after that time.
-func (*Worker) Call(_ context.Context, req *pb.Request, rsp *pb.Response) error {
-	took, _, _ := strings.Cut(req.Name, " ")
-	d, err := time.ParseDuration(took)
-	if err != nil {
-		return err
-	}
-	time.Sleep(d)
-	rsp.Msg = fmt.Sprintf("%s from %s", req.Name, code)
-	return nil
-}
-
-// Stream sends a message every 100 ms.
-func (*Worker) Stream(_ context.Context, req *pb.StreamingRequest, stream pb.Worker_StreamStream) error {
-	for i := range req.Count {
-		time.Sleep(100 * time.Millisecond)
-		if err := stream.Send(&pb.StreamingResponse{Count: i}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (*Worker) PingPong(context.Context, pb.Worker_PingPongStream) error { return nil }
-`
-
 // traffic is calls of every kind through both edges, and what became of them.
 type traffic struct {
 	platform *platform.Platform
@@ -275,9 +232,8 @@ func TestRolloutUnderLoad(t *testing.T) {
 	p := start(t, false)
 	x := person(t, p, "operator-of-worker")
 	expect(t, x, "", "micro new worker")
-	handler := filepath.Join(x.Home, "worker", "handler", "worker.go")
 	write := func(i int) {
-		if err := os.WriteFile(handler, []byte(strings.Replace(worker, "code 0", fmt.Sprintf("code %d", i), 1)), 0o644); err != nil {
+		if err := platform.WriteWorker(filepath.Join(x.Home, "worker"), i); err != nil {
 			t.Fatal(err)
 		}
 	}

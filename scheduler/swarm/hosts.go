@@ -278,9 +278,6 @@ func (h *hosts) presume(t swarm.Task, now time.Time, long time.Duration) *hostpb
 			}
 		}
 	}
-	if c.GetIp() == "" {
-		return nil
-	}
 	return c
 }
 

@@ -17,11 +17,9 @@ import (
 
 // How often Docker is looked at: soon while something is on its way, seldom
 // otherwise. Docker's events and our own changes make it at once, though not
-// more often than lookLeast. The events are those of one host: several are looked
-// at often.
+// more often than lookLeast.
 const (
 	lookSoon   = 200 * time.Millisecond
-	lookOften  = time.Second
 	lookSeldom = 3 * time.Second
 	lookLeast  = 50 * time.Millisecond
 )
@@ -72,10 +70,7 @@ func (d *Driver) session(ctx context.Context) error {
 			return err
 		}
 		next := lookSoon
-		switch {
-		case settled && d.several():
-			next = lookOften
-		case settled:
+		if settled {
 			next = lookSeldom
 		}
 		if err := pause(ctx, lookLeast); err != nil {

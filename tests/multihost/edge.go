@@ -4,24 +4,48 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
 
-// loadEdges makes the edges' image on every host.
-func (s *Site) loadEdges(ctx context.Context) error {
+// loadImages makes the edges' image on every host, and brings the one that
+// builds run in to those with builders.
+func (s *Site) loadImages(ctx context.Context, builders int) error {
 	image, err := rootless(s.micro)
 	if err != nil {
 		return err
 	}
 	return s.Rig.each(func(n *Node) error {
 		_, err := n.DockerIn(ctx, bytes.NewReader(image), "import", "--change", `ENTRYPOINT ["/micro"]`, "-", edgeImage)
-		return err
+		if i := slices.Index(s.Rig.Nodes, n); err != nil || i >= builders {
+			return err
+		}
+		return n.copyImage(ctx, "micro/builder-go:latest")
 	})
+}
+
+// copyImage brings an image from this machine's Docker to the host's.
+func (n *Node) copyImage(ctx context.Context, image string) error {
+	save := exec.CommandContext(ctx, "docker", "save", image)
+	out, err := save.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := save.Start(); err != nil {
+		return err
+	}
+	_, err = n.DockerIn(ctx, out, "load")
+	if failed := save.Wait(); failed != nil {
+		err = errors.Join(err, fmt.Errorf("docker save %s (make builder-image makes it): %w", image, failed))
+	}
+	return err
 }
 
 // rootless is the file system of an image with one program and no more.

@@ -10,18 +10,16 @@ import (
 	"time"
 )
 
-// back is how soon a component or an edge that was killed serves again.
-const back = 5 * time.Second
-
 // TestFull goes through every fault, on hosts two of which have the platform's
 // components.
 func TestFull(t *testing.T) {
-	if os.Getenv("MICRO_TEST_MULTIHOST") == "" {
-		t.Skip("it takes a quarter of an hour: make multihost, or MICRO_TEST_MULTIHOST=1")
+	if os.Getenv(full) == "" {
+		t.Skip("it takes half an hour: make multihost, or " + full + "=1")
 	}
-	s := newSite(t, 2)
-	_, alice := signup(t, s, "alice")
-	f := &full{s, balance(t, s), alice}
+	skipWithout(t)
+	f := setup(t, 2)
+	f.deploy(t)
+	f.update(t, "rolling update")
 	for _, experiment := range []struct {
 		name string
 		run  func(*testing.T, string)
@@ -37,16 +35,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-type full struct {
-	site     *Site
-	balancer *Balancer
-	alice    *Tenant
-}
-
-func (f *full) kinds() []Kind { return f.alice.platformKinds() }
-
 // components kills every instance in turn.
-func (f *full) components(t *testing.T, name string) {
+func (f *fixture) components(t *testing.T, name string) {
 	var longest time.Duration
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), time.Second, func(ctx context.Context) error {
 		for _, n := range f.site.Rig.Nodes {
@@ -66,14 +56,14 @@ func (f *full) components(t *testing.T, name string) {
 		}
 		return nil
 	})
-	judge(t, name, f.balancer, f.alice, traffic, at, perMille)
+	f.judge(t, name, traffic, at, perMille)
 	if !report.Within(name, "the slowest to be back", longest, back) {
 		t.Errorf("a component was away for %v", longest)
 	}
 }
 
 // edges kills every edge in turn.
-func (f *full) edges(t *testing.T, name string) {
+func (f *fixture) edges(t *testing.T, name string) {
 	var longest time.Duration
 	for _, n := range f.site.Rig.Nodes {
 		for _, edge := range edges {
@@ -83,7 +73,7 @@ func (f *full) edges(t *testing.T, name string) {
 				longest = max(longest, away)
 				return err
 			})
-			judge(t, title, f.balancer, f.alice, traffic, at, window(errorWindow))
+			f.judge(t, title, traffic, at, window(errorWindow))
 		}
 	}
 	if !report.Within(name, "the slowest to be back", longest, back) {
@@ -91,56 +81,38 @@ func (f *full) edges(t *testing.T, name string) {
 	}
 }
 
-func (f *full) dockerRestarts(t *testing.T, name string) { f.docker(t, name, (*Node).StopDocker) }
-func (f *full) dockerIsKilled(t *testing.T, name string) { f.docker(t, name, (*Node).KillDocker) }
+func (f *fixture) dockerRestarts(t *testing.T, name string) { f.docker(t, name, (*Node).StopDocker) }
+func (f *fixture) dockerIsKilled(t *testing.T, name string) { f.docker(t, name, (*Node).KillDocker) }
 
 // dockerWindow is how long a host may fail calls whose Docker restarts.
 const dockerWindow = 15 * time.Second
 
-func (f *full) docker(t *testing.T, name string, stop func(*Node) error) {
+func (f *fixture) docker(t *testing.T, name string, stop func(*Node) error) {
 	n := f.site.Rig.Nodes[1]
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
 		return errors.Join(stop(n), n.StartDocker(ctx), f.site.edgesAnswer(ctx, n))
 	})
-	judge(t, name, f.balancer, f.alice, traffic, at, window(dockerWindow))
+	f.judge(t, name, traffic, at, window(dockerWindow))
 }
 
-func (f *full) follower(t *testing.T, name string) {
+func (f *fixture) follower(t *testing.T, name string) {
 	leader, err := f.site.Rig.Leader(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	// One that has components, if the leader leaves one.
 	i := slices.IndexFunc(f.site.Rig.Nodes, func(n *Node) bool { return n != leader })
+	f.spread(t)
 	f.lose(t, name, f.site.Rig.Nodes[i])
+	f.heal(t, name+", and comes back", f.site.Rig.Nodes[i])
 }
 
-func (f *full) leader(t *testing.T, name string) {
+func (f *fixture) leader(t *testing.T, name string) {
 	leader, err := f.site.Rig.Leader(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.spread(t)
 	f.lose(t, name, leader)
-}
-
-// healed is how soon a host that comes back works with the others again.
-const healed = time.Minute
-
-// lose cuts a host off under traffic, and heals it under traffic.
-func (f *full) lose(t *testing.T, name string, n *Node) {
-	t.Logf("%s is lost", n.Name)
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, n.Cut)
-	judge(t, name, f.balancer, f.alice, traffic, at, window(errorWindow))
-	name += ", and comes back"
-	traffic, at = underTraffic(t, f.balancer, f.kinds(), settled, n.Heal)
-	judge(t, name, f.balancer, f.alice, traffic, at, window(errorWindow))
-	began := time.Now()
-	err := poll(t.Context(), healed, func() error {
-		_, err := f.site.Rig.Leader(t.Context())
-		return errors.Join(err, f.site.Rig.ready(t.Context()))
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	report.Within(name, "the Swarm is whole", time.Since(began)+settled, healed)
+	f.heal(t, name+", and comes back", leader)
 }

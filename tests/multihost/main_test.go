@@ -56,6 +56,35 @@ func micro(t *testing.T) string {
 	return built.micro
 }
 
+// full is what asks for all experiments. They take half an hour.
+const full = "MICRO_TEST_MULTIHOST"
+
+// skipWithout skips where there cannot be a rig.
+func skipWithout(t *testing.T) {
+	t.Helper()
+	if why := missing(); why != "" {
+		t.Skip(why)
+	}
+}
+
+// newRig leaves nothing behind.
+func newRig(t *testing.T) *Rig {
+	t.Helper()
+	r, err := NewRig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(r.Dir); err == nil {
+			t.Errorf("%s is still there", r.Dir)
+		}
+	})
+	return r
+}
+
 // newSite is a platform on a rig, with edges on every host.
 func newSite(t *testing.T, controllers int) *Site {
 	t.Helper()

@@ -1,31 +1,22 @@
 package multihost
 
 import (
+	"os"
 	"testing"
 	"time"
 )
 
-// TestShort is the platform over three hosts, one of which is lost.
+// TestShort deploys a service over three hosts, updates it, and loses a host.
 func TestShort(t *testing.T) {
+	if os.Getenv(full) != "" {
+		t.Skip("TestFull does it all")
+	}
+	skipWithout(t)
+	micro(t)
 	began := time.Now()
-	s := newSite(t, 1)
-	t.Logf("the platform is up after %v", time.Since(began).Round(time.Millisecond))
-	_, alice := signup(t, s, "alice")
-	b := balance(t, s)
-	lost := s.Rig.Nodes[2]
-	traffic, at := underTraffic(t, b, alice.platformKinds(), settled, lost.Cut)
-	judge(t, "a host is lost", b, alice, traffic, at, window(errorWindow))
-	if err := lost.Heal(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func balance(t *testing.T, s *Site) *Balancer {
-	t.Helper()
-	b, err := NewBalancer(s.Rig.Nodes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
+	f := setup(t, 1)
+	report.Info("start", "hosts, Swarm, components and edges", time.Since(began).Round(time.Second))
+	f.deploy(t)
+	f.update(t, "rolling update")
+	f.lose(t, "a host is lost", f.site.Rig.Nodes[2]) // one without components
 }

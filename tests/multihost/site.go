@@ -26,7 +26,7 @@ import (
 
 // control are the components that run as processes, in the order in which they
 // start.
-var control = []string{"auth", "registry", "namespaces", "config", "audit", "usage", "events", "broker", "store", "builder", "scheduler", "runtime", "network"}
+var control = []string{"auth", "registry", "namespaces", "config", "audit", "usage", "events", "broker", "store", "images", "builder", "scheduler", "runtime", "network"}
 
 // edges run as containers.
 var edges = []string{"proxy", "gateway"}
@@ -71,7 +71,7 @@ func (s *Site) start(ctx context.Context, controllers int) error {
 	}
 	first := s.Rig.Nodes[0]
 	s.Platform = &platform.Platform{Config: platform.Config{Micro: s.micro, Dir: s.Rig.Dir}, API: first.Address + ":8080", Proxy: first.Address + ":8081", Inbox: s.Rig.Address + ":8026"}
-	if err := s.loadEdges(ctx); err != nil {
+	if err := s.loadImages(ctx, controllers); err != nil {
 		return err
 	}
 	err := s.Rig.each(func(n *Node) error {
@@ -114,7 +114,7 @@ func (s *Site) certsDir() string { return filepath.Join(s.Rig.Dir, "certs") }
 func (s *Site) certify() error {
 	a := certs.Open(s.certsDir())
 	errs := []error{a.Init()}
-	for _, name := range slices.Concat(control, edges, []string{"host", "images", "inbox"}) {
+	for _, name := range slices.Concat(control, edges, []string{"host", "inbox"}) {
 		_, err := a.Issue(name, []string{s.Rig.Address}, time.Hour)
 		errs = append(errs, err)
 	}
@@ -157,7 +157,8 @@ func (s *Site) environ(controllers int) {
 		"MICRO_HOST_ADDRESS=:8017", "MICRO_PROXY_CONTAINER_ADDRESS=none",
 		"MICRO_GATEWAY_ADDRESS=0.0.0.0:8080", "MICRO_PROXY_ADDRESS=0.0.0.0:8081",
 		"MICRO_GATEWAY_CONNECTIONS=0", "MICRO_PROXY_CONNECTIONS=0", // all clients are on one machine
-		"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(),
+		"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_PUSH=true", "MICRO_SCHEDULER_NETWORKS=overlay",
+		"MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto", // the hosts have none
 	}
 	for _, name := range control {
 		var all []string
@@ -174,7 +175,7 @@ const adminPassword = "micro"
 // ports are those of docs/apart.md.
 var ports = map[string]string{
 	"registry": "8000", "config": "8001", "store": "8002", "broker": "8003", "events": "8005", "auth": "8010", "namespaces": "8011",
-	"builder": "8012", "scheduler": "8013", "network": "8014", "usage": "8015", "audit": "8016", "runtime": "8088",
+	"builder": "8012", "scheduler": "8013", "network": "8014", "usage": "8015", "audit": "8016", "images": "8018", "runtime": "8088",
 }
 
 // moduleCache is what go build has downloaded on this machine.

@@ -26,10 +26,10 @@ type Kind struct {
 // Failure is a call that failed.
 type Failure struct {
 	Kind string
-	// Due is when the call was to be made.
-	Due   time.Time
-	Edge  string
-	Cause error
+	// Due is when the call was to be made, Ended when it had failed.
+	Due, Ended time.Time
+	Edge       string
+	Cause      error
 }
 
 // Traffic is calls of several kinds through all edges that answer.
@@ -72,7 +72,7 @@ func (t *Traffic) one(k Kind, due time.Time, n int) {
 	t.calls[k.Name]++
 	t.latest[k.Name] = max(t.latest[k.Name], time.Since(due))
 	if err != nil {
-		t.failures = append(t.failures, Failure{k.Name, due, e.Name, err})
+		t.failures = append(t.failures, Failure{k.Name, due, time.Now(), e.Name, err})
 	}
 }
 
@@ -93,33 +93,33 @@ func (t *Traffic) Calls() int {
 	return n
 }
 
-// Failures are those of calls that were due since a moment.
-func (t *Traffic) Failures(since time.Time) []Failure {
+// Failures are the calls that failed, by when they were due.
+func (t *Traffic) Failures() []Failure {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []Failure
-	for _, f := range t.failures {
-		if !f.Due.Before(since) {
-			all = append(all, f)
-		}
-	}
-	slices.SortFunc(all, func(a, b Failure) int { return a.Due.Compare(b.Due) })
-	return all
+	slices.SortFunc(t.failures, func(a, b Failure) int { return a.Due.Compare(b.Due) })
+	return slices.Clone(t.failures)
 }
 
-// Window is the time from the first call that failed to the last, by when they
-// were due, since a moment.
-func (t *Traffic) Window(since time.Time) time.Duration {
-	all := t.Failures(since)
-	if len(all) == 0 {
-		return 0
+// Around tells failures by a moment: those before it, those of calls that were
+// under way then, and those of calls that were due later.
+func (t *Traffic) Around(at time.Time) (before, inHand, later []Failure) {
+	for _, f := range t.Failures() {
+		switch {
+		case f.Ended.Before(at):
+			before = append(before, f)
+		case f.Due.Before(at):
+			inHand = append(inHand, f)
+		default:
+			later = append(later, f)
+		}
 	}
-	return all[len(all)-1].Due.Sub(all[0].Due)
+	return before, inHand, later
 }
 
 // String is a line for every kind, and a few of the failures.
 func (t *Traffic) String() string {
-	failures := t.Failures(time.Time{})
+	failures := t.Failures()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var b strings.Builder
