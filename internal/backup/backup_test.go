@@ -19,6 +19,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/redistest"
 )
 
 // servers starts the servers of a platform, empty, in a directory that Postgres'
@@ -253,5 +254,22 @@ func TestKeys(t *testing.T) {
 	must(t, os.WriteFile(file, []byte("\n"), 0o600))
 	if _, err := Passphrase(file); err == nil {
 		t.Error("an empty passphrase is taken")
+	}
+}
+
+// TestRedisWithoutPassword shows that a Redis is backed up which has no password
+// and would refuse one.
+func TestRedisWithoutPassword(t *testing.T) {
+	t.Parallel()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWriter(io.Discard, time.Now(), []age.Recipient{id.Recipient()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.redis(t.Context(), redistest.URL(t), Options{Tell: t.Logf}); err != nil {
+		t.Error(err)
 	}
 }

@@ -86,7 +86,10 @@ func (w *writer) rdb(ctx context.Context, part string, server *url.URL) (int64, 
 		args = append(args, "--user", user)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+password) // ps does not show it there
+	cmd.Env = os.Environ()
+	if password != "" { // ps does not show it there; a server without one refuses any
+		cmd.Env = append(cmd.Env, "REDISCLI_AUTH="+password)
+	}
 	if err := w.output(part, cmd, cancel); err != nil {
 		return 0, err
 	}

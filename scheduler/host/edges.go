@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -15,7 +14,9 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
+	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -24,26 +25,68 @@ type edges struct {
 	docker  *client.Client
 	cluster string
 	log     *slog.Logger
+	told    chan struct{} // holds one when there is something new to do
 
-	mu       sync.Mutex // held while edges join and leave
-	networks []string   // that they were told to be in last
+	mu       sync.Mutex
+	networks []string // that they were told to be in last
+	leave    []string // and not to be in, until that is done
+	next     *round   // that somebody waits for
+}
+
+// round is one time that the edges are arranged.
+type round struct {
+	done chan struct{} // closed at its end
+	err  error         // is there then
 }
 
 func newEdges(docker *client.Client, cluster string, log *slog.Logger) *edges {
-	return &edges{docker: docker, cluster: cluster, log: log}
+	return &edges{docker: docker, cluster: cluster, log: log, told: make(chan struct{}, 1)}
 }
 
-// join makes the edges members of networks, and of those to leave not.
+// join makes the edges members of networks, and of those to leave not. When ctx
+// ends before that is done, it goes on all the same: Docker may take seconds for
+// each network.
 func (e *edges) join(ctx context.Context, networks, leave []string) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.networks = slices.Clone(networks)
-	return e.arrange(ctx, leave)
+	e.networks, e.leave = slices.Clone(networks), append(e.leave, leave...)
+	e.leave = slices.DeleteFunc(e.leave, func(name string) bool { return slices.Contains(networks, name) })
+	if e.next == nil {
+		e.next = &round{done: make(chan struct{})}
+	}
+	r := e.next
+	e.mu.Unlock()
+	select {
+	case e.told <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return errors.New(codes.DeadlineExceeded, "the edges are still joining networks").Because(ctx.Err())
+	}
 }
 
-// arrange makes the edges members of the networks that they were told. The caller
-// holds mu.
-func (e *edges) arrange(ctx context.Context, leave []string) error {
+// arrange makes the edges members of the networks that they were told.
+func (e *edges) arrange(ctx context.Context) {
+	e.mu.Lock()
+	networks, leave, r := e.networks, e.leave, e.next
+	e.leave, e.next = nil, nil
+	e.mu.Unlock()
+	err := e.placeAll(ctx, networks, leave)
+	if err != nil {
+		e.log.Warn("an edge is not in every network yet", "error", err)
+	}
+	if r != nil {
+		r.err = err
+		close(r.done)
+	}
+}
+
+func (e *edges) placeAll(ctx context.Context, networks, leave []string) error {
+	if len(networks)+len(leave) == 0 {
+		return nil
+	}
 	found, err := e.docker.ContainerList(ctx, container.ListOptions{Filters: e.own()})
 	if err != nil {
 		return fmt.Errorf("list edges: %w", err)
@@ -51,7 +94,7 @@ func (e *edges) arrange(ctx context.Context, leave []string) error {
 	failures := make([]error, len(found))
 	var work sync.WaitGroup
 	for i, c := range found {
-		work.Go(func() { failures[i] = e.place(ctx, c, leave) })
+		work.Go(func() { failures[i] = e.place(ctx, c, networks, leave) })
 	}
 	work.Wait()
 	return errors.Join(failures...)
@@ -63,7 +106,7 @@ func (e *edges) own() filters.Args {
 
 // place makes one edge a member of the networks. One that cannot be joined does
 // not keep it from the others.
-func (e *edges) place(ctx context.Context, c container.Summary, leave []string) error {
+func (e *edges) place(ctx context.Context, c container.Summary, networks, leave []string) error {
 	in := map[string]bool{}
 	if c.NetworkSettings != nil {
 		for name := range c.NetworkSettings.Networks {
@@ -71,22 +114,34 @@ func (e *edges) place(ctx context.Context, c container.Summary, leave []string) 
 		}
 	}
 	var failures []error
-	for _, name := range e.networks {
+	for _, name := range networks {
 		if !in[name] {
 			failures = append(failures, e.connect(ctx, name, c.ID))
 		}
 	}
 	for _, name := range leave {
 		if in[name] {
-			failures = append(failures, past(e.docker.NetworkDisconnect(ctx, name, c.ID, false)))
+			failures = append(failures, e.disconnect(ctx, name, c.ID))
 		}
 	}
 	return errors.Join(failures...)
 }
 
+func (e *edges) disconnect(ctx context.Context, name, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return past(e.docker.NetworkDisconnect(ctx, name, id, false))
+}
+
+// connectTimeout bounds what Docker and the managers of the swarm take to connect
+// a container to a network, a part of a second if they have nothing else to do.
+const connectTimeout = 30 * time.Second
+
 // connect makes an edge a member of a network. What it is called there depends on
 // its command: services look for the proxy.
 func (e *edges) connect(ctx context.Context, name, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	info, err := e.docker.ContainerInspect(ctx, id)
 	if err != nil {
 		return past(err)
@@ -114,7 +169,7 @@ func past(err error) error {
 // again is the pause before Docker's events are asked for again.
 const again = 500 * time.Millisecond
 
-// watch has edges that start join the networks, until ctx ends.
+// watch has edges join the networks, those that start as well, until ctx ends.
 func (e *edges) watch(ctx context.Context) error {
 	for {
 		err := e.session(ctx)
@@ -139,27 +194,14 @@ func (e *edges) session(ctx context.Context) error {
 	f.Add("event", string(events.ActionStart))
 	started, lost := e.docker.Events(ctx, events.ListOptions{Filters: f})
 	for {
-		if err := e.rejoin(ctx); err != nil {
-			e.log.Warn("an edge is not in every network yet", "error", err)
-		}
+		e.arrange(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-lost:
 			return err
 		case <-started:
+		case <-e.told:
 		}
 	}
-}
-
-// rejoin has edges join what they were told last.
-func (e *edges) rejoin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.networks) == 0 {
-		return nil
-	}
-	return e.arrange(ctx, nil)
 }

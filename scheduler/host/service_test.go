@@ -33,6 +33,10 @@ func TestOnlyComponents(t *testing.T) {
 	}
 	t.Cleanup(func() { docker.Close() })
 	s := New(docker, "t00000000", slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
 	calls := map[string]func(context.Context) error{
 		"Info":  func(ctx context.Context) error { _, err := s.Info(ctx, &hostpb.InfoRequest{}); return err },
 		"Probe": func(ctx context.Context) error { _, err := s.Probe(ctx, &hostpb.ProbeRequest{}); return err },

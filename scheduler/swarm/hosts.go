@@ -278,6 +278,9 @@ func (h *hosts) presume(t swarm.Task, now time.Time, long time.Duration) *hostpb
 			}
 		}
 	}
+	if c.GetIp() == "" {
+		return nil
+	}
 	return c
 }
 

@@ -17,9 +17,11 @@ import (
 
 // How often Docker is looked at: soon while something is on its way, seldom
 // otherwise. Docker's events and our own changes make it at once, though not
-// more often than lookLeast.
+// more often than lookLeast. The events are those of one host: several are looked
+// at often.
 const (
 	lookSoon   = 200 * time.Millisecond
+	lookOften  = time.Second
 	lookSeldom = 3 * time.Second
 	lookLeast  = 50 * time.Millisecond
 )
@@ -70,7 +72,10 @@ func (d *Driver) session(ctx context.Context) error {
 			return err
 		}
 		next := lookSoon
-		if settled {
+		switch {
+		case settled && d.several():
+			next = lookOften
+		case settled:
 			next = lookSeldom
 		}
 		if err := pause(ctx, lookLeast); err != nil {

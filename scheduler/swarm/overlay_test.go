@@ -140,6 +140,9 @@ func TestOverlay(t *testing.T) {
 	}); err != nil || !slices.Contains(log, "started as serve :8080") {
 		t.Errorf("log: %q, %v", log, err)
 	}
+	if hosts, err := b.Hosts(t.Context()); err != nil || len(hosts) != 1 || hosts[0].GetState() != "ready" || hosts[0].GetRuntime() == "" || !hosts[0].GetUnrouted() || hosts[0].GetProblem() != "" {
+		t.Errorf("hosts: %v, %v", hosts, err)
+	}
 	gateway, err := dockerhost.Gateway(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,56 +273,52 @@ func layer(t *testing.T) v1.Layer {
 	return l
 }
 
-// TestSweepWhilePushing sweeps again and again, everything being old at once,
-// while images are pushed whose layers nobody needs for a moment: of the pushes
-// that succeed, every image is whole.
+// TestSweepWhilePushing pushes images whose layers are there and nobody needs,
+// and sweeps all the while: of the pushes that succeed, every image is whole.
 func TestSweepWhilePushing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	ctx, stop := context.WithCancel(t.Context())
-	swept := make(chan int)
-	b.opts.Age = 200 * time.Millisecond // some pushes take longer
-	go func() {
-		total := 0
-		for ctx.Err() == nil {
+	ctx, stop := context.WithTimeout(t.Context(), 8*time.Second)
+	defer stop()
+	var work sync.WaitGroup
+	var pushed, refused, swept atomic.Int64
+	work.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			b.opts.Age = 10 * time.Millisecond << (i % 8) // less and more than a push takes
 			n, err := b.sweep(ctx)
 			if err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}
-			total += n
+			swept.Add(int64(n))
 		}
-		swept <- total
-	}()
-	common := image(t)
-	way := b.as("builder")
-	pushed := 0
-	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); {
-		img, err := mutate.AppendLayers(common, layer(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ref := repo(t, "acme/hello").Tag("1")
-		if err := remote.Write(ref, img, way); err != nil {
-			t.Logf("a push that found a part gone: %v", err)
-			continue
-		}
-		pushed++
+	})
+	for i := range 3 {
+		img, repository := image(t), repo(t, fmt.Sprintf("acme/hello%d", i))
 		digest, err := img.Digest()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := pull(ref.Context().Digest(digest.String()), way); err != nil {
-			t.Fatalf("image %d is not whole: %v", pushed, err)
-		}
-		if pushed%3 == 0 {
-			if err := remote.Delete(ref.Context().Digest(digest.String()), way); err != nil {
-				t.Fatal(err)
+		ref := repository.Digest(digest.String())
+		work.Go(func() {
+			for ctx.Err() == nil {
+				if remote.Write(repository.Tag("1"), img, b.as("builder")) != nil {
+					refused.Add(1)
+					continue
+				}
+				pushed.Add(1)
+				if err := pull(ref, b.as("builder")); err != nil {
+					t.Errorf("an image is not whole: %v", err)
+				}
+				if err := remote.Delete(ref, b.as("builder")); err != nil {
+					t.Error(err)
+				}
 			}
-		}
+		})
 	}
-	stop()
-	if n := <-swept; n == 0 || pushed == 0 {
-		t.Errorf("%d pushes, %d objects swept: nothing was tried", pushed, n)
+	work.Wait()
+	t.Logf("%d pushes, %d that found a part gone, %d objects swept", pushed.Load(), refused.Load(), swept.Load())
+	if pushed.Load() == 0 || refused.Load() == 0 || swept.Load() == 0 {
+		t.Error("nothing was tried")
 	}
 }
 
