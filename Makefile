@@ -41,6 +41,10 @@ faults: prepare
 multihost: prepare builder-image
 	MICRO_TEST_MULTIHOST=1 go run ./tests/env go test -count=1 -v -timeout 1h ./tests/multihost
 
+## chaos: kill, replace, overload and restore under a steady load, components apart and twice, for FOR=10m; print the figures
+chaos: prepare
+	MICRO_TEST_CHAOS=$(or $(FOR),10m) go run ./tests/env go test -count=1 -v -timeout 3h -run 'TestChaos$$' ./tests/faults
+
 ## fuzz: fuzz every parser of outside input for a minute each
 fuzz:
 	@./tests/fuzz.sh
@@ -80,4 +84,4 @@ prepare:
 clean:
 	rm -rf $(BIN)
 
-.PHONY: help demo run build test test-env bench faults multihost fuzz generate lint vuln builder-image runsc prepare clean
+.PHONY: help demo run build test test-env bench faults chaos multihost fuzz generate lint vuln builder-image runsc prepare clean

@@ -35,29 +35,7 @@ func TestCertificatesRotate(t *testing.T) {
 	defer end()
 	var running sync.WaitGroup
 	running.Go(func() { tr.run(ctx) })
-	all, err := certs.Open(s.Platform.Certificates()).List()
-	if err != nil {
-		t.Fatal(err)
-	}
-	issue := []string{"issue"}
-	for _, c := range all {
-		if c.Component != "" { // which is an authority's
-			issue = append(issue, c.Component)
-		}
-	}
-	for _, step := range [][]string{issue, {"rotate", "begin"}, {"rotate", "switch"}, issue, {"rotate", "end"}} {
-		cmd := exec.CommandContext(ctx, micro, append([]string{"certs", "--dir", s.Platform.Certificates()}, step...)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("micro certs %v: %v: %s", step, err, out)
-		}
-		for _, name := range doubled {
-			s.Platform.Leave(name + "/2")
-			if err := s.Platform.Again(ctx, name+"/2"); err != nil {
-				t.Fatal(err)
-			}
-			pauseUntil(ctx, time.Now().Add(minCalm))
-		}
-	}
+	exchangeCertificates(t, s)
 	end()
 	running.Wait()
 	for _, name := range doubled {
@@ -69,6 +47,36 @@ func TestCertificatesRotate(t *testing.T) {
 	t.Logf("certificates and authority exchanged:\n%s", tr)
 	if failed := tr.failed(); failed > 0 {
 		t.Errorf("%d calls failed", failed)
+	}
+}
+
+// exchangeCertificates issues all certificates anew, has another authority sign,
+// and starts the second instances again after each step.
+func exchangeCertificates(t *testing.T, s *Site) {
+	t.Helper()
+	dir := s.Platform.Certificates()
+	all, err := certs.Open(dir).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := []string{"issue"}
+	for _, c := range all {
+		if c.Component != "" { // which is an authority's
+			issue = append(issue, c.Component)
+		}
+	}
+	for _, step := range [][]string{issue, {"rotate", "begin"}, {"rotate", "switch"}, issue, {"rotate", "end"}} {
+		cmd := exec.CommandContext(t.Context(), micro, append([]string{"certs", "--dir", dir}, step...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("micro certs %v: %v: %s", step, err, out)
+		}
+		for _, name := range doubled {
+			s.Platform.Leave(name + "/2")
+			if err := s.Platform.Again(t.Context(), name+"/2"); err != nil {
+				t.Fatal(err)
+			}
+			pauseUntil(t.Context(), time.Now().Add(minCalm))
+		}
 	}
 }
 

@@ -92,6 +92,7 @@ func TestRestore(t *testing.T) {
 func typed(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), micro, args...)
+	cmd.Env = platform.Clean(os.Environ())
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()

@@ -77,25 +77,35 @@ func TestRolling(t *testing.T) {
 // traffic is how many calls of a kind are under way at once.
 const traffic = 4
 
-// Traffic calls components through the proxy and counts what fails.
+// Traffic is calls of several kinds, and counts what fails.
 type Traffic struct {
 	site  *Site
-	kinds map[string]func(ctx context.Context, n int) error
+	kinds map[string]kind
 
 	mu     sync.Mutex
 	counts map[string]*counted
 }
 
+// kind is one kind of calls.
+type kind struct {
+	call    func(ctx context.Context, n int) error
+	workers int
+	every   time.Duration // between the calls of a worker
+}
+
 type counted struct {
 	calls, failed int
-	slowest       time.Duration
+	took          []time.Duration
+	answered      time.Time // the last one
+	gap           time.Duration
 	errors        map[string]int
 }
 
 func newTraffic(s *Site) *Traffic {
 	records, settings, services, rules := storepb.NewStoreClient(s.conn), configpb.NewConfigClient(s.conn), registrypb.NewRegistryClient(s.conn), authpb.NewRulesClient(s.conn)
 	blobs := storepb.NewBlobStoreClient(s.conn)
-	return &Traffic{site: s, counts: map[string]*counted{}, kinds: map[string]func(context.Context, int) error{
+	x := &Traffic{site: s, counts: map[string]*counted{}, kinds: map[string]kind{}}
+	for name, call := range map[string]func(context.Context, int) error{
 		"store write": func(ctx context.Context, n int) error {
 			_, err := records.Write(ctx, &storepb.WriteRequest{Record: &storepb.Record{Key: fmt.Sprint(n), Value: []byte("rolling")}})
 			return err
@@ -113,7 +123,10 @@ func newTraffic(s *Site) *Traffic {
 			return err
 		},
 		"slow upload": func(ctx context.Context, n int) error { return slowly(ctx, blobs, fmt.Sprintf("rolling/%d", n%slots)) },
-	}}
+	} {
+		x.kinds[name] = kind{call, traffic, 10 * time.Millisecond}
+	}
+	return x
 }
 
 // slowly writes a blob over a second, in a stream.
@@ -134,12 +147,12 @@ func slowly(ctx context.Context, blobs storepb.BlobStoreClient, key string) erro
 
 func (x *Traffic) run(ctx context.Context) {
 	var all sync.WaitGroup
-	for kind := range x.kinds {
-		for w := range traffic {
+	for name, k := range x.kinds {
+		for w := range k.workers {
 			all.Go(func() {
-				for n := w; ctx.Err() == nil; n += traffic {
-					x.one(ctx, kind, n)
-					pauseUntil(ctx, time.Now().Add(10*time.Millisecond))
+				for n := w; ctx.Err() == nil; n += k.workers {
+					x.one(ctx, name, n)
+					pauseUntil(ctx, time.Now().Add(k.every))
 				}
 			})
 		}
@@ -147,27 +160,58 @@ func (x *Traffic) run(ctx context.Context) {
 	all.Wait()
 }
 
-func (x *Traffic) one(ctx context.Context, kind string, n int) {
+func (x *Traffic) one(ctx context.Context, name string, n int) {
 	token, err := x.site.accessToken(ctx)
 	began := time.Now()
 	if err == nil {
 		call, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(context.WithoutCancel(ctx), "authorization", "Bearer "+token), 10*time.Second)
-		err = x.kinds[kind](call, n)
+		err = x.kinds[name].call(call, n)
 		cancel()
 	}
+	x.note(name, time.Since(began), err)
+}
+
+// note counts a call.
+func (x *Traffic) note(name string, took time.Duration, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	c := x.counts[kind]
+	c := x.counts[name]
 	if c == nil {
 		c = &counted{errors: map[string]int{}}
-		x.counts[kind] = c
+		x.counts[name] = c
 	}
 	c.calls++
-	c.slowest = max(c.slowest, time.Since(began))
+	c.took = append(c.took, took)
 	if err != nil {
 		c.failed++
 		c.errors[status.Convert(err).Message()]++
+		return
 	}
+	now := time.Now()
+	if !c.answered.IsZero() {
+		c.gap = max(c.gap, now.Sub(c.answered))
+	}
+	c.answered = now
+}
+
+// gap is the longest time in which no call of a kind was answered.
+func (x *Traffic) gap() (longest time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.counts {
+		longest = max(longest, c.gap)
+	}
+	return longest
+}
+
+func (x *Traffic) all() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := 0
+	for _, c := range x.counts {
+		n += c.calls
+	}
+	return n
 }
 
 func (x *Traffic) failed() int {
@@ -189,7 +233,7 @@ func (x *Traffic) String() string {
 	fmt.Fprintln(w, "what\tcalls\tfailed\tslowest\terrors\t")
 	for _, kind := range slices.Sorted(maps.Keys(x.counts)) {
 		c := x.counts[kind]
-		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%v\t\n", kind, c.calls, c.failed, c.slowest.Round(time.Millisecond), c.errors)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%v\t\n", kind, c.calls, c.failed, slices.Max(c.took).Round(time.Millisecond), c.errors)
 	}
 	w.Flush()
 	return b.String()

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/micro/platform/framework/client"
 	"github.com/micro/platform/internal/cli/remote"
@@ -35,16 +37,33 @@ type Site struct {
 	renew time.Time
 }
 
-// NewSite connects to a running platform.
+// quick is how soon a client tries to connect again.
+var quick = grpc.WithConnectParams(grpc.ConnectParams{
+	Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second})
+
+// NewSite connects to a running platform, by turns to all of its proxies.
 func NewSite(p *platform.Platform) (*Site, error) {
-	conn, err := remote.Dial(p.Proxy, grpc.WithConnectParams(grpc.ConnectParams{
-		Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}))
+	proxies := manual.NewBuilderWithScheme("edges")
+	var state resolver.State
+	for _, at := range instances(p, "proxy", p.Proxy) {
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: at}}})
+	}
+	proxies.InitialState(state)
+	conn, err := remote.Dial("edges:///proxy", quick, grpc.WithResolvers(proxies), grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
 	if err != nil {
 		return nil, err
 	}
 	s := &Site{Platform: p, conn: conn}
 	s.Client = client.New(conn, client.Options{Token: s.accessToken})
 	return s, nil
+}
+
+// instances are the addresses of an edge, of which there may be two.
+func instances(p *platform.Platform, edge, first string) []string {
+	if other := p.Listens(edge + "/2"); other != "" {
+		return []string{first, other}
+	}
+	return []string{first}
 }
 
 // Close ends the connection.

@@ -15,7 +15,7 @@ import (
 // Program prepares a program of the operator's.
 func Program(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = clean(os.Environ())
+	cmd.Env = Clean(os.Environ())
 	return cmd
 }
 

@@ -43,7 +43,7 @@ func (p *Platform) Person(ctx context.Context, name string) (*Person, error) {
 func (x *Person) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = x.Home
-	cmd.Env = append(clean(os.Environ()), "HOME="+x.Home,
+	cmd.Env = append(Clean(os.Environ()), "HOME="+x.Home,
 		"PATH="+filepath.Dir(x.platform.Micro)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	for _, name := range []string{"GOMODCACHE", "GOCACHE"} { // a home of one's own, the caches of the machine
 		if out, err := exec.CommandContext(ctx, "go", "env", name).Output(); err == nil {

@@ -75,7 +75,7 @@ func Start(ctx context.Context, cfg Config) (*Platform, error) {
 		}
 		*a = address
 	}
-	p.env = append(clean(os.Environ()),
+	p.env = append(Clean(os.Environ()),
 		"MICRO_GATEWAY_ADDRESS="+p.API, "MICRO_PROXY_ADDRESS="+p.Proxy, "MICRO_CONSOLE_ADDRESS="+p.Console,
 		"MICRO_INBOX_ADDRESS="+p.Inbox, "MICRO_INBOX_SMTP_ADDRESS="+smtp, "MICRO_SMTP_ADDRESS="+smtp)
 	p.env = append(p.env, cfg.Env...)
@@ -145,6 +145,9 @@ func (p *Platform) startApart(ctx context.Context) error {
 // second is what the name of a second instance ends with.
 const second = "/2"
 
+// edges are the components that clients connect to.
+var edges = []string{"proxy", "gateway"}
+
 // place finds an address for every process.
 func (p *Platform) place() error {
 	p.listen = map[string]string{}
@@ -163,6 +166,17 @@ func (p *Platform) place() error {
 			all = append(all, address)
 		}
 		p.apartEnv = append(p.apartEnv, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+strings.Join(all, ","))
+	}
+	p.listen["proxy"], p.listen["gateway"] = p.Proxy, p.API
+	for _, name := range edges {
+		if !slices.Contains(p.Twice, name) {
+			continue
+		}
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		p.listen[name+second] = address
 	}
 	return nil
 }
@@ -202,9 +216,15 @@ func (p *Platform) databases(ctx context.Context) (app.Platform, error) {
 // instance, at its address.
 func (p *Platform) Again(ctx context.Context, name string) error {
 	component := strings.TrimSuffix(name, second)
-	env := p.apartEnv
-	if at := p.listen[name]; at != "" {
-		env = append(slices.Clip(env), "MICRO_"+strings.ToUpper(component)+"_LISTEN="+at)
+	env := slices.Clip(p.apartEnv)
+	switch at := p.listen[name]; {
+	case slices.Contains(edges, component): // its address is its clients', and its state its own
+		env = append(env, "MICRO_"+strings.ToUpper(component)+"_ADDRESS="+at)
+		if name != component {
+			env = append(env, "MICRO_STATE_DIR="+filepath.Join(p.Dir, "state-2"))
+		}
+	case at != "":
+		env = append(env, "MICRO_"+strings.ToUpper(component)+"_LISTEN="+at)
 	}
 	return p.start(ctx, name, env, "service", component)
 }
@@ -295,8 +315,8 @@ func freeAddress() (string, error) {
 	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
-// clean leaves out what the surroundings set for another Micro.
-func clean(env []string) []string {
+// Clean leaves out of an environment what is set for another Micro.
+func Clean(env []string) []string {
 	var out []string
 	for _, e := range env {
 		if !strings.HasPrefix(e, "MICRO_") {
