@@ -221,9 +221,12 @@ func (f fakeScheduler) Apply(_ context.Context, req *schedulerpb.ApplyRequest, _
 			s.State, s.Reason, s.Instances = schedulerpb.Status_FAILED, "exited with code 1: no luck", nil
 			s.Exits = f.w.exits
 		}
+		if strings.Contains(source, "slow") {
+			s.State, s.Instances = schedulerpb.Status_STARTING, nil
+		}
 		f.w.deployments[n], f.w.env[n] = s, d.GetEnv()
 		account := d.GetId().GetNamespace() + "/" + variable(d.GetEnv(), "MICRO_CLIENT_ID")
-		if !strings.Contains(source, "silent") && s.GetState() == schedulerpb.Status_RUNNING && !f.w.evicted[account] {
+		if !strings.Contains(source, "silent") && s.GetState() != schedulerpb.Status_FAILED && !f.w.evicted[account] {
 			f.w.nodes[account] = int(d.GetInstances())
 			if strings.Contains(source, "half") {
 				f.w.nodes[account] = 1

@@ -4,11 +4,36 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	registrypb "github.com/micro/platform/proto/registry"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
+
+// turnFor is how long a start keeps others waiting.
+const turnFor = 10 * time.Second
+
+// turn waits until few enough revisions are being started, and answers what gives
+// the turn to the next. A host that starts everything at once is ready with nothing
+// in time; one that does not come up must not hold up the rest for long either.
+func (r *reconciler) turn(ctx context.Context, rev revision) (done func(), err error) {
+	select {
+	case r.starts <- struct{}{}:
+	default:
+		if err := r.svc.db.note(ctx, rev, "waiting for its turn to start"); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case r.starts <- struct{}{}:
+		}
+	}
+	give := sync.OnceFunc(func() { <-r.starts })
+	late := time.AfterFunc(turnFor, give)
+	return func() { late.Stop(); give() }, nil
+}
 
 // awaitAnswer waits until the containers of a revision answer. What was known of
 // them before they were asked for is that of an image that is built again since.

@@ -22,6 +22,7 @@ type reconciler struct {
 	deployments *deployments
 	look        chan struct{} // what runs may have changed
 	behind      atomic.Bool   // the lines of a crash are still to come
+	starts      chan struct{} // holds one for each revision that is being started
 	tasks       map[item]*task
 	ended       chan item
 	work        sync.WaitGroup
@@ -29,7 +30,7 @@ type reconciler struct {
 
 func newReconciler(s *Service, log *slog.Logger) *reconciler {
 	return &reconciler{svc: s, log: log, deployments: newDeployments(), look: make(chan struct{}, 1),
-		tasks: map[item]*task{}, ended: make(chan item, s.opts.Parallel)}
+		starts: make(chan struct{}, s.opts.Starts), tasks: map[item]*task{}, ended: make(chan item, s.opts.Parallel)}
 }
 
 // task is one step of one revision under way. Its item, without the state, is

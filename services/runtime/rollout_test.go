@@ -120,6 +120,36 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestStartsTakeTurns: of three starts two are made at once, and the third when one
+// of them is over.
+func TestStartsTakeTurns(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	for _, name := range []string{"one", "two", "three"} {
+		b.create(name, "github.com/acme/slow")
+	}
+	waiting := func() (n int) {
+		for _, name := range []string{"one", "two", "three"} {
+			if strings.HasSuffix(b.service(name).GetMetadata()["status"], "waiting for its turn to start") {
+				n++
+			}
+		}
+		return n
+	}
+	started := func() (n int) {
+		b.world.look(func() { n = len(b.world.deployments) })
+		return n
+	}
+	b.await("two are being started", func() bool { return waiting() == 1 && started() == 2 })
+	b.world.change(func() {
+		for n, s := range b.world.deployments {
+			b.world.deployments[n] = &schedulerpb.Status{Id: s.GetId(), State: schedulerpb.Status_RUNNING, Wanted: 1, Instances: make([]*schedulerpb.Instance, 1)}
+		}
+	})
+	b.await("the third is being started", func() bool { return waiting() == 0 && started() == 3 })
+}
+
 func TestCrashAndRecovery(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

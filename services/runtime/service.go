@@ -40,6 +40,7 @@ type Options struct {
 	Drain           time.Duration `env:"DRAIN"            default:"30s"   help:"time that calls and streams have to end on a revision that was replaced, before its containers are told to stop"`
 	Keep            int           `env:"KEEP"             default:"5"     help:"ended revisions that are kept of a service"`
 	Parallel        int           `env:"PARALLEL"         default:"512"   help:"revisions that are worked on at once"`
+	Starts          int           `env:"STARTS"           default:"8"     help:"revisions whose containers are started at once, on all hosts together; those that take longer than 10 s do not count"`
 	PerNamespace    int           `env:"PER_NAMESPACE"    default:"16"    help:"revisions of one namespace that are worked on at once"`
 }
 

@@ -45,7 +45,7 @@ func setup(t *testing.T) *bench {
 	w := newWorld()
 	svc := New(pgtest.New(t, "runtime"), bucket, box, w.peers(), Options{
 		Services: 3, Uploads: 5, UploadSize: 1 << 20, UploadTimeout: time.Minute, UploadLife: time.Hour,
-		StartTimeout: 20 * time.Second, RegisterTimeout: time.Second, Timeout: time.Minute, Drain: 2 * time.Second, Keep: 2, Parallel: 50, PerNamespace: 10,
+		StartTimeout: 20 * time.Second, RegisterTimeout: time.Second, Timeout: time.Minute, Drain: 2 * time.Second, Keep: 2, Parallel: 50, PerNamespace: 10, Starts: 2,
 	})
 	return &bench{t: t, svc: svc, world: w, bucket: bucket, admin: as(t.Context(), "alice", "acme", "admin")}
 }

@@ -220,6 +220,11 @@ func (r *reconciler) start(ctx context.Context, rev revision) error {
 	if err != nil {
 		return err
 	}
+	done, err := r.turn(ctx, rev)
+	if err != nil {
+		return err
+	}
+	defer done()
 	before, _, _ := r.deployments.get(rev.id())
 	if err := r.apply(ctx, rev, secret); err != nil {
 		return err
