@@ -30,9 +30,10 @@ func TestKilledInstances(t *testing.T) {
 	handler := filepath.Join(x.Home, "worker", "handler", "worker.go")
 	change := "\n// Change is a Call that must not be repeated.\n" +
 		"func (w *Worker) Change(ctx context.Context, req *pb.Request, rsp *pb.Response) error { return w.Call(ctx, req, rsp) }\n"
-	if err := os.WriteFile(handler, []byte(worker+change), 0o644); err != nil {
+	if err := platform.WriteWorker(filepath.Join(x.Home, "worker"), 0); err != nil {
 		t.Fatal(err)
 	}
+	rewrite(t, handler, "func (*Worker) PingPong", change+"\nfunc (*Worker) PingPong")
 	expect(t, x, "running", "micro run --instances 3 ./worker")
 	eventually(t, x, "instances=3/3", "micro status worker")
 	twice := []kind{
