@@ -105,6 +105,9 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 	}
 	driver := swarm.New(docker, settings, h.Log)
 	h.OnStop(func(context.Context) { driver.Close() })
+	if o.Networks == overlay { // another scheduler has another Docker
+		h.Gate(driver.Away)
+	}
 	svc := New(driver, h.Platform.ClusterID(), o)
 	if local && o.Firewall != off {
 		svc.guard(h.Log)

@@ -273,6 +273,12 @@ func (d *Driver) List() ([]*schedulerpb.Status, error) {
 	return all, err
 }
 
+// Away says why Docker cannot be looked at now, or was not yet.
+func (d *Driver) Away() error {
+	_, err := d.List()
+	return err
+}
+
 // Watch sends the state of every deployment, a Status with ready set, and then
 // each change, the latest where there are several.
 func (d *Driver) Watch(ctx context.Context, send func(*schedulerpb.Status) error) error {

@@ -25,6 +25,7 @@ type hub struct {
 
 type watcher struct {
 	pending map[plan.ID]*schedulerpb.Status // guarded by the hub's mu
+	over    error                           // why there is no more to come; likewise
 	wake    chan struct{}
 }
 
@@ -60,6 +61,16 @@ func (h *hub) lose(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.away = err
+}
+
+// end sends watchers away: somebody else may know more.
+func (h *hub) end(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.watchers {
+		w.over = err
+		nudge(w.wake)
+	}
 }
 
 func (h *hub) tell(id plan.ID, s *schedulerpb.Status) {
@@ -101,12 +112,12 @@ func (h *hub) remove(w *watcher) {
 
 // take answers what waits for a watcher, in order, and whether Docker was
 // looked at by then.
-func (h *hub) take(w *watcher) ([]*schedulerpb.Status, bool) {
+func (h *hub) take(w *watcher) ([]*schedulerpb.Status, bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	out := sorted(w.pending)
 	w.pending = map[plan.ID]*schedulerpb.Status{}
-	return out, h.known
+	return out, h.known, w.over
 }
 
 // watch sends all that is known, a Status with ready set, and then changes.
@@ -119,7 +130,10 @@ func (h *hub) watch(ctx context.Context, send func(*schedulerpb.Status) error) e
 			return ctx.Err()
 		case <-w.wake:
 		}
-		states, known := h.take(w)
+		states, known, over := h.take(w)
+		if over != nil {
+			return over
+		}
 		if known && !ready {
 			ready = true
 			states = append(states, &schedulerpb.Status{Ready: true})

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -79,5 +80,25 @@ func TestWatchWaitsForTheFirstLook(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("not ready")
+	}
+}
+
+// TestWatchersAreSentAway: who watches hears that there is no more to come.
+func TestWatchersAreSentAway(t *testing.T) {
+	t.Parallel()
+	h := newHub()
+	h.set(map[plan.ID]*schedulerpb.Status{})
+	over := errors.New("docker is away")
+	began, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- h.watch(t.Context(), func(*schedulerpb.Status) error {
+			close(began)
+			return nil
+		})
+	}()
+	<-began
+	h.end(over)
+	if err := <-done; !errors.Is(err, over) {
+		t.Errorf("the watcher heard %v", err)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
+	"google.golang.org/grpc/codes"
 
+	"github.com/micro/platform/framework/errors"
 	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
@@ -48,6 +50,9 @@ func (d *Driver) Run(ctx context.Context) error {
 		}
 		err = d.explain(err)
 		d.hub.lose(err)
+		if d.several() { // another scheduler has another Docker
+			d.hub.end(errors.New(codes.Unavailable, "Docker is away here, ask again").Because(err))
+		}
 		d.log.Warn("docker cannot be used, deployments are not watched", "error", err, "retry_in", wait)
 		select {
 		case <-ctx.Done():

@@ -36,6 +36,8 @@ const labelProven = "micro.proven"
 func (d *Driver) TendLoop(ctx context.Context) error {
 	var work sync.WaitGroup
 	defer work.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if d.several() {
 		work.Go(func() { d.joinLoop(ctx) })
 	}
@@ -43,6 +45,9 @@ func (d *Driver) TendLoop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := t.tend(ctx); err != nil {
 			d.log.Debug("not tended", "error", err)
+			if d.several() { // another scheduler has another Docker
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
