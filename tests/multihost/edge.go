@@ -71,6 +71,7 @@ func (s *Site) startEdges(ctx context.Context, n *Node) error {
 		args := []string{"run", "--detach", "--name", edgeName(name), "--restart", "always",
 			"--label", "micro.cluster=" + cluster(), "--label", "micro.part=edge",
 			"--volume", s.certsDir() + ":" + s.certsDir() + ":ro", "--volume", "state-" + name + ":/state", "--env", "MICRO_STATE_DIR=/state",
+			"--env", "MICRO_DRAIN_NOTICE=2s", // the balancer asks four times a second
 			"--publish", published[name]}
 		for _, e := range s.env {
 			if strings.HasPrefix(e, "MICRO_") {
@@ -105,6 +106,26 @@ func (s *Site) edgesAnswer(ctx context.Context, n *Node) error {
 		rsp.Body.Close()
 		return nil
 	})
+}
+
+// stopEdges stops the edges of a host as an operator does, and resumeEdges starts
+// them again.
+func (s *Site) stopEdges(ctx context.Context, n *Node) error {
+	for _, name := range edges {
+		if _, err := n.Docker(ctx, "stop", "--time", "30", edgeName(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Site) resumeEdges(ctx context.Context, n *Node) error {
+	for _, name := range edges {
+		if _, err := n.Docker(ctx, "start", edgeName(name)); err != nil {
+			return err
+		}
+	}
+	return s.edgesAnswer(ctx, n)
 }
 
 // KillEdge ends an edge without warning; Docker starts it again. It answers how

@@ -26,6 +26,7 @@ func TestFull(t *testing.T) {
 	}{
 		{"a component is killed", f.components},
 		{"an edge is killed", f.edges},
+		{"Docker restarts on a drained host", f.drained},
 		{"Docker restarts", f.dockerRestarts},
 		{"Docker is killed", f.dockerIsKilled},
 		{"a host is lost", f.follower},
@@ -81,6 +82,33 @@ func (f *fixture) edges(t *testing.T, name string) {
 	}
 }
 
+// drained restarts a host's Docker as deploy/README.md says.
+func (f *fixture) drained(t *testing.T, name string) {
+	n, other := f.site.Rig.Nodes[1], f.site.Rig.Nodes[0]
+	available := func(ctx context.Context, how string) error {
+		_, err := other.Docker(ctx, "node", "update", "--availability", how, n.Name)
+		return err
+	}
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
+		err := available(ctx, "drain")
+		if err == nil {
+			err = poll(ctx, time.Minute, func() error { return f.left(ctx, n) })
+		}
+		return errors.Join(err, f.site.stopEdges(ctx, n), n.StopDocker(), n.StartDocker(ctx), f.site.resumeEdges(ctx, n), available(ctx, "active"))
+	})
+	f.judge(t, name, traffic, at, none)
+	f.spread(t)
+}
+
+// left says what of the tenant's service is still on a host.
+func (f *fixture) left(ctx context.Context, n *Node) error {
+	where, err := f.site.replicas(ctx, f.namespace())
+	if err == nil && (where[n.Name] > 0 || total(where) < replicas) {
+		err = fmt.Errorf("replicas on hosts: %v", where)
+	}
+	return err
+}
+
 func (f *fixture) dockerRestarts(t *testing.T, name string) { f.docker(t, name, (*Node).StopDocker) }
 func (f *fixture) dockerIsKilled(t *testing.T, name string) { f.docker(t, name, (*Node).KillDocker) }
 
@@ -93,6 +121,11 @@ func (f *fixture) docker(t *testing.T, name string, stop func(*Node) error) {
 		return errors.Join(stop(n), n.StartDocker(ctx), f.site.edgesAnswer(ctx, n))
 	})
 	f.judge(t, name, traffic, at, window(dockerWindow))
+	err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.spread(t)
 }
 
 func (f *fixture) follower(t *testing.T, name string) {
@@ -102,9 +135,9 @@ func (f *fixture) follower(t *testing.T, name string) {
 	}
 	// One that has components, if the leader leaves one.
 	i := slices.IndexFunc(f.site.Rig.Nodes, func(n *Node) bool { return n != leader })
-	f.spread(t)
 	f.lose(t, name, f.site.Rig.Nodes[i])
 	f.heal(t, name+", and comes back", f.site.Rig.Nodes[i])
+	f.spread(t)
 }
 
 func (f *fixture) leader(t *testing.T, name string) {
@@ -112,7 +145,6 @@ func (f *fixture) leader(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.spread(t)
 	f.lose(t, name, leader)
 	f.heal(t, name+", and comes back", leader)
 }

@@ -1,0 +1,172 @@
+package multihost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/tests/platform"
+)
+
+// stackName is what the operator calls the stack.
+const stackName = "micro"
+
+// surroundings is what an installation has that deploy/swarm/stack.yaml does not
+// bring: the bucket and Go's modules as directories of all hosts, and whom to
+// believe that is the mail server.
+const surroundings = `version: "3.9"
+services:
+%s`
+
+// NewStack deploys deploy/swarm/stack.yaml on a rig as an operator does, with the
+// program as image micro:1.
+func NewStack(ctx context.Context, r *Rig, micro string) (*Site, error) {
+	s := &Site{Rig: r, micro: micro}
+	if err := s.deployStack(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Site) deployStack(ctx context.Context) error {
+	if err := errors.Join(s.startDatabases(ctx), s.certify(), s.receiveMail()); err != nil {
+		return err
+	}
+	first := s.Rig.Nodes[0]
+	s.Platform = &platform.Platform{Config: platform.Config{Micro: s.micro, Dir: s.Rig.Dir}, API: first.Address + ":8080", Proxy: first.Address + ":8081", Inbox: s.Rig.Address + ":8026"}
+	err := s.Rig.each(func(n *Node) error {
+		if err := os.MkdirAll(filepath.Join(n.Dir, "builds"), 0o755); err != nil {
+			return err
+		}
+		// Where stack.yaml has builds, each host has a directory of its own.
+		if out, err := n.Command(ctx, "sh", "-c", "mkdir -p /var/lib/micro/builds && mount --bind "+filepath.Join(n.Dir, "builds")+" /var/lib/micro/builds").CombinedOutput(); err != nil {
+			return fmt.Errorf("a directory for builds on %s: %w: %s", n.Name, err, out)
+		}
+		return errors.Join(s.loadStackImage(ctx, n, "micro:1"), s.loadStackImage(ctx, n, "micro:2"))
+	})
+	if err != nil {
+		return err
+	}
+	for i, n := range s.Rig.Nodes {
+		labels := []string{"--label-add", "micro.edge=true"}
+		if i < 2 {
+			labels = append(labels, "--label-add", "micro.control=true")
+		}
+		if i == 0 {
+			labels = append(labels, "--label-add", "micro.builder=true")
+			if err := n.copyImage(ctx, "micro/builder-go:latest"); err != nil {
+				return err
+			}
+		}
+		if _, err := first.Docker(ctx, slices.Concat([]string{"node", "update"}, labels, []string{n.Name})...); err != nil {
+			return err
+		}
+	}
+	if err := s.writeStack(); err != nil {
+		return err
+	}
+	return s.Stack(ctx, "micro:1")
+}
+
+// loadStackImage makes an image of the program; each has its own ID.
+func (s *Site) loadStackImage(ctx context.Context, n *Node, image string) error {
+	files, err := rootless(s.micro)
+	if err != nil {
+		return err
+	}
+	_, err = n.DockerIn(ctx, bytes.NewReader(files), "import", "--change", `ENTRYPOINT ["/micro"]`, "--change", "LABEL version="+image, "-", image)
+	return err
+}
+
+func (s *Site) stackDir() string { return filepath.Join(s.Rig.Dir, "stack") }
+
+// writeStack writes what an operator writes beside stack.yaml.
+func (s *Site) writeStack() error {
+	dir := s.stackDir()
+	bucket := filepath.Join(s.Rig.Dir, "bucket")
+	if err := errors.Join(os.CopyFS(dir, os.DirFS("../../deploy/swarm")), os.MkdirAll(filepath.Join(dir, "secrets"), 0o700),
+		os.CopyFS(filepath.Join(dir, "certs"), os.DirFS(s.certsDir())), os.Mkdir(bucket, 0o777), os.Chmod(bucket, 0o777)); err != nil {
+		return err
+	}
+	files := map[string]string{
+		"secrets/postgres_url": s.databases[0].URL, "secrets/redis_url": s.databases[1].URL, "secrets/durable_redis_url": s.databases[2].URL,
+		"secrets/cluster_secret": pgtest.Secret, "secrets/admin_password": adminPassword,
+		"micro.env": strings.Join([]string{
+			"MICRO_SMTP_ADDRESS=" + s.Rig.Address + ":465", "MICRO_AUTH_PUBLIC_PLATFORM=true", "SSL_CERT_FILE=/ca.pem",
+			"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto",
+			"MICRO_GATEWAY_CONNECTIONS=0", "MICRO_PROXY_CONNECTIONS=0", ""}, "\n"),
+	}
+	var added strings.Builder
+	for _, name := range []string{"builder", "events", "images", "namespaces", "runtime", "store"} {
+		fmt.Fprintf(&added, "  %s:\n    volumes:\n      - %s:%s\n", name, bucket, bucket)
+		if name == "builder" {
+			fmt.Fprintf(&added, "      - %s:%s:ro\n", moduleCache(), moduleCache())
+		}
+	}
+	files["surroundings.yaml"] = fmt.Sprintf(surroundings, &added)
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stackTimeout bounds a change of the whole stack: two instances of each service,
+// one after the other.
+const stackTimeout = 6 * time.Minute
+
+// Stack deploys the stack with an image, and waits until all of it is there.
+func (s *Site) Stack(ctx context.Context, image string) error {
+	first := s.Rig.Nodes[0]
+	control := func(port string) string {
+		return first.Address + ":" + port + "," + s.Rig.Nodes[1].Address + ":" + port
+	}
+	cmd := exec.CommandContext(ctx, "docker", "-H", first.socket(), "stack", "deploy", "--resolve-image", "never", "-c", "stack.yaml", "-c", "surroundings.yaml", stackName)
+	cmd.Dir = s.stackDir()
+	cmd.Env = append(os.Environ(), "IMAGE="+image, "HOST_IMAGE="+image, "VERSION=1", "CLUSTER="+cluster(), "AUTH="+control(ports["auth"]), "IMAGES="+control(ports["images"]),
+		"BUCKET_URL=file://"+filepath.Join(s.Rig.Dir, "bucket")+"?no_tmp_dir=true&metadata=skip")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("docker stack deploy: %w: %s", err, out)
+	}
+	if err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, image) }); err != nil {
+		tasks, _ := first.Docker(ctx, "stack", "ps", "--no-trunc", "--format", "{{.Name}} on {{.Node}}: {{.CurrentState}} {{.Error}}", stackName)
+		return fmt.Errorf("%w\n%s", err, tasks)
+	}
+	return s.Rig.each(func(n *Node) error { return s.edgesAnswer(ctx, n) })
+}
+
+// stackRuns says what of the stack does not run with an image.
+func (s *Site) stackRuns(ctx context.Context, image string) error {
+	first := s.Rig.Nodes[0]
+	out, err := first.Docker(ctx, "stack", "services", "--format", "{{.Name}} {{.Replicas}} {{.Image}}", stackName)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		have, want, _ := strings.Cut(fields[1], "/")
+		if (have != want && !strings.HasSuffix(fields[0], "_migrate")) || fields[len(fields)-1] != image {
+			return fmt.Errorf("docker stack services: %s", strings.TrimSpace(line))
+		}
+	}
+	out, err = first.Docker(ctx, "service", "ls", "-q")
+	if err != nil {
+		return err
+	}
+	out, err = first.Docker(ctx, append([]string{"service", "inspect", "--format", "{{.Spec.Name}}{{with .UpdateStatus}} {{.State}} {{.Message}}{{end}}"}, strings.Fields(out)...)...)
+	for line := range strings.Lines(out) {
+		if _, state, is := strings.Cut(strings.TrimSpace(line), " "); is && !strings.HasPrefix(state, "completed") {
+			return fmt.Errorf("docker service inspect: %s", strings.TrimSpace(line))
+		}
+	}
+	return err
+}
