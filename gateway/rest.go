@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
@@ -54,6 +55,10 @@ func (g *Gateway) platform() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /platform/v1/health", func(w http.ResponseWriter, _ *http.Request) {
+		if g.leaving.Load() {
+			writeError(w, errors.New(codes.Unavailable, "this edge stops, connect to another"))
+			return
+		}
 		if err := g.edge.Closed(); err != nil {
 			writeError(w, err)
 			return

@@ -120,7 +120,7 @@ func (e *Edge) watch(ctx context.Context) {
 func (e *Edge) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.API+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.API+"/platform/v1/health", nil)
 	if err != nil {
 		return err
 	}

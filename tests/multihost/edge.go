@@ -108,8 +108,7 @@ func (s *Site) edgesAnswer(ctx context.Context, n *Node) error {
 	})
 }
 
-// stopEdges stops the edges of a host as an operator does, and resumeEdges starts
-// them again.
+// stopEdges stops the edges of a host as an operator does.
 func (s *Site) stopEdges(ctx context.Context, n *Node) error {
 	for _, name := range edges {
 		if _, err := n.Docker(ctx, "stop", "--time", "30", edgeName(name)); err != nil {
@@ -119,9 +118,15 @@ func (s *Site) stopEdges(ctx context.Context, n *Node) error {
 	return nil
 }
 
+// resumeEdges starts them again. They are members of networks that Docker has no
+// more until it is back in the Swarm.
 func (s *Site) resumeEdges(ctx context.Context, n *Node) error {
 	for _, name := range edges {
-		if _, err := n.Docker(ctx, "start", edgeName(name)); err != nil {
+		err := poll(ctx, answerTimeout, func() error {
+			_, err := n.Docker(ctx, "start", edgeName(name))
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -94,7 +94,7 @@ func (f *fixture) drained(t *testing.T, name string) {
 		if err == nil {
 			err = poll(ctx, time.Minute, func() error { return f.left(ctx, n) })
 		}
-		return errors.Join(err, f.site.stopEdges(ctx, n), n.StopDocker(), n.StartDocker(ctx), f.site.resumeEdges(ctx, n), available(ctx, "active"))
+		return errors.Join(err, f.site.stopEdges(ctx, n), n.StopDocker(), n.StartDocker(ctx), available(ctx, "active"), f.site.resumeEdges(ctx, n))
 	})
 	f.judge(t, name, traffic, at, none)
 	f.spread(t)

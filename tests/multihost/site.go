@@ -69,8 +69,7 @@ func (s *Site) start(ctx context.Context, controllers int) error {
 	if out, err := migrate.CombinedOutput(); err != nil {
 		return fmt.Errorf("micro migrate: %w: %s", err, out)
 	}
-	first := s.Rig.Nodes[0]
-	s.Platform = &platform.Platform{Config: platform.Config{Micro: s.micro, Dir: s.Rig.Dir}, API: first.Address + ":8080", Proxy: first.Address + ":8081", Inbox: s.Rig.Address + ":8026"}
+	s.reach()
 	if err := s.loadImages(ctx, controllers); err != nil {
 		return err
 	}
@@ -84,6 +83,13 @@ func (s *Site) start(ctx context.Context, controllers int) error {
 		return err
 	}
 	return s.Rig.each(func(n *Node) error { return s.startEdges(ctx, n) })
+}
+
+// reach says where people find the platform: at the first host, which is not lost
+// while they do anything.
+func (s *Site) reach() {
+	first := s.Rig.Nodes[0]
+	s.Platform = &platform.Platform{Config: platform.Config{Micro: s.micro, Dir: s.Rig.Dir}, API: first.Address + ":8080", Proxy: first.Address + ":8081", Inbox: s.Rig.Address + ":8026"}
 }
 
 // startDatabases starts them on this machine, which is never lost.

@@ -8,12 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/micro/platform/internal/pgtest"
-	"github.com/micro/platform/tests/platform"
 )
 
 // stackName is what the operator calls the stack.
@@ -40,40 +38,49 @@ func (s *Site) deployStack(ctx context.Context) error {
 	if err := errors.Join(s.startDatabases(ctx), s.certify(), s.receiveMail()); err != nil {
 		return err
 	}
-	first := s.Rig.Nodes[0]
-	s.Platform = &platform.Platform{Config: platform.Config{Micro: s.micro, Dir: s.Rig.Dir}, API: first.Address + ":8080", Proxy: first.Address + ":8081", Inbox: s.Rig.Address + ":8026"}
-	err := s.Rig.each(func(n *Node) error {
-		if err := os.MkdirAll(filepath.Join(n.Dir, "builds"), 0o755); err != nil {
-			return err
-		}
-		// Where stack.yaml has builds, each host has a directory of its own.
-		if out, err := n.Command(ctx, "sh", "-c", "mkdir -p /var/lib/micro/builds && mount --bind "+filepath.Join(n.Dir, "builds")+" /var/lib/micro/builds").CombinedOutput(); err != nil {
-			return fmt.Errorf("a directory for builds on %s: %w: %s", n.Name, err, out)
-		}
-		return errors.Join(s.loadStackImage(ctx, n, "micro:1"), s.loadStackImage(ctx, n, "micro:2"))
-	})
-	if err != nil {
+	s.reach()
+	if err := s.Rig.each(func(n *Node) error { return s.prepare(ctx, n) }); err != nil {
 		return err
 	}
-	for i, n := range s.Rig.Nodes {
-		labels := []string{"--label-add", "micro.edge=true"}
-		if i < 2 {
-			labels = append(labels, "--label-add", "micro.control=true")
-		}
-		if i == 0 {
-			labels = append(labels, "--label-add", "micro.builder=true")
-			if err := n.copyImage(ctx, "micro/builder-go:latest"); err != nil {
-				return err
-			}
-		}
-		if _, err := first.Docker(ctx, slices.Concat([]string{"node", "update"}, labels, []string{n.Name})...); err != nil {
-			return err
-		}
-	}
-	if err := s.writeStack(); err != nil {
+	if err := errors.Join(s.label(ctx), s.writeStack()); err != nil {
 		return err
 	}
 	return s.Stack(ctx, "micro:1")
+}
+
+// prepare gives a host its images, and the directory that builds are in, which on
+// other hosts is another.
+func (s *Site) prepare(ctx context.Context, n *Node) error {
+	builds := filepath.Join(n.Dir, "builds")
+	if err := os.MkdirAll(builds, 0o755); err != nil {
+		return err
+	}
+	const script = `mkdir -p /var/lib/micro/builds && mount --bind "$1" /var/lib/micro/builds`
+	if out, err := n.Command(ctx, "sh", "-c", script, "sh", builds).CombinedOutput(); err != nil {
+		return fmt.Errorf("a directory for builds on %s: %w: %s", n.Name, err, out)
+	}
+	err := errors.Join(s.loadStackImage(ctx, n, "micro:1"), s.loadStackImage(ctx, n, "micro:2"))
+	if n == s.Rig.Nodes[0] {
+		err = errors.Join(err, n.copyImage(ctx, "micro/builder-go:latest"))
+	}
+	return err
+}
+
+// label says which host has what: two have components, the first of them builds.
+func (s *Site) label(ctx context.Context) error {
+	for i, n := range s.Rig.Nodes {
+		args := []string{"node", "update", "--label-add", "micro.edge=true"}
+		if i < 2 {
+			args = append(args, "--label-add", "micro.control=true")
+		}
+		if i == 0 {
+			args = append(args, "--label-add", "micro.builder=true")
+		}
+		if _, err := s.Rig.Nodes[0].Docker(ctx, append(args, n.Name)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadStackImage makes an image of the program; each has its own ID.
