@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/builder/modules"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/certs"
+	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/tenants"
@@ -116,6 +117,7 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	h.OnStop(w.stop)
 	h.Queue("builds", svc.db.waiting)
 	h.Disk("builds", dir)
+	h.DiskOf("docker", func(ctx context.Context) (string, error) { return dockerhost.Root(ctx, docker) })
 	h.Go("recover", w.recoverLoop)
 	h.Go("sweep", w.sweepLoop)
 	return h.Serve(s)

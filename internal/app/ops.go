@@ -167,7 +167,14 @@ func (h *Host) Queue(name string, ask func(ctx context.Context) (waiting int64, 
 }
 
 // Disk adds the disk that the component keeps something on to its metrics.
-func (h *Host) Disk(name, dir string) { h.group.metrics.Disk(h.Name, name, dir) }
+func (h *Host) Disk(name, dir string) {
+	h.DiskOf(name, func(context.Context) (string, error) { return dir, nil })
+}
+
+// DiskOf is Disk for what has to be asked for its directory.
+func (h *Host) DiskOf(name string, dir func(ctx context.Context) (string, error)) {
+	h.group.metrics.Disk(h.Name, name, dir)
+}
 
 // Called notes a call that went through the component, an edge, in its metrics.
 func (h *Host) Called(code string, took time.Duration) { h.group.metrics.Edge(h.Name, code, took) }

@@ -29,6 +29,12 @@ func New() (*client.Client, error) {
 // processes and addresses are this machine's too.
 func Local(c *client.Client) bool { return strings.HasPrefix(c.DaemonHost(), "unix://") }
 
+// Root answers where that Docker keeps images and containers.
+func Root(ctx context.Context, c *client.Client) (string, error) {
+	info, err := c.Info(ctx)
+	return info.DockerRootDir, err
+}
+
 // bridges are the networks that Docker itself makes. Their gateways are
 // addresses of this host, which containers of every other bridge reach as well.
 var bridges = []string{"bridge", "docker_gwbridge"}

@@ -55,16 +55,21 @@ func (m *Metrics) Queue(component, queue string, ask func(ctx context.Context) (
 		}})
 }
 
-// Disk adds the disk that a component keeps something on.
-func (m *Metrics) Disk(component, name, dir string) {
+// Disk adds the disk of a directory that a component, or what it uses, keeps
+// something in. One that is not on this host is left out.
+func (m *Metrics) Disk(component, name string, dir func(ctx context.Context) (string, error)) {
 	m.of(component, "disk", name).MustRegister(asked{
 		[]*prometheus.Desc{
 			describe("micro_disk_size_bytes", "Size of a disk that a component writes to."),
 			describe("micro_disk_available_bytes", "Bytes of it that are free."),
 		},
-		func(context.Context) ([]float64, error) {
+		func(ctx context.Context) ([]float64, error) {
+			at, err := dir(ctx)
+			if err != nil {
+				return nil, err
+			}
 			var s syscall.Statfs_t
-			err := syscall.Statfs(dir, &s)
+			err = syscall.Statfs(at, &s)
 			return []float64{float64(s.Blocks) * float64(s.Bsize), float64(s.Bavail) * float64(s.Bsize)}, err
 		}})
 }

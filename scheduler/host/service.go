@@ -44,6 +44,7 @@ var Component = app.New("host", func(_ context.Context, h *app.Host, o Options) 
 	if err := mirrorImages(h, o); err != nil {
 		return err
 	}
+	h.DiskOf("docker", func(ctx context.Context) (string, error) { return dockerhost.Root(ctx, docker) })
 	h.Go("watch", svc.Run)
 	h.Go("images", newUnused(docker, h.Platform.ClusterID(), o, h.Log).run)
 	return h.Serve(s)
