@@ -54,6 +54,7 @@ func New(engine Engine, o Options) *Docker {
 // changed: others have them.
 type seen struct {
 	is     *hostpb.Container
+	met    bool // it has started, or tried to
 	pid    int
 	other  time.Time // since when it listens on another port than plan.Port
 	asking *asking   // the last question for its health, nil before the first
@@ -101,9 +102,9 @@ func (d *Docker) list(ctx context.Context, labels map[string]string, all bool) (
 func (d *Docker) look(ctx context.Context, c container.Summary) (*seen, error) {
 	s, runs := d.seen[c.ID], c.State == container.StateRunning
 	switch {
-	case s != nil && s.is.GetRunning() == runs:
 	case c.State == container.StateCreated:
 		return &seen{is: identify(c)}, nil
+	case s != nil && s.met && s.is.GetRunning() == runs:
 	default:
 		var err error
 		if s, err = d.meet(ctx, c); s == nil {
@@ -134,7 +135,7 @@ func (d *Docker) meet(ctx context.Context, c container.Summary) (*seen, error) {
 	if info == nil || err != nil {
 		return nil, err
 	}
-	s := &seen{is: identify(c), pid: info.State.Pid}
+	s := &seen{is: identify(c), met: true, pid: info.State.Pid}
 	s.is.Running = info.State.Running
 	if started, ok := moment(info.State.StartedAt); ok {
 		s.is.Started = started
