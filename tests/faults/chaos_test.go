@@ -42,7 +42,7 @@ type chaos struct {
 	auths   *opsAddresses
 }
 
-// TestChaos does the experiments of RELIABILITY on one host: all components apart
+// TestChaos does the experiments of docs/faults.md on one host: all components apart
 // and twice, with certificates, a steady load through all edges. It ends with a
 // table of figures, and fails when one is not what it should be. `make chaos`
 // says how long it lasts.

@@ -62,7 +62,7 @@ type flaw struct {
 
 // TestUsage kills the edges, usage and the databases at random while members
 // make calls: each call that was answered counts once, and one without an answer
-// at most once. RELIABILITY: E19.
+// at most once. (E19)
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	for _, f := range []flaw{
