@@ -245,7 +245,11 @@ func fromProto(id *builderpb.ID) image.ID {
 }
 
 func (s state) toProto() *builderpb.State {
-	return &builderpb.State{Phase: s.Phase, Step: s.Step, Reason: s.Reason, Image: s.Image, Commit: s.Commit}
+	m := &builderpb.State{Phase: s.Phase, Step: s.Step, Reason: s.Reason, Commit: s.Commit}
+	if s.Phase == builderpb.State_SUCCEEDED { // else it is the one that is gone
+		m.Image = s.Image
+	}
+	return m
 }
 
 func (s state) ended() bool {

@@ -211,12 +211,12 @@ func load(ctx context.Context, docker *client.Client, name, content string, tool
 		return fmt.Errorf("import %s: %w", name, err)
 	}
 	defer rsp.Close()
-	_, err = ReadImport(rsp)
+	_, err = readImport(rsp)
 	return err
 }
 
-// ReadImport reads Docker's answer to an import, which ends with the image's ID.
-func ReadImport(r io.Reader) (id string, err error) {
+// readImport reads Docker's answer to an import, which ends with the image's ID.
+func readImport(r io.Reader) (id string, err error) {
 	d := json.NewDecoder(r)
 	for {
 		var m struct{ Status, Error string }

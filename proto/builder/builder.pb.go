@@ -324,7 +324,8 @@ type State struct {
 	// Why it failed, for the person who wrote the source. Several lines when a
 	// compiler spoke.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The image, by content: "sha256:…". Set when it succeeded.
+	// The image, by content: "sha256:…" in the Docker of one host, or
+	// "namespace/service@sha256:…" in the platform's registry. Set when it succeeded.
 	Image string `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
 	// The commit that was built, when the source was git.
 	Commit        string `protobuf:"bytes,5,opt,name=commit,proto3" json:"commit,omitempty"`

@@ -153,7 +153,7 @@ func (x *ID) GetRevision() int64 {
 type Deployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    *ID                    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// By content: "sha256:…".
+	// By content, as the builder names it: "sha256:…", "namespace/service@sha256:…".
 	Image string `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
 	// KEY=value. The scheduler adds PORT and the addresses of the edge.
 	Env     []string `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty"`

@@ -102,15 +102,14 @@ func New(ctx context.Context, pool *pgxpool.Pool, s Store, secret settings.Secre
 // ServeHTTP implements http.Handler: the registry for those who may, with what a
 // sweep must not come in between of.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch may(certs.Shown(r), r) {
-	case false:
+	if !may(certs.Shown(r), r) {
 		http.Error(w, "this component has no business here", http.StatusForbidden)
-	case true:
-		rec := &recorder{ResponseWriter: w}
-		s.serve(rec, r)
-		if rec.status >= http.StatusInternalServerError {
-			s.log.Warn("a request for images failed", "method", r.Method, "path", r.URL.Path, "status", rec.status)
-		}
+		return
+	}
+	rec := &recorder{ResponseWriter: w}
+	s.serve(rec, r)
+	if rec.status >= http.StatusInternalServerError {
+		s.log.Warn("a request for images failed", "method", r.Method, "path", r.URL.Path, "status", rec.status)
 	}
 }
 
@@ -121,13 +120,13 @@ func may(component string, r *http.Request) bool {
 	case "builder":
 		return true
 	case "host":
-		return Pull(r)
+		return pulls(r)
 	}
 	return false
 }
 
-// Pull says whether a request gets an image, or a part of one, by its digest.
-func Pull(r *http.Request) bool {
+// pulls says whether a request gets an image, or a part of one, by its digest.
+func pulls(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
