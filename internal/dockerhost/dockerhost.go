@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	"google.golang.org/grpc/codes"
@@ -60,12 +61,16 @@ func Gateway(ctx context.Context) (netip.Addr, error) {
 		if client.IsErrConnectionFailed(err) {
 			return netip.Addr{}, Unreachable(c.DaemonHost(), err)
 		}
-		if err != nil {
+		if errdefs.IsNotFound(err) {
 			continue // this host does not have that one
 		}
+		if err != nil { // a busy Docker is asked again
+			return netip.Addr{}, errors.New(codes.Unavailable, "Docker at %s does not say what its network %s is, try again", c.DaemonHost(), name).Because(err)
+		}
 		for _, cfg := range n.IPAM.Config {
-			if a, ok := own(cfg.Subnet); ok {
-				return a, nil
+			a, err := own(cfg.Subnet)
+			if err != nil || a.IsValid() {
+				return a, err
 			}
 		}
 	}
@@ -79,21 +84,22 @@ func Unreachable(host string, cause error) error {
 		strings.TrimPrefix(host, "unix://")).Because(cause)
 }
 
-// own answers the address of this host in a subnet of IPv4. Docker itself does
-// not always say it: its first start leaves the gateway of its bridge out.
-func own(subnet string) (netip.Addr, bool) {
+// own answers the address of this host in a subnet of IPv4, none if it has none
+// there. Docker itself does not always say it: its first start leaves the gateway
+// of its bridge out.
+func own(subnet string) (netip.Addr, error) {
 	p, err := netip.ParsePrefix(subnet)
 	if err != nil || !p.Addr().Is4() {
-		return netip.Addr{}, false
+		return netip.Addr{}, nil //nolint:nilerr // another family, or a driver's own notation
 	}
 	all, err := net.InterfaceAddrs()
 	if err != nil {
-		return netip.Addr{}, false
+		return netip.Addr{}, errors.New(codes.Unavailable, "this host does not say which addresses it has, try again").Because(err)
 	}
 	for _, a := range all {
 		if n, err := netip.ParsePrefix(a.String()); err == nil && p.Contains(n.Addr()) {
-			return n.Addr(), true
+			return n.Addr(), nil
 		}
 	}
-	return netip.Addr{}, false
+	return netip.Addr{}, nil
 }
