@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,17 +85,21 @@ func (e *edges) arrange(ctx context.Context) {
 }
 
 func (e *edges) placeAll(ctx context.Context, networks, leave []string) error {
-	if len(networks)+len(leave) == 0 {
-		return nil
-	}
-	found, err := e.docker.ContainerList(ctx, container.ListOptions{Filters: e.own()})
+	found, err := e.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: e.own()})
 	if err != nil {
 		return fmt.Errorf("list edges: %w", err)
 	}
 	failures := make([]error, len(found))
 	var work sync.WaitGroup
 	for i, c := range found {
-		work.Go(func() { failures[i] = e.place(ctx, c, networks, leave) })
+		work.Go(func() {
+			switch c.State {
+			case container.StateRunning:
+				failures[i] = e.place(ctx, c, networks, leave)
+			case container.StateExited:
+				failures[i] = e.free(ctx, c)
+			}
+		})
 	}
 	work.Wait()
 	return errors.Join(failures...)
@@ -123,6 +128,30 @@ func (e *edges) place(ctx context.Context, c container.Summary, networks, leave 
 		if in[name] {
 			failures = append(failures, e.disconnect(ctx, name, c.ID))
 		}
+	}
+	return errors.Join(failures...)
+}
+
+// free takes an edge that has ended out of the networks, and starts it again if
+// that has failed. Docker connects a container to one network after the other
+// before it starts it, and after a start of its own it does not find those that
+// go over several hosts.
+func (e *edges) free(ctx context.Context, c container.Summary) error {
+	var failures []error
+	if c.NetworkSettings != nil {
+		for name := range c.NetworkSettings.Networks {
+			if strings.HasPrefix(name, plan.NetworkPrefix(e.cluster)) {
+				failures = append(failures, e.disconnect(ctx, name, c.ID))
+			}
+		}
+	}
+	info, err := e.docker.ContainerInspect(ctx, c.ID)
+	if err != nil {
+		return past(err)
+	}
+	if info.State.Error != "" && !info.HostConfig.RestartPolicy.IsNone() {
+		e.log.Info("starting an edge again that Docker could not start", "edge", info.Name, "cause", info.State.Error)
+		failures = append(failures, past(e.docker.ContainerStart(ctx, c.ID, container.StartOptions{})))
 	}
 	return errors.Join(failures...)
 }
@@ -192,7 +221,8 @@ func (e *edges) session(ctx context.Context) error {
 	f := e.own()
 	f.Add("type", string(events.ContainerEventType))
 	f.Add("event", string(events.ActionStart))
-	started, lost := e.docker.Events(ctx, events.ListOptions{Filters: f})
+	f.Add("event", string(events.ActionDie))
+	changed, lost := e.docker.Events(ctx, events.ListOptions{Filters: f})
 	for {
 		e.arrange(ctx)
 		select {
@@ -200,7 +230,7 @@ func (e *edges) session(ctx context.Context) error {
 			return nil
 		case err := <-lost:
 			return err
-		case <-started:
+		case <-changed:
 		case <-e.told:
 		}
 	}

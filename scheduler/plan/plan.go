@@ -220,6 +220,9 @@ func Network(cluster, namespace string) string {
 	return name(cluster, "network of "+namespace, namespace)
 }
 
+// NetworkPrefix begins the names of a cluster's networks.
+func NetworkPrefix(cluster string) string { return "micro-" + word(cluster) + "-" }
+
 // Bridge is the name of the network's interface on a host, at most 15
 // characters. Those of a cluster start alike, so that a firewall can tell them.
 func Bridge(cluster, namespace string) string {
@@ -242,7 +245,7 @@ func name(cluster, unique string, words ...string) string {
 	for i, w := range words {
 		words[i] = word(w)
 	}
-	head := "micro-" + word(cluster) + "-" + strings.Join(words, "-")
+	head := NetworkPrefix(cluster) + strings.Join(words, "-")
 	tail := digest(cluster, unique)[:12]
 	if room := maxName - len(tail) - 1; len(head) > room {
 		head = head[:room]

@@ -163,6 +163,20 @@ func TestOverlay(t *testing.T) {
 	if err := b.engine.ContainerKill(t.Context(), id, "KILL"); err != nil {
 		t.Fatal(err)
 	}
+	poll(t, func() bool { // it would be in the way of its start
+		info, err := b.engine.ContainerInspect(t.Context(), id)
+		return err == nil && len(info.NetworkSettings.Networks) == 1
+	})
+	if err := b.engine.ContainerStart(t.Context(), id, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, func() bool {
+		info, err := b.engine.ContainerInspect(t.Context(), id)
+		return err == nil && len(info.NetworkSettings.Networks) == 3
+	})
+	if err := b.engine.ContainerKill(t.Context(), id, "KILL"); err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
 	id, edge = b.edge(t, "serve", ":8081", "proxy")
 	poll(t, func() bool {
