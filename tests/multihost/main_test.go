@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/micro/platform/tests/platform"
 )
@@ -134,6 +135,9 @@ func (s *Site) keepLogs(t *testing.T) {
 	t.Logf("what the components said is in %s", to)
 }
 
+// signupTimeout is for a platform that has just been started.
+const signupTimeout = 2 * time.Minute
+
 // signup makes a person with a namespace, who works through the edge of a host
 // that stays.
 func signup(t *testing.T, s *Site, name string) (*platform.Person, *Tenant) {
@@ -142,8 +146,16 @@ func signup(t *testing.T, s *Site, name string) (*platform.Person, *Tenant) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := x.Signup(t.Context(), "correct horse battery staple", name+"-space"); err != nil {
-		t.Fatalf("sign up %s: %v: %s", name, err, out)
+	// Components that have just started may not have found each other yet.
+	err = poll(t.Context(), signupTimeout, func() error {
+		out, err := x.Signup(t.Context(), "correct horse battery staple", name+"-space")
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("sign up %s: %v", name, err)
 	}
 	return x, &Tenant{Token: command(t, x, "user", "token"), run: name}
 }
