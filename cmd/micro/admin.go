@@ -12,7 +12,7 @@ import (
 func adminCommand(c *cli) *cobra.Command {
 	return group("admin", "Work on other namespaces, as an operator of the server",
 		group("plan", "Show and set plans", adminPlanGetCommand(c), adminPlanSetCommand(c)),
-		adminSuspendCommand(c), adminResumeCommand(c), adminErasuresCommand(c))
+		adminNamespacesCommand(c), adminSuspendCommand(c), adminResumeCommand(c), adminErasuresCommand(c))
 }
 
 func adminPlanGetCommand(c *cli) *cobra.Command {

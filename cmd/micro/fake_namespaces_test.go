@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -62,6 +63,12 @@ func (f *fakeNamespaces) ListDeletions(ctx context.Context, req *namespacespb.Li
 		erasedNamespace(),
 	}}
 	return rsp, loggedIn(ctx)
+}
+
+func (f *fakeNamespaces) Search(ctx context.Context, req *namespacespb.SearchRequest) (*namespacespb.SearchResponse, error) {
+	return &namespacespb.SearchResponse{Namespaces: []*namespacespb.Found{
+		{Namespace: "acme", Owner: "jane@example.com", Plan: "pro", Created: fakeTime, Suspended: strings.TrimSpace("text " + req.GetText())},
+	}}, loggedIn(ctx)
 }
 
 func erasedNamespace() *namespacespb.Deletion {

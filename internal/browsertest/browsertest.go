@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,6 +51,8 @@ func Open(t testing.TB) *Page {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", "about:blank")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +63,10 @@ func Open(t testing.TB) *Page {
 	t.Cleanup(func() {
 		cancel()
 		cmd.Wait() //nolint:errcheck // it was killed
+		// Its helpers write into the directory until they have ended, too.
+		for end := time.Now().Add(timeout); syscall.Kill(-cmd.Process.Pid, 0) == nil && time.Now().Before(end); {
+			<-time.After(10 * time.Millisecond)
+		}
 	})
 	p := &Page{t: t, waiting: map[int]chan answer{}}
 	lines := bufio.NewScanner(said)

@@ -48,6 +48,7 @@ var platform = map[string]kind{
 	"namespaces namespaces.getdeletion":   read,
 	"namespaces namespaces.list":          read,
 	"namespaces namespaces.listdeletions": read,
+	"namespaces namespaces.search":        read,
 	"namespaces plans.limits":             read,
 	"namespaces plans.list":               read,
 	"namespaces signup.begin":             open,

@@ -1327,6 +1327,202 @@ func (x *ListDeletionsResponse) GetDeletions() []*Deletion {
 	return nil
 }
 
+type SearchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A part of the name or of the owner's address, at most 256 bytes; empty is all.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Only names after this one.
+	After string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// 100 unless it is set, at most 1000.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchRequest) Reset() {
+	*x = SearchRequest{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchRequest) ProtoMessage() {}
+
+func (x *SearchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
+func (*SearchRequest) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SearchRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type SearchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespaces    []*Found               `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchResponse) Reset() {
+	*x = SearchResponse{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchResponse) ProtoMessage() {}
+
+func (x *SearchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
+func (*SearchResponse) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SearchResponse) GetNamespaces() []*Found {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+// Found is what operators see of a namespace in a list.
+type Found struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The account of who made it.
+	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	Plan  string `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Unix seconds.
+	Created int64 `protobuf:"varint,4,opt,name=created,proto3" json:"created,omitempty"`
+	// Why it is suspended; empty if it is not.
+	Suspended string `protobuf:"bytes,5,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Whether it is being deleted.
+	State         State `protobuf:"varint,6,opt,name=state,proto3,enum=namespaces.State" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Found) Reset() {
+	*x = Found{}
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Found) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Found) ProtoMessage() {}
+
+func (x *Found) ProtoReflect() protoreflect.Message {
+	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Found.ProtoReflect.Descriptor instead.
+func (*Found) Descriptor() ([]byte, []int) {
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Found) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Found) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Found) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Found) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Found) GetSuspended() string {
+	if x != nil {
+		return x.Suspended
+	}
+	return ""
+}
+
+func (x *Found) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_ACTIVE
+}
+
 // Deletion says how far the deletion of a namespace has come.
 type Deletion struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1351,7 +1547,7 @@ type Deletion struct {
 
 func (x *Deletion) Reset() {
 	*x = Deletion{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1559,7 @@ func (x *Deletion) String() string {
 func (*Deletion) ProtoMessage() {}
 
 func (x *Deletion) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[24]
+	mi := &file_namespaces_namespaces_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1572,7 @@ func (x *Deletion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deletion.ProtoReflect.Descriptor instead.
 func (*Deletion) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{24}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Deletion) GetNamespace() string {
@@ -1465,7 +1661,7 @@ type Erasure struct {
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1673,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[25]
+	mi := &file_namespaces_namespaces_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1686,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{25}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Erasure) GetComponent() string {
@@ -1540,7 +1736,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	mi := &file_namespaces_namespaces_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1748,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[26]
+	mi := &file_namespaces_namespaces_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1761,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{26}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Member) GetAccount() string {
@@ -1599,7 +1795,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	mi := &file_namespaces_namespaces_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1807,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[27]
+	mi := &file_namespaces_namespaces_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1820,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{27}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListMembersRequest) GetNamespace() string {
@@ -1643,7 +1839,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	mi := &file_namespaces_namespaces_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1851,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[28]
+	mi := &file_namespaces_namespaces_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1864,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{28}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -1689,7 +1885,7 @@ type SetRoleRequest struct {
 
 func (x *SetRoleRequest) Reset() {
 	*x = SetRoleRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[29]
+	mi := &file_namespaces_namespaces_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1897,7 @@ func (x *SetRoleRequest) String() string {
 func (*SetRoleRequest) ProtoMessage() {}
 
 func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[29]
+	mi := &file_namespaces_namespaces_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1910,7 @@ func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{29}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetRoleRequest) GetNamespace() string {
@@ -1746,7 +1942,7 @@ type SetRoleResponse struct {
 
 func (x *SetRoleResponse) Reset() {
 	*x = SetRoleResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[30]
+	mi := &file_namespaces_namespaces_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1954,7 @@ func (x *SetRoleResponse) String() string {
 func (*SetRoleResponse) ProtoMessage() {}
 
 func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[30]
+	mi := &file_namespaces_namespaces_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1967,7 @@ func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
 func (*SetRoleResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{30}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{33}
 }
 
 type RemoveMemberRequest struct {
@@ -1784,7 +1980,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[31]
+	mi := &file_namespaces_namespaces_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1992,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[31]
+	mi := &file_namespaces_namespaces_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +2005,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{31}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RemoveMemberRequest) GetNamespace() string {
@@ -1834,7 +2030,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[32]
+	mi := &file_namespaces_namespaces_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2042,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[32]
+	mi := &file_namespaces_namespaces_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2055,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{32}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{35}
 }
 
 type LeaveRequest struct {
@@ -1873,7 +2069,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[33]
+	mi := &file_namespaces_namespaces_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2081,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[33]
+	mi := &file_namespaces_namespaces_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2094,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{33}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LeaveRequest) GetNamespace() string {
@@ -1916,7 +2112,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[34]
+	mi := &file_namespaces_namespaces_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2124,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[34]
+	mi := &file_namespaces_namespaces_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2137,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{34}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{37}
 }
 
 type TransferRequest struct {
@@ -1957,7 +2153,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[35]
+	mi := &file_namespaces_namespaces_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2165,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[35]
+	mi := &file_namespaces_namespaces_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2178,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{35}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TransferRequest) GetNamespace() string {
@@ -2014,7 +2210,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[36]
+	mi := &file_namespaces_namespaces_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2222,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[36]
+	mi := &file_namespaces_namespaces_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2235,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{36}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{39}
 }
 
 type Invite struct {
@@ -2059,7 +2255,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[37]
+	mi := &file_namespaces_namespaces_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2267,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[37]
+	mi := &file_namespaces_namespaces_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2280,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{37}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Invite) GetId() string {
@@ -2140,7 +2336,7 @@ type CreateInviteRequest struct {
 
 func (x *CreateInviteRequest) Reset() {
 	*x = CreateInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[38]
+	mi := &file_namespaces_namespaces_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2348,7 @@ func (x *CreateInviteRequest) String() string {
 func (*CreateInviteRequest) ProtoMessage() {}
 
 func (x *CreateInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[38]
+	mi := &file_namespaces_namespaces_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2361,7 @@ func (x *CreateInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInviteRequest.ProtoReflect.Descriptor instead.
 func (*CreateInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{38}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CreateInviteRequest) GetNamespace() string {
@@ -2198,7 +2394,7 @@ type CreateInviteResponse struct {
 
 func (x *CreateInviteResponse) Reset() {
 	*x = CreateInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[39]
+	mi := &file_namespaces_namespaces_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2406,7 @@ func (x *CreateInviteResponse) String() string {
 func (*CreateInviteResponse) ProtoMessage() {}
 
 func (x *CreateInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[39]
+	mi := &file_namespaces_namespaces_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2419,7 @@ func (x *CreateInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInviteResponse.ProtoReflect.Descriptor instead.
 func (*CreateInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{39}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CreateInviteResponse) GetInvite() *Invite {
@@ -2242,7 +2438,7 @@ type ListInvitesRequest struct {
 
 func (x *ListInvitesRequest) Reset() {
 	*x = ListInvitesRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[40]
+	mi := &file_namespaces_namespaces_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2450,7 @@ func (x *ListInvitesRequest) String() string {
 func (*ListInvitesRequest) ProtoMessage() {}
 
 func (x *ListInvitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[40]
+	mi := &file_namespaces_namespaces_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2463,7 @@ func (x *ListInvitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInvitesRequest.ProtoReflect.Descriptor instead.
 func (*ListInvitesRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{40}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListInvitesRequest) GetNamespace() string {
@@ -2286,7 +2482,7 @@ type ListInvitesResponse struct {
 
 func (x *ListInvitesResponse) Reset() {
 	*x = ListInvitesResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[41]
+	mi := &file_namespaces_namespaces_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2494,7 @@ func (x *ListInvitesResponse) String() string {
 func (*ListInvitesResponse) ProtoMessage() {}
 
 func (x *ListInvitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[41]
+	mi := &file_namespaces_namespaces_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2507,7 @@ func (x *ListInvitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInvitesResponse.ProtoReflect.Descriptor instead.
 func (*ListInvitesResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{41}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListInvitesResponse) GetInvites() []*Invite {
@@ -2331,7 +2527,7 @@ type ResendInviteRequest struct {
 
 func (x *ResendInviteRequest) Reset() {
 	*x = ResendInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[42]
+	mi := &file_namespaces_namespaces_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2539,7 @@ func (x *ResendInviteRequest) String() string {
 func (*ResendInviteRequest) ProtoMessage() {}
 
 func (x *ResendInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[42]
+	mi := &file_namespaces_namespaces_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2552,7 @@ func (x *ResendInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResendInviteRequest.ProtoReflect.Descriptor instead.
 func (*ResendInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{42}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ResendInviteRequest) GetNamespace() string {
@@ -2382,7 +2578,7 @@ type ResendInviteResponse struct {
 
 func (x *ResendInviteResponse) Reset() {
 	*x = ResendInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[43]
+	mi := &file_namespaces_namespaces_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2590,7 @@ func (x *ResendInviteResponse) String() string {
 func (*ResendInviteResponse) ProtoMessage() {}
 
 func (x *ResendInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[43]
+	mi := &file_namespaces_namespaces_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2603,7 @@ func (x *ResendInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResendInviteResponse.ProtoReflect.Descriptor instead.
 func (*ResendInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{43}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ResendInviteResponse) GetInvite() *Invite {
@@ -2427,7 +2623,7 @@ type RevokeInviteRequest struct {
 
 func (x *RevokeInviteRequest) Reset() {
 	*x = RevokeInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[44]
+	mi := &file_namespaces_namespaces_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2635,7 @@ func (x *RevokeInviteRequest) String() string {
 func (*RevokeInviteRequest) ProtoMessage() {}
 
 func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[44]
+	mi := &file_namespaces_namespaces_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2648,7 @@ func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
 func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{44}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RevokeInviteRequest) GetNamespace() string {
@@ -2477,7 +2673,7 @@ type RevokeInviteResponse struct {
 
 func (x *RevokeInviteResponse) Reset() {
 	*x = RevokeInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[45]
+	mi := &file_namespaces_namespaces_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2685,7 @@ func (x *RevokeInviteResponse) String() string {
 func (*RevokeInviteResponse) ProtoMessage() {}
 
 func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[45]
+	mi := &file_namespaces_namespaces_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2698,7 @@ func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
 func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{45}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{48}
 }
 
 type AcceptInviteRequest struct {
@@ -2517,7 +2713,7 @@ type AcceptInviteRequest struct {
 
 func (x *AcceptInviteRequest) Reset() {
 	*x = AcceptInviteRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[46]
+	mi := &file_namespaces_namespaces_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2725,7 @@ func (x *AcceptInviteRequest) String() string {
 func (*AcceptInviteRequest) ProtoMessage() {}
 
 func (x *AcceptInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[46]
+	mi := &file_namespaces_namespaces_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2738,7 @@ func (x *AcceptInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptInviteRequest.ProtoReflect.Descriptor instead.
 func (*AcceptInviteRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{46}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AcceptInviteRequest) GetCode() string {
@@ -2571,7 +2767,7 @@ type AcceptInviteResponse struct {
 
 func (x *AcceptInviteResponse) Reset() {
 	*x = AcceptInviteResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[47]
+	mi := &file_namespaces_namespaces_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2779,7 @@ func (x *AcceptInviteResponse) String() string {
 func (*AcceptInviteResponse) ProtoMessage() {}
 
 func (x *AcceptInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[47]
+	mi := &file_namespaces_namespaces_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2792,7 @@ func (x *AcceptInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptInviteResponse.ProtoReflect.Descriptor instead.
 func (*AcceptInviteResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{47}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AcceptInviteResponse) GetNamespace() string {
@@ -2628,7 +2824,7 @@ type ListPlansRequest struct {
 
 func (x *ListPlansRequest) Reset() {
 	*x = ListPlansRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[48]
+	mi := &file_namespaces_namespaces_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2836,7 @@ func (x *ListPlansRequest) String() string {
 func (*ListPlansRequest) ProtoMessage() {}
 
 func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[48]
+	mi := &file_namespaces_namespaces_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2849,7 @@ func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
 func (*ListPlansRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{48}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{51}
 }
 
 type ListPlansResponse struct {
@@ -2666,7 +2862,7 @@ type ListPlansResponse struct {
 
 func (x *ListPlansResponse) Reset() {
 	*x = ListPlansResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[49]
+	mi := &file_namespaces_namespaces_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2678,7 +2874,7 @@ func (x *ListPlansResponse) String() string {
 func (*ListPlansResponse) ProtoMessage() {}
 
 func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[49]
+	mi := &file_namespaces_namespaces_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2691,7 +2887,7 @@ func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
 func (*ListPlansResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{49}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListPlansResponse) GetPlans() []*Plan {
@@ -2718,7 +2914,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[50]
+	mi := &file_namespaces_namespaces_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2926,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[50]
+	mi := &file_namespaces_namespaces_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +2939,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{50}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Plan) GetId() string {
@@ -2795,7 +2991,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[51]
+	mi := &file_namespaces_namespaces_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +3003,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[51]
+	mi := &file_namespaces_namespaces_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +3016,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{51}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Price) GetCurrency() string {
@@ -2854,7 +3050,7 @@ type LimitsRequest struct {
 
 func (x *LimitsRequest) Reset() {
 	*x = LimitsRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[52]
+	mi := &file_namespaces_namespaces_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3062,7 @@ func (x *LimitsRequest) String() string {
 func (*LimitsRequest) ProtoMessage() {}
 
 func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[52]
+	mi := &file_namespaces_namespaces_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3075,7 @@ func (x *LimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsRequest.ProtoReflect.Descriptor instead.
 func (*LimitsRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{52}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *LimitsRequest) GetNamespace() string {
@@ -2902,7 +3098,7 @@ type LimitsResponse struct {
 
 func (x *LimitsResponse) Reset() {
 	*x = LimitsResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[53]
+	mi := &file_namespaces_namespaces_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +3110,7 @@ func (x *LimitsResponse) String() string {
 func (*LimitsResponse) ProtoMessage() {}
 
 func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[53]
+	mi := &file_namespaces_namespaces_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +3123,7 @@ func (x *LimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsResponse.ProtoReflect.Descriptor instead.
 func (*LimitsResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{53}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *LimitsResponse) GetNamespace() string {
@@ -2980,7 +3176,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[54]
+	mi := &file_namespaces_namespaces_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +3188,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[54]
+	mi := &file_namespaces_namespaces_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3201,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{54}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Limit) GetName() string {
@@ -3051,7 +3247,7 @@ type SetPlanRequest struct {
 
 func (x *SetPlanRequest) Reset() {
 	*x = SetPlanRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[55]
+	mi := &file_namespaces_namespaces_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3259,7 @@ func (x *SetPlanRequest) String() string {
 func (*SetPlanRequest) ProtoMessage() {}
 
 func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[55]
+	mi := &file_namespaces_namespaces_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3272,7 @@ func (x *SetPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPlanRequest.ProtoReflect.Descriptor instead.
 func (*SetPlanRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{55}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SetPlanRequest) GetNamespace() string {
@@ -3118,7 +3314,7 @@ type SuspendRequest struct {
 
 func (x *SuspendRequest) Reset() {
 	*x = SuspendRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[56]
+	mi := &file_namespaces_namespaces_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3130,7 +3326,7 @@ func (x *SuspendRequest) String() string {
 func (*SuspendRequest) ProtoMessage() {}
 
 func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[56]
+	mi := &file_namespaces_namespaces_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3143,7 +3339,7 @@ func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
 func (*SuspendRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{56}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SuspendRequest) GetNamespace() string {
@@ -3168,7 +3364,7 @@ type SuspendResponse struct {
 
 func (x *SuspendResponse) Reset() {
 	*x = SuspendResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[57]
+	mi := &file_namespaces_namespaces_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3376,7 @@ func (x *SuspendResponse) String() string {
 func (*SuspendResponse) ProtoMessage() {}
 
 func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[57]
+	mi := &file_namespaces_namespaces_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3389,7 @@ func (x *SuspendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendResponse.ProtoReflect.Descriptor instead.
 func (*SuspendResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{57}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{60}
 }
 
 type ResumeRequest struct {
@@ -3205,7 +3401,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[58]
+	mi := &file_namespaces_namespaces_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3217,7 +3413,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[58]
+	mi := &file_namespaces_namespaces_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3230,7 +3426,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{58}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ResumeRequest) GetNamespace() string {
@@ -3248,7 +3444,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[59]
+	mi := &file_namespaces_namespaces_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3260,7 +3456,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[59]
+	mi := &file_namespaces_namespaces_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3273,7 +3469,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{59}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{62}
 }
 
 // Suspension says that a namespace is stopped, and why.
@@ -3288,7 +3484,7 @@ type Suspension struct {
 
 func (x *Suspension) Reset() {
 	*x = Suspension{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[60]
+	mi := &file_namespaces_namespaces_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3496,7 @@ func (x *Suspension) String() string {
 func (*Suspension) ProtoMessage() {}
 
 func (x *Suspension) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[60]
+	mi := &file_namespaces_namespaces_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3509,7 @@ func (x *Suspension) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
 func (*Suspension) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{60}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Suspension) GetReason() string {
@@ -3346,7 +3542,7 @@ type Throttle struct {
 
 func (x *Throttle) Reset() {
 	*x = Throttle{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[61]
+	mi := &file_namespaces_namespaces_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3554,7 @@ func (x *Throttle) String() string {
 func (*Throttle) ProtoMessage() {}
 
 func (x *Throttle) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[61]
+	mi := &file_namespaces_namespaces_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3567,7 @@ func (x *Throttle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Throttle.ProtoReflect.Descriptor instead.
 func (*Throttle) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{61}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Throttle) GetService() string {
@@ -3410,7 +3606,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[62]
+	mi := &file_namespaces_namespaces_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3618,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[62]
+	mi := &file_namespaces_namespaces_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3631,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{62}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{65}
 }
 
 // Change is one thing to know. One of the fields is set.
@@ -3453,7 +3649,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[63]
+	mi := &file_namespaces_namespaces_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3465,7 +3661,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[63]
+	mi := &file_namespaces_namespaces_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3478,7 +3674,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{63}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Change) GetPlan() *Plan {
@@ -3523,7 +3719,7 @@ type Tenant struct {
 
 func (x *Tenant) Reset() {
 	*x = Tenant{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[64]
+	mi := &file_namespaces_namespaces_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +3731,7 @@ func (x *Tenant) String() string {
 func (*Tenant) ProtoMessage() {}
 
 func (x *Tenant) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[64]
+	mi := &file_namespaces_namespaces_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +3744,7 @@ func (x *Tenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tenant.ProtoReflect.Descriptor instead.
 func (*Tenant) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{64}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Tenant) GetNamespace() string {
@@ -3612,7 +3808,7 @@ type Deleted struct {
 
 func (x *Deleted) Reset() {
 	*x = Deleted{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[65]
+	mi := &file_namespaces_namespaces_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3820,7 @@ func (x *Deleted) String() string {
 func (*Deleted) ProtoMessage() {}
 
 func (x *Deleted) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[65]
+	mi := &file_namespaces_namespaces_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3833,7 @@ func (x *Deleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deleted.ProtoReflect.Descriptor instead.
 func (*Deleted) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{65}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Deleted) GetState() State {
@@ -3663,7 +3859,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[66]
+	mi := &file_namespaces_namespaces_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +3871,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[66]
+	mi := &file_namespaces_namespaces_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +3884,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{66}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetTenantRequest) GetNamespace() string {
@@ -3712,7 +3908,7 @@ type SetThrottleRequest struct {
 
 func (x *SetThrottleRequest) Reset() {
 	*x = SetThrottleRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[67]
+	mi := &file_namespaces_namespaces_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3724,7 +3920,7 @@ func (x *SetThrottleRequest) String() string {
 func (*SetThrottleRequest) ProtoMessage() {}
 
 func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[67]
+	mi := &file_namespaces_namespaces_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3737,7 +3933,7 @@ func (x *SetThrottleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThrottleRequest.ProtoReflect.Descriptor instead.
 func (*SetThrottleRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{67}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *SetThrottleRequest) GetNamespace() string {
@@ -3776,7 +3972,7 @@ type SetThrottleResponse struct {
 
 func (x *SetThrottleResponse) Reset() {
 	*x = SetThrottleResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[68]
+	mi := &file_namespaces_namespaces_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +3984,7 @@ func (x *SetThrottleResponse) String() string {
 func (*SetThrottleResponse) ProtoMessage() {}
 
 func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[68]
+	mi := &file_namespaces_namespaces_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +3997,7 @@ func (x *SetThrottleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThrottleResponse.ProtoReflect.Descriptor instead.
 func (*SetThrottleResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{68}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{71}
 }
 
 type ExportRequest struct {
@@ -3816,7 +4012,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[69]
+	mi := &file_namespaces_namespaces_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3828,7 +4024,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[69]
+	mi := &file_namespaces_namespaces_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3841,7 +4037,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{69}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ExportRequest) GetNamespace() string {
@@ -3871,7 +4067,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[70]
+	mi := &file_namespaces_namespaces_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +4079,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[70]
+	mi := &file_namespaces_namespaces_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +4092,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{70}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ExportResponse) GetData() []byte {
@@ -3934,7 +4130,7 @@ type BeginImportRequest struct {
 
 func (x *BeginImportRequest) Reset() {
 	*x = BeginImportRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[71]
+	mi := &file_namespaces_namespaces_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4142,7 @@ func (x *BeginImportRequest) String() string {
 func (*BeginImportRequest) ProtoMessage() {}
 
 func (x *BeginImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[71]
+	mi := &file_namespaces_namespaces_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4155,7 @@ func (x *BeginImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginImportRequest.ProtoReflect.Descriptor instead.
 func (*BeginImportRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{71}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *BeginImportRequest) GetNamespace() string {
@@ -3995,7 +4191,7 @@ type BeginImportResponse struct {
 
 func (x *BeginImportResponse) Reset() {
 	*x = BeginImportResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[72]
+	mi := &file_namespaces_namespaces_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4007,7 +4203,7 @@ func (x *BeginImportResponse) String() string {
 func (*BeginImportResponse) ProtoMessage() {}
 
 func (x *BeginImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[72]
+	mi := &file_namespaces_namespaces_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4020,7 +4216,7 @@ func (x *BeginImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginImportResponse.ProtoReflect.Descriptor instead.
 func (*BeginImportResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{72}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *BeginImportResponse) GetResumed() bool {
@@ -4049,7 +4245,7 @@ type ImportedPart struct {
 
 func (x *ImportedPart) Reset() {
 	*x = ImportedPart{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[73]
+	mi := &file_namespaces_namespaces_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4061,7 +4257,7 @@ func (x *ImportedPart) String() string {
 func (*ImportedPart) ProtoMessage() {}
 
 func (x *ImportedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[73]
+	mi := &file_namespaces_namespaces_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4074,7 +4270,7 @@ func (x *ImportedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedPart.ProtoReflect.Descriptor instead.
 func (*ImportedPart) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{73}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ImportedPart) GetName() string {
@@ -4101,7 +4297,7 @@ type EndImportRequest struct {
 
 func (x *EndImportRequest) Reset() {
 	*x = EndImportRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[74]
+	mi := &file_namespaces_namespaces_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4113,7 +4309,7 @@ func (x *EndImportRequest) String() string {
 func (*EndImportRequest) ProtoMessage() {}
 
 func (x *EndImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[74]
+	mi := &file_namespaces_namespaces_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4126,7 +4322,7 @@ func (x *EndImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndImportRequest.ProtoReflect.Descriptor instead.
 func (*EndImportRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{74}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *EndImportRequest) GetNamespace() string {
@@ -4151,7 +4347,7 @@ type EndImportResponse struct {
 
 func (x *EndImportResponse) Reset() {
 	*x = EndImportResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[75]
+	mi := &file_namespaces_namespaces_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4163,7 +4359,7 @@ func (x *EndImportResponse) String() string {
 func (*EndImportResponse) ProtoMessage() {}
 
 func (x *EndImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[75]
+	mi := &file_namespaces_namespaces_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4176,7 +4372,7 @@ func (x *EndImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndImportResponse.ProtoReflect.Descriptor instead.
 func (*EndImportResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{75}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{78}
 }
 
 type AdvanceRequest struct {
@@ -4192,7 +4388,7 @@ type AdvanceRequest struct {
 
 func (x *AdvanceRequest) Reset() {
 	*x = AdvanceRequest{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[76]
+	mi := &file_namespaces_namespaces_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4204,7 +4400,7 @@ func (x *AdvanceRequest) String() string {
 func (*AdvanceRequest) ProtoMessage() {}
 
 func (x *AdvanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[76]
+	mi := &file_namespaces_namespaces_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4217,7 +4413,7 @@ func (x *AdvanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceRequest) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{76}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *AdvanceRequest) GetNamespace() string {
@@ -4256,7 +4452,7 @@ type AdvanceResponse struct {
 
 func (x *AdvanceResponse) Reset() {
 	*x = AdvanceResponse{}
-	mi := &file_namespaces_namespaces_proto_msgTypes[77]
+	mi := &file_namespaces_namespaces_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4464,7 @@ func (x *AdvanceResponse) String() string {
 func (*AdvanceResponse) ProtoMessage() {}
 
 func (x *AdvanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_namespaces_namespaces_proto_msgTypes[77]
+	mi := &file_namespaces_namespaces_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4477,7 @@ func (x *AdvanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceResponse) Descriptor() ([]byte, []int) {
-	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{77}
+	return file_namespaces_namespaces_proto_rawDescGZIP(), []int{80}
 }
 
 var File_namespaces_namespaces_proto protoreflect.FileDescriptor
@@ -4354,7 +4550,22 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"K\n" +
 	"\x15ListDeletionsResponse\x122\n" +
-	"\tdeletions\x18\x01 \x03(\v2\x14.namespaces.DeletionR\tdeletions\"\xb0\x02\n" +
+	"\tdeletions\x18\x01 \x03(\v2\x14.namespaces.DeletionR\tdeletions\"O\n" +
+	"\rSearchRequest\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"C\n" +
+	"\x0eSearchResponse\x121\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\v2\x11.namespaces.FoundR\n" +
+	"namespaces\"\xb0\x01\n" +
+	"\x05Found\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\tR\x04plan\x12\x18\n" +
+	"\acreated\x18\x04 \x01(\x03R\acreated\x12\x1c\n" +
+	"\tsuspended\x18\x05 \x01(\tR\tsuspended\x12'\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x11.namespaces.StateR\x05state\"\xb0\x02\n" +
 	"\bDeletion\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12'\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x11.namespaces.StateR\x05state\x12\x16\n" +
@@ -4565,7 +4776,7 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x06Signup\x12<\n" +
 	"\x05Begin\x12\x18.namespaces.BeginRequest\x1a\x19.namespaces.BeginResponse\x12?\n" +
 	"\x06Verify\x12\x19.namespaces.VerifyRequest\x1a\x1a.namespaces.VerifyResponse\x12E\n" +
-	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2\x82\x05\n" +
+	"\bComplete\x12\x1b.namespaces.CompleteRequest\x1a\x1c.namespaces.CompleteResponse2\xc3\x05\n" +
 	"\n" +
 	"Namespaces\x126\n" +
 	"\x03Get\x12\x16.namespaces.GetRequest\x1a\x17.namespaces.GetResponse\x12M\n" +
@@ -4575,7 +4786,8 @@ const file_namespaces_namespaces_proto_rawDesc = "" +
 	"\x06Delete\x12\".namespaces.DeleteNamespaceRequest\x1a#.namespaces.DeleteNamespaceResponse\x12W\n" +
 	"\bUndelete\x12$.namespaces.UndeleteNamespaceRequest\x1a%.namespaces.UndeleteNamespaceResponse\x12N\n" +
 	"\vGetDeletion\x12\x1e.namespaces.GetDeletionRequest\x1a\x1f.namespaces.GetDeletionResponse\x12T\n" +
-	"\rListDeletions\x12 .namespaces.ListDeletionsRequest\x1a!.namespaces.ListDeletionsResponse2\xe8\x02\n" +
+	"\rListDeletions\x12 .namespaces.ListDeletionsRequest\x1a!.namespaces.ListDeletionsResponse\x12?\n" +
+	"\x06Search\x12\x19.namespaces.SearchRequest\x1a\x1a.namespaces.SearchResponse2\xe8\x02\n" +
 	"\aMembers\x12G\n" +
 	"\x04List\x12\x1e.namespaces.ListMembersRequest\x1a\x1f.namespaces.ListMembersResponse\x12B\n" +
 	"\aSetRole\x12\x1a.namespaces.SetRoleRequest\x1a\x1b.namespaces.SetRoleResponse\x12K\n" +
@@ -4619,7 +4831,7 @@ func file_namespaces_namespaces_proto_rawDescGZIP() []byte {
 }
 
 var file_namespaces_namespaces_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
+var file_namespaces_namespaces_proto_msgTypes = make([]protoimpl.MessageInfo, 85)
 var file_namespaces_namespaces_proto_goTypes = []any{
 	(State)(0),                        // 0: namespaces.State
 	(Action)(0),                       // 1: namespaces.Action
@@ -4647,167 +4859,174 @@ var file_namespaces_namespaces_proto_goTypes = []any{
 	(*GetDeletionResponse)(nil),       // 23: namespaces.GetDeletionResponse
 	(*ListDeletionsRequest)(nil),      // 24: namespaces.ListDeletionsRequest
 	(*ListDeletionsResponse)(nil),     // 25: namespaces.ListDeletionsResponse
-	(*Deletion)(nil),                  // 26: namespaces.Deletion
-	(*Erasure)(nil),                   // 27: namespaces.Erasure
-	(*Member)(nil),                    // 28: namespaces.Member
-	(*ListMembersRequest)(nil),        // 29: namespaces.ListMembersRequest
-	(*ListMembersResponse)(nil),       // 30: namespaces.ListMembersResponse
-	(*SetRoleRequest)(nil),            // 31: namespaces.SetRoleRequest
-	(*SetRoleResponse)(nil),           // 32: namespaces.SetRoleResponse
-	(*RemoveMemberRequest)(nil),       // 33: namespaces.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),      // 34: namespaces.RemoveMemberResponse
-	(*LeaveRequest)(nil),              // 35: namespaces.LeaveRequest
-	(*LeaveResponse)(nil),             // 36: namespaces.LeaveResponse
-	(*TransferRequest)(nil),           // 37: namespaces.TransferRequest
-	(*TransferResponse)(nil),          // 38: namespaces.TransferResponse
-	(*Invite)(nil),                    // 39: namespaces.Invite
-	(*CreateInviteRequest)(nil),       // 40: namespaces.CreateInviteRequest
-	(*CreateInviteResponse)(nil),      // 41: namespaces.CreateInviteResponse
-	(*ListInvitesRequest)(nil),        // 42: namespaces.ListInvitesRequest
-	(*ListInvitesResponse)(nil),       // 43: namespaces.ListInvitesResponse
-	(*ResendInviteRequest)(nil),       // 44: namespaces.ResendInviteRequest
-	(*ResendInviteResponse)(nil),      // 45: namespaces.ResendInviteResponse
-	(*RevokeInviteRequest)(nil),       // 46: namespaces.RevokeInviteRequest
-	(*RevokeInviteResponse)(nil),      // 47: namespaces.RevokeInviteResponse
-	(*AcceptInviteRequest)(nil),       // 48: namespaces.AcceptInviteRequest
-	(*AcceptInviteResponse)(nil),      // 49: namespaces.AcceptInviteResponse
-	(*ListPlansRequest)(nil),          // 50: namespaces.ListPlansRequest
-	(*ListPlansResponse)(nil),         // 51: namespaces.ListPlansResponse
-	(*Plan)(nil),                      // 52: namespaces.Plan
-	(*Price)(nil),                     // 53: namespaces.Price
-	(*LimitsRequest)(nil),             // 54: namespaces.LimitsRequest
-	(*LimitsResponse)(nil),            // 55: namespaces.LimitsResponse
-	(*Limit)(nil),                     // 56: namespaces.Limit
-	(*SetPlanRequest)(nil),            // 57: namespaces.SetPlanRequest
-	(*SuspendRequest)(nil),            // 58: namespaces.SuspendRequest
-	(*SuspendResponse)(nil),           // 59: namespaces.SuspendResponse
-	(*ResumeRequest)(nil),             // 60: namespaces.ResumeRequest
-	(*ResumeResponse)(nil),            // 61: namespaces.ResumeResponse
-	(*Suspension)(nil),                // 62: namespaces.Suspension
-	(*Throttle)(nil),                  // 63: namespaces.Throttle
-	(*WatchRequest)(nil),              // 64: namespaces.WatchRequest
-	(*Change)(nil),                    // 65: namespaces.Change
-	(*Tenant)(nil),                    // 66: namespaces.Tenant
-	(*Deleted)(nil),                   // 67: namespaces.Deleted
-	(*GetTenantRequest)(nil),          // 68: namespaces.GetTenantRequest
-	(*SetThrottleRequest)(nil),        // 69: namespaces.SetThrottleRequest
-	(*SetThrottleResponse)(nil),       // 70: namespaces.SetThrottleResponse
-	(*ExportRequest)(nil),             // 71: namespaces.ExportRequest
-	(*ExportResponse)(nil),            // 72: namespaces.ExportResponse
-	(*BeginImportRequest)(nil),        // 73: namespaces.BeginImportRequest
-	(*BeginImportResponse)(nil),       // 74: namespaces.BeginImportResponse
-	(*ImportedPart)(nil),              // 75: namespaces.ImportedPart
-	(*EndImportRequest)(nil),          // 76: namespaces.EndImportRequest
-	(*EndImportResponse)(nil),         // 77: namespaces.EndImportResponse
-	(*AdvanceRequest)(nil),            // 78: namespaces.AdvanceRequest
-	(*AdvanceResponse)(nil),           // 79: namespaces.AdvanceResponse
-	nil,                               // 80: namespaces.Plan.LimitsEntry
-	nil,                               // 81: namespaces.Price.UnitsEntry
-	nil,                               // 82: namespaces.SetPlanRequest.LimitsEntry
-	nil,                               // 83: namespaces.Tenant.LimitsEntry
+	(*SearchRequest)(nil),             // 26: namespaces.SearchRequest
+	(*SearchResponse)(nil),            // 27: namespaces.SearchResponse
+	(*Found)(nil),                     // 28: namespaces.Found
+	(*Deletion)(nil),                  // 29: namespaces.Deletion
+	(*Erasure)(nil),                   // 30: namespaces.Erasure
+	(*Member)(nil),                    // 31: namespaces.Member
+	(*ListMembersRequest)(nil),        // 32: namespaces.ListMembersRequest
+	(*ListMembersResponse)(nil),       // 33: namespaces.ListMembersResponse
+	(*SetRoleRequest)(nil),            // 34: namespaces.SetRoleRequest
+	(*SetRoleResponse)(nil),           // 35: namespaces.SetRoleResponse
+	(*RemoveMemberRequest)(nil),       // 36: namespaces.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),      // 37: namespaces.RemoveMemberResponse
+	(*LeaveRequest)(nil),              // 38: namespaces.LeaveRequest
+	(*LeaveResponse)(nil),             // 39: namespaces.LeaveResponse
+	(*TransferRequest)(nil),           // 40: namespaces.TransferRequest
+	(*TransferResponse)(nil),          // 41: namespaces.TransferResponse
+	(*Invite)(nil),                    // 42: namespaces.Invite
+	(*CreateInviteRequest)(nil),       // 43: namespaces.CreateInviteRequest
+	(*CreateInviteResponse)(nil),      // 44: namespaces.CreateInviteResponse
+	(*ListInvitesRequest)(nil),        // 45: namespaces.ListInvitesRequest
+	(*ListInvitesResponse)(nil),       // 46: namespaces.ListInvitesResponse
+	(*ResendInviteRequest)(nil),       // 47: namespaces.ResendInviteRequest
+	(*ResendInviteResponse)(nil),      // 48: namespaces.ResendInviteResponse
+	(*RevokeInviteRequest)(nil),       // 49: namespaces.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),      // 50: namespaces.RevokeInviteResponse
+	(*AcceptInviteRequest)(nil),       // 51: namespaces.AcceptInviteRequest
+	(*AcceptInviteResponse)(nil),      // 52: namespaces.AcceptInviteResponse
+	(*ListPlansRequest)(nil),          // 53: namespaces.ListPlansRequest
+	(*ListPlansResponse)(nil),         // 54: namespaces.ListPlansResponse
+	(*Plan)(nil),                      // 55: namespaces.Plan
+	(*Price)(nil),                     // 56: namespaces.Price
+	(*LimitsRequest)(nil),             // 57: namespaces.LimitsRequest
+	(*LimitsResponse)(nil),            // 58: namespaces.LimitsResponse
+	(*Limit)(nil),                     // 59: namespaces.Limit
+	(*SetPlanRequest)(nil),            // 60: namespaces.SetPlanRequest
+	(*SuspendRequest)(nil),            // 61: namespaces.SuspendRequest
+	(*SuspendResponse)(nil),           // 62: namespaces.SuspendResponse
+	(*ResumeRequest)(nil),             // 63: namespaces.ResumeRequest
+	(*ResumeResponse)(nil),            // 64: namespaces.ResumeResponse
+	(*Suspension)(nil),                // 65: namespaces.Suspension
+	(*Throttle)(nil),                  // 66: namespaces.Throttle
+	(*WatchRequest)(nil),              // 67: namespaces.WatchRequest
+	(*Change)(nil),                    // 68: namespaces.Change
+	(*Tenant)(nil),                    // 69: namespaces.Tenant
+	(*Deleted)(nil),                   // 70: namespaces.Deleted
+	(*GetTenantRequest)(nil),          // 71: namespaces.GetTenantRequest
+	(*SetThrottleRequest)(nil),        // 72: namespaces.SetThrottleRequest
+	(*SetThrottleResponse)(nil),       // 73: namespaces.SetThrottleResponse
+	(*ExportRequest)(nil),             // 74: namespaces.ExportRequest
+	(*ExportResponse)(nil),            // 75: namespaces.ExportResponse
+	(*BeginImportRequest)(nil),        // 76: namespaces.BeginImportRequest
+	(*BeginImportResponse)(nil),       // 77: namespaces.BeginImportResponse
+	(*ImportedPart)(nil),              // 78: namespaces.ImportedPart
+	(*EndImportRequest)(nil),          // 79: namespaces.EndImportRequest
+	(*EndImportResponse)(nil),         // 80: namespaces.EndImportResponse
+	(*AdvanceRequest)(nil),            // 81: namespaces.AdvanceRequest
+	(*AdvanceResponse)(nil),           // 82: namespaces.AdvanceResponse
+	nil,                               // 83: namespaces.Plan.LimitsEntry
+	nil,                               // 84: namespaces.Price.UnitsEntry
+	nil,                               // 85: namespaces.SetPlanRequest.LimitsEntry
+	nil,                               // 86: namespaces.Tenant.LimitsEntry
 }
 var file_namespaces_namespaces_proto_depIdxs = []int32{
 	10, // 0: namespaces.GetResponse.namespace:type_name -> namespaces.Namespace
 	13, // 1: namespaces.ListNamespacesResponse.memberships:type_name -> namespaces.Membership
 	10, // 2: namespaces.CreateNamespaceResponse.namespace:type_name -> namespaces.Namespace
-	26, // 3: namespaces.DeleteNamespaceResponse.deletion:type_name -> namespaces.Deletion
-	26, // 4: namespaces.GetDeletionResponse.deletion:type_name -> namespaces.Deletion
-	26, // 5: namespaces.ListDeletionsResponse.deletions:type_name -> namespaces.Deletion
-	0,  // 6: namespaces.Deletion.state:type_name -> namespaces.State
-	27, // 7: namespaces.Deletion.components:type_name -> namespaces.Erasure
-	28, // 8: namespaces.ListMembersResponse.members:type_name -> namespaces.Member
-	39, // 9: namespaces.CreateInviteResponse.invite:type_name -> namespaces.Invite
-	39, // 10: namespaces.ListInvitesResponse.invites:type_name -> namespaces.Invite
-	39, // 11: namespaces.ResendInviteResponse.invite:type_name -> namespaces.Invite
-	52, // 12: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
-	80, // 13: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
-	53, // 14: namespaces.Plan.price:type_name -> namespaces.Price
-	81, // 15: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
-	56, // 16: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
-	62, // 17: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
-	63, // 18: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
-	82, // 19: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
-	1,  // 20: namespaces.Throttle.action:type_name -> namespaces.Action
-	52, // 21: namespaces.Change.plan:type_name -> namespaces.Plan
-	66, // 22: namespaces.Change.tenant:type_name -> namespaces.Tenant
-	83, // 23: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
-	62, // 24: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
-	63, // 25: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
-	67, // 26: namespaces.Tenant.deleted:type_name -> namespaces.Deleted
-	0,  // 27: namespaces.Deleted.state:type_name -> namespaces.State
-	1,  // 28: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
-	75, // 29: namespaces.BeginImportResponse.parts:type_name -> namespaces.ImportedPart
-	2,  // 30: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
-	4,  // 31: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
-	6,  // 32: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
-	8,  // 33: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
-	11, // 34: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
-	14, // 35: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
-	16, // 36: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
-	18, // 37: namespaces.Namespaces.Delete:input_type -> namespaces.DeleteNamespaceRequest
-	20, // 38: namespaces.Namespaces.Undelete:input_type -> namespaces.UndeleteNamespaceRequest
-	22, // 39: namespaces.Namespaces.GetDeletion:input_type -> namespaces.GetDeletionRequest
-	24, // 40: namespaces.Namespaces.ListDeletions:input_type -> namespaces.ListDeletionsRequest
-	29, // 41: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
-	31, // 42: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
-	33, // 43: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
-	35, // 44: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
-	37, // 45: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
-	40, // 46: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
-	42, // 47: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
-	44, // 48: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
-	46, // 49: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
-	48, // 50: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
-	50, // 51: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
-	54, // 52: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
-	57, // 53: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
-	58, // 54: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
-	60, // 55: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
-	71, // 56: namespaces.Archives.Export:input_type -> namespaces.ExportRequest
-	73, // 57: namespaces.Archives.BeginImport:input_type -> namespaces.BeginImportRequest
-	76, // 58: namespaces.Archives.EndImport:input_type -> namespaces.EndImportRequest
-	78, // 59: namespaces.Imports.Advance:input_type -> namespaces.AdvanceRequest
-	64, // 60: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
-	68, // 61: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
-	69, // 62: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
-	3,  // 63: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
-	5,  // 64: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
-	7,  // 65: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
-	9,  // 66: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
-	12, // 67: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
-	15, // 68: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
-	17, // 69: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
-	19, // 70: namespaces.Namespaces.Delete:output_type -> namespaces.DeleteNamespaceResponse
-	21, // 71: namespaces.Namespaces.Undelete:output_type -> namespaces.UndeleteNamespaceResponse
-	23, // 72: namespaces.Namespaces.GetDeletion:output_type -> namespaces.GetDeletionResponse
-	25, // 73: namespaces.Namespaces.ListDeletions:output_type -> namespaces.ListDeletionsResponse
-	30, // 74: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
-	32, // 75: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
-	34, // 76: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
-	36, // 77: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
-	38, // 78: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
-	41, // 79: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
-	43, // 80: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
-	45, // 81: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
-	47, // 82: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
-	49, // 83: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
-	51, // 84: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
-	55, // 85: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
-	55, // 86: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
-	59, // 87: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
-	61, // 88: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
-	72, // 89: namespaces.Archives.Export:output_type -> namespaces.ExportResponse
-	74, // 90: namespaces.Archives.BeginImport:output_type -> namespaces.BeginImportResponse
-	77, // 91: namespaces.Archives.EndImport:output_type -> namespaces.EndImportResponse
-	79, // 92: namespaces.Imports.Advance:output_type -> namespaces.AdvanceResponse
-	65, // 93: namespaces.Components.Watch:output_type -> namespaces.Change
-	66, // 94: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
-	70, // 95: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
-	63, // [63:96] is the sub-list for method output_type
-	30, // [30:63] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	29, // 3: namespaces.DeleteNamespaceResponse.deletion:type_name -> namespaces.Deletion
+	29, // 4: namespaces.GetDeletionResponse.deletion:type_name -> namespaces.Deletion
+	29, // 5: namespaces.ListDeletionsResponse.deletions:type_name -> namespaces.Deletion
+	28, // 6: namespaces.SearchResponse.namespaces:type_name -> namespaces.Found
+	0,  // 7: namespaces.Found.state:type_name -> namespaces.State
+	0,  // 8: namespaces.Deletion.state:type_name -> namespaces.State
+	30, // 9: namespaces.Deletion.components:type_name -> namespaces.Erasure
+	31, // 10: namespaces.ListMembersResponse.members:type_name -> namespaces.Member
+	42, // 11: namespaces.CreateInviteResponse.invite:type_name -> namespaces.Invite
+	42, // 12: namespaces.ListInvitesResponse.invites:type_name -> namespaces.Invite
+	42, // 13: namespaces.ResendInviteResponse.invite:type_name -> namespaces.Invite
+	55, // 14: namespaces.ListPlansResponse.plans:type_name -> namespaces.Plan
+	83, // 15: namespaces.Plan.limits:type_name -> namespaces.Plan.LimitsEntry
+	56, // 16: namespaces.Plan.price:type_name -> namespaces.Price
+	84, // 17: namespaces.Price.units:type_name -> namespaces.Price.UnitsEntry
+	59, // 18: namespaces.LimitsResponse.limits:type_name -> namespaces.Limit
+	65, // 19: namespaces.LimitsResponse.suspension:type_name -> namespaces.Suspension
+	66, // 20: namespaces.LimitsResponse.throttles:type_name -> namespaces.Throttle
+	85, // 21: namespaces.SetPlanRequest.limits:type_name -> namespaces.SetPlanRequest.LimitsEntry
+	1,  // 22: namespaces.Throttle.action:type_name -> namespaces.Action
+	55, // 23: namespaces.Change.plan:type_name -> namespaces.Plan
+	69, // 24: namespaces.Change.tenant:type_name -> namespaces.Tenant
+	86, // 25: namespaces.Tenant.limits:type_name -> namespaces.Tenant.LimitsEntry
+	65, // 26: namespaces.Tenant.suspension:type_name -> namespaces.Suspension
+	66, // 27: namespaces.Tenant.throttles:type_name -> namespaces.Throttle
+	70, // 28: namespaces.Tenant.deleted:type_name -> namespaces.Deleted
+	0,  // 29: namespaces.Deleted.state:type_name -> namespaces.State
+	1,  // 30: namespaces.SetThrottleRequest.action:type_name -> namespaces.Action
+	78, // 31: namespaces.BeginImportResponse.parts:type_name -> namespaces.ImportedPart
+	2,  // 32: namespaces.Signup.Begin:input_type -> namespaces.BeginRequest
+	4,  // 33: namespaces.Signup.Verify:input_type -> namespaces.VerifyRequest
+	6,  // 34: namespaces.Signup.Complete:input_type -> namespaces.CompleteRequest
+	8,  // 35: namespaces.Namespaces.Get:input_type -> namespaces.GetRequest
+	11, // 36: namespaces.Namespaces.List:input_type -> namespaces.ListNamespacesRequest
+	14, // 37: namespaces.Namespaces.Create:input_type -> namespaces.CreateNamespaceRequest
+	16, // 38: namespaces.Namespaces.Configure:input_type -> namespaces.ConfigureRequest
+	18, // 39: namespaces.Namespaces.Delete:input_type -> namespaces.DeleteNamespaceRequest
+	20, // 40: namespaces.Namespaces.Undelete:input_type -> namespaces.UndeleteNamespaceRequest
+	22, // 41: namespaces.Namespaces.GetDeletion:input_type -> namespaces.GetDeletionRequest
+	24, // 42: namespaces.Namespaces.ListDeletions:input_type -> namespaces.ListDeletionsRequest
+	26, // 43: namespaces.Namespaces.Search:input_type -> namespaces.SearchRequest
+	32, // 44: namespaces.Members.List:input_type -> namespaces.ListMembersRequest
+	34, // 45: namespaces.Members.SetRole:input_type -> namespaces.SetRoleRequest
+	36, // 46: namespaces.Members.Remove:input_type -> namespaces.RemoveMemberRequest
+	38, // 47: namespaces.Members.Leave:input_type -> namespaces.LeaveRequest
+	40, // 48: namespaces.Members.Transfer:input_type -> namespaces.TransferRequest
+	43, // 49: namespaces.Invites.Create:input_type -> namespaces.CreateInviteRequest
+	45, // 50: namespaces.Invites.List:input_type -> namespaces.ListInvitesRequest
+	47, // 51: namespaces.Invites.Resend:input_type -> namespaces.ResendInviteRequest
+	49, // 52: namespaces.Invites.Revoke:input_type -> namespaces.RevokeInviteRequest
+	51, // 53: namespaces.Invites.Accept:input_type -> namespaces.AcceptInviteRequest
+	53, // 54: namespaces.Plans.List:input_type -> namespaces.ListPlansRequest
+	57, // 55: namespaces.Plans.Limits:input_type -> namespaces.LimitsRequest
+	60, // 56: namespaces.Plans.Set:input_type -> namespaces.SetPlanRequest
+	61, // 57: namespaces.Plans.Suspend:input_type -> namespaces.SuspendRequest
+	63, // 58: namespaces.Plans.Resume:input_type -> namespaces.ResumeRequest
+	74, // 59: namespaces.Archives.Export:input_type -> namespaces.ExportRequest
+	76, // 60: namespaces.Archives.BeginImport:input_type -> namespaces.BeginImportRequest
+	79, // 61: namespaces.Archives.EndImport:input_type -> namespaces.EndImportRequest
+	81, // 62: namespaces.Imports.Advance:input_type -> namespaces.AdvanceRequest
+	67, // 63: namespaces.Components.Watch:input_type -> namespaces.WatchRequest
+	71, // 64: namespaces.Components.GetTenant:input_type -> namespaces.GetTenantRequest
+	72, // 65: namespaces.Components.SetThrottle:input_type -> namespaces.SetThrottleRequest
+	3,  // 66: namespaces.Signup.Begin:output_type -> namespaces.BeginResponse
+	5,  // 67: namespaces.Signup.Verify:output_type -> namespaces.VerifyResponse
+	7,  // 68: namespaces.Signup.Complete:output_type -> namespaces.CompleteResponse
+	9,  // 69: namespaces.Namespaces.Get:output_type -> namespaces.GetResponse
+	12, // 70: namespaces.Namespaces.List:output_type -> namespaces.ListNamespacesResponse
+	15, // 71: namespaces.Namespaces.Create:output_type -> namespaces.CreateNamespaceResponse
+	17, // 72: namespaces.Namespaces.Configure:output_type -> namespaces.ConfigureResponse
+	19, // 73: namespaces.Namespaces.Delete:output_type -> namespaces.DeleteNamespaceResponse
+	21, // 74: namespaces.Namespaces.Undelete:output_type -> namespaces.UndeleteNamespaceResponse
+	23, // 75: namespaces.Namespaces.GetDeletion:output_type -> namespaces.GetDeletionResponse
+	25, // 76: namespaces.Namespaces.ListDeletions:output_type -> namespaces.ListDeletionsResponse
+	27, // 77: namespaces.Namespaces.Search:output_type -> namespaces.SearchResponse
+	33, // 78: namespaces.Members.List:output_type -> namespaces.ListMembersResponse
+	35, // 79: namespaces.Members.SetRole:output_type -> namespaces.SetRoleResponse
+	37, // 80: namespaces.Members.Remove:output_type -> namespaces.RemoveMemberResponse
+	39, // 81: namespaces.Members.Leave:output_type -> namespaces.LeaveResponse
+	41, // 82: namespaces.Members.Transfer:output_type -> namespaces.TransferResponse
+	44, // 83: namespaces.Invites.Create:output_type -> namespaces.CreateInviteResponse
+	46, // 84: namespaces.Invites.List:output_type -> namespaces.ListInvitesResponse
+	48, // 85: namespaces.Invites.Resend:output_type -> namespaces.ResendInviteResponse
+	50, // 86: namespaces.Invites.Revoke:output_type -> namespaces.RevokeInviteResponse
+	52, // 87: namespaces.Invites.Accept:output_type -> namespaces.AcceptInviteResponse
+	54, // 88: namespaces.Plans.List:output_type -> namespaces.ListPlansResponse
+	58, // 89: namespaces.Plans.Limits:output_type -> namespaces.LimitsResponse
+	58, // 90: namespaces.Plans.Set:output_type -> namespaces.LimitsResponse
+	62, // 91: namespaces.Plans.Suspend:output_type -> namespaces.SuspendResponse
+	64, // 92: namespaces.Plans.Resume:output_type -> namespaces.ResumeResponse
+	75, // 93: namespaces.Archives.Export:output_type -> namespaces.ExportResponse
+	77, // 94: namespaces.Archives.BeginImport:output_type -> namespaces.BeginImportResponse
+	80, // 95: namespaces.Archives.EndImport:output_type -> namespaces.EndImportResponse
+	82, // 96: namespaces.Imports.Advance:output_type -> namespaces.AdvanceResponse
+	68, // 97: namespaces.Components.Watch:output_type -> namespaces.Change
+	69, // 98: namespaces.Components.GetTenant:output_type -> namespaces.Tenant
+	73, // 99: namespaces.Components.SetThrottle:output_type -> namespaces.SetThrottleResponse
+	66, // [66:100] is the sub-list for method output_type
+	32, // [32:66] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_namespaces_namespaces_proto_init() }
@@ -4821,7 +5040,7 @@ func file_namespaces_namespaces_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_namespaces_namespaces_proto_rawDesc), len(file_namespaces_namespaces_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   82,
+			NumMessages:   85,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

@@ -231,6 +231,7 @@ const (
 	Namespaces_Undelete_FullMethodName      = "/namespaces.Namespaces/Undelete"
 	Namespaces_GetDeletion_FullMethodName   = "/namespaces.Namespaces/GetDeletion"
 	Namespaces_ListDeletions_FullMethodName = "/namespaces.Namespaces/ListDeletions"
+	Namespaces_Search_FullMethodName        = "/namespaces.Namespaces/Search"
 )
 
 // NamespacesClient is the client API for Namespaces service.
@@ -261,6 +262,8 @@ type NamespacesClient interface {
 	// ListDeletions answers the namespaces that are deleted, by name: those that
 	// will be erased, are being, or have been. For operators.
 	ListDeletions(ctx context.Context, in *ListDeletionsRequest, opts ...grpc.CallOption) (*ListDeletionsResponse, error)
+	// Search answers the namespaces that there are, by name. For operators.
+	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 }
 
 type namespacesClient struct {
@@ -351,6 +354,16 @@ func (c *namespacesClient) ListDeletions(ctx context.Context, in *ListDeletionsR
 	return out, nil
 }
 
+func (c *namespacesClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchResponse)
+	err := c.cc.Invoke(ctx, Namespaces_Search_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NamespacesServer is the server API for Namespaces service.
 // All implementations must embed UnimplementedNamespacesServer
 // for forward compatibility.
@@ -379,6 +392,8 @@ type NamespacesServer interface {
 	// ListDeletions answers the namespaces that are deleted, by name: those that
 	// will be erased, are being, or have been. For operators.
 	ListDeletions(context.Context, *ListDeletionsRequest) (*ListDeletionsResponse, error)
+	// Search answers the namespaces that there are, by name. For operators.
+	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	mustEmbedUnimplementedNamespacesServer()
 }
 
@@ -412,6 +427,9 @@ func (UnimplementedNamespacesServer) GetDeletion(context.Context, *GetDeletionRe
 }
 func (UnimplementedNamespacesServer) ListDeletions(context.Context, *ListDeletionsRequest) (*ListDeletionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDeletions not implemented")
+}
+func (UnimplementedNamespacesServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
 }
 func (UnimplementedNamespacesServer) mustEmbedUnimplementedNamespacesServer() {}
 func (UnimplementedNamespacesServer) testEmbeddedByValue()                    {}
@@ -578,6 +596,24 @@ func _Namespaces_ListDeletions_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Namespaces_Search_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SearchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NamespacesServer).Search(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Namespaces_Search_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NamespacesServer).Search(ctx, req.(*SearchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Namespaces_ServiceDesc is the grpc.ServiceDesc for Namespaces service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -616,6 +652,10 @@ var Namespaces_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDeletions",
 			Handler:    _Namespaces_ListDeletions_Handler,
+		},
+		{
+			MethodName: "Search",
+			Handler:    _Namespaces_Search_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

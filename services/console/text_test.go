@@ -50,6 +50,7 @@ func tenant(text string) http.Handler {
 		"GET /platform/v1/plans":                     map[string]any{"plans": []any{map[string]any{"id": text, "title": text}}},
 		"GET /platform/v1/registry/{name}":           map[string]any{"services": []any{map[string]any{"name": text, "endpoints": []any{map[string]any{"name": text}}}}},
 		"GET /platform/v1/services/{name}/logs":      map[string]any{"message": text},
+		"GET /platform/v1/all-namespaces":            map[string]any{"namespaces": []any{map[string]any{"namespace": text, "owner": text, "plan": text, "suspended": text}}},
 		"GET /platform/v1/namespaces/{name}":         map[string]any{"namespace": map[string]any{"id": text, "owner": text}},
 		"GET /platform/v1/namespaces/{name}/limits":  map[string]any{"plan": text, "suspension": map[string]any{"reason": text}},
 		"GET /platform/v1/namespaces/{name}/members": map[string]any{"members": []any{map[string]any{"account": text, "role": text}}},

@@ -112,11 +112,22 @@ func (s *Service) GetDeletion(ctx context.Context, req *namespacespb.GetDeletion
 	return &namespacespb.GetDeletionResponse{Deletion: d.proto(c.Operator())}, nil
 }
 
-// The sizes of a page of deletions.
+// The sizes of a page of what operators list.
 const (
-	deletionsPage    = 100
-	maxDeletionsPage = 1000
+	usualPage = 100
+	maxPage   = 1000
 )
+
+// page answers how many an operator wants on a page.
+func page(limit int32) (int, error) {
+	switch {
+	case limit < 0 || limit > maxPage:
+		return 0, errors.New(codes.InvalidArgument, "limit: 1 to %d", maxPage)
+	case limit == 0:
+		return usualPage, nil
+	}
+	return int(limit), nil
+}
 
 // ListDeletions implements Namespaces.
 func (s *Service) ListDeletions(ctx context.Context, req *namespacespb.ListDeletionsRequest) (*namespacespb.ListDeletionsResponse, error) {
@@ -127,12 +138,9 @@ func (s *Service) ListDeletions(ctx context.Context, req *namespacespb.ListDelet
 	if !c.Operator() {
 		return nil, operatorsOnly()
 	}
-	limit := int(req.GetLimit())
-	if limit < 0 || limit > maxDeletionsPage {
-		return nil, errors.New(codes.InvalidArgument, "limit: 1 to %d", maxDeletionsPage)
-	}
-	if limit == 0 {
-		limit = deletionsPage
+	limit, err := page(req.GetLimit())
+	if err != nil {
+		return nil, err
 	}
 	list, err := s.db.deletions(ctx, req.GetAfter(), limit)
 	if err != nil {

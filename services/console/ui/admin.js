@@ -4,12 +4,26 @@ import { h, form, button, table, card, ask, notice, when, show } from "./dom.js"
 import { call, part } from "./api.js";
 
 export async function page(main, me, again, chosen = "") {
-	const place = h("div");
+	const place = h("div"), list = h("div");
 	const { plans = [] } = await call("GET", "/platform/v1/plans");
-	show(main, card("Namespaces", form([{ name: "namespace", label: "Name", value: chosen, required: true, autofocus: true }], "Show",
-		({ namespace }) => detail(place, namespace, plans))), place);
+	const open = (name) => detail(place, name, plans);
+	show(main, card("Namespaces", form([{ name: "text", label: "Name or owner", hint: "A part of it; nothing lists all.", value: chosen, autofocus: true }], "Search",
+		({ text }) => search(list, text ?? "", open)), list), place);
+	await search(list, chosen, open);
 	if (chosen) await detail(place, chosen, plans).catch((err) => show(place, h("p", { class: "error", role: "alert" }, err.message)));
 }
+
+// search lists the namespaces with a text in their name or owner, a page at a time.
+async function search(list, text, open, before = []) {
+	const after = before.at(-1)?.namespace ?? "";
+	const { namespaces: found = [] } = await call("GET", `/platform/v1/all-namespaces?${new URLSearchParams({ text, after, limit: page_size })}`);
+	const all = [...before, ...found];
+	show(list, table(["Namespace", "Owner", "Plan", "Since", "State", ""], all.map((n) => [n.namespace, n.owner, n.plan, when(n.created),
+		n.suspended ? `suspended: ${n.suspended}` : (n.state ?? "ACTIVE").toLowerCase(), button("Show", () => open(n.namespace), "quiet")]), "No namespace is like that."),
+		found.length === page_size && button("More", () => search(list, text, open, all), "quiet"));
+}
+
+const page_size = 50;
 
 async function detail(place, name, plans) {
 	const at = `/platform/v1/namespaces/${part(name)}`;
