@@ -23,7 +23,7 @@ func (s *Site) loadImages(ctx context.Context, builders int) error {
 		return err
 	}
 	return s.Rig.each(func(n *Node) error {
-		_, err := n.DockerIn(ctx, bytes.NewReader(image), "import", "--change", `ENTRYPOINT ["/micro"]`, "-", edgeImage)
+		_, err := n.DockerIn(ctx, bytes.NewReader(image), "import", "--change", `ENTRYPOINT ["/micro"]`, "-", s.edgeImage)
 		if i := slices.Index(s.Rig.Nodes, n); err != nil || i >= builders {
 			return err
 		}
@@ -68,7 +68,7 @@ func rootless(program string) ([]byte, error) {
 // startEdges starts both edges on a host and waits until they answer.
 func (s *Site) startEdges(ctx context.Context, n *Node) error {
 	for _, name := range edges {
-		args := []string{"run", "--detach", "--name", edgeName(name), "--restart", "always",
+		args := []string{"run", "--detach", "--name", edgeName(name), "--restart", "always", "--network", s.network,
 			"--label", "micro.cluster=" + cluster(), "--label", "micro.part=edge",
 			"--volume", s.certsDir() + ":" + s.certsDir() + ":ro", "--volume", "state-" + name + ":/state", "--env", "MICRO_STATE_DIR=/state",
 			"--env", "MICRO_DRAIN_NOTICE=2s", // the balancer asks four times a second
@@ -78,7 +78,7 @@ func (s *Site) startEdges(ctx context.Context, n *Node) error {
 				args = append(args, "--env", e)
 			}
 		}
-		if _, err := n.Docker(ctx, append(args, edgeImage, "service", name)...); err != nil {
+		if _, err := n.Docker(ctx, append(args, s.edgeImage, "service", name)...); err != nil {
 			return err
 		}
 	}

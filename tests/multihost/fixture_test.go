@@ -19,6 +19,7 @@ const (
 	errorWindow = 2 * time.Second  // of clients, when a host is lost
 	restored    = 15 * time.Second // until lost replicas run elsewhere
 	single      = time.Minute      // until nothing runs twice on hosts that are back
+	rejoined    = 5 * time.Second  // of clients, when the edge of such a host has not found the others yet
 	back        = 5 * time.Second  // until a component that was killed serves again
 	// settled is how long traffic goes on after a fault before it is judged.
 	settled = 15 * time.Second
@@ -191,7 +192,7 @@ func (f *fixture) heal(t *testing.T, name string, n *Node) {
 		whole = time.Since(began)
 		return err
 	})
-	f.judge(t, name, traffic, at, window(errorWindow))
+	f.judge(t, name, traffic, at, window(rejoined))
 	if !report.Within(name, "no replica too many", once, single) {
 		t.Errorf("%s: a tenant's service ran twice for %v", name, once)
 	}

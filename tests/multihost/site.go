@@ -31,9 +31,6 @@ var control = []string{"auth", "registry", "namespaces", "config", "audit", "usa
 // edges run as containers.
 var edges = []string{"proxy", "gateway"}
 
-// edgeImage is the micro program as an image, on every host.
-const edgeImage = "micro:test"
-
 // Site is the platform apart over the hosts of a rig.
 type Site struct {
 	Rig *Rig
@@ -41,6 +38,8 @@ type Site struct {
 	Platform *platform.Platform
 
 	micro     string
+	network   string // that edges start in, and the image they have
+	edgeImage string
 	databases []*platform.Daemon
 	env       []string
 	closers   []io.Closer
@@ -60,6 +59,7 @@ func NewSite(ctx context.Context, r *Rig, micro string, controllers int) (*Site,
 }
 
 func (s *Site) start(ctx context.Context, controllers int) error {
+	s.network, s.edgeImage = "bridge", "micro:test"
 	if err := errors.Join(s.startDatabases(ctx), s.certify(), s.receiveMail()); err != nil {
 		return err
 	}

@@ -45,7 +45,38 @@ func (s *Site) deployStack(ctx context.Context) error {
 	if err := errors.Join(s.label(ctx), s.writeStack()); err != nil {
 		return err
 	}
-	return s.Stack(ctx, "micro:1")
+	if err := s.Stack(ctx, "micro:1"); err != nil {
+		return err
+	}
+	s.environ(len(s.Rig.Nodes))
+	for _, name := range control { // by the name that stands for all
+		s.env = append(s.env, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+name+":"+ports[name])
+	}
+	s.network, s.edgeImage = stackName+"_platform", "micro:1"
+	return s.Rig.each(func(n *Node) error { return s.startEdges(ctx, n) })
+}
+
+// Upgrade has the stack, and then the edges of one host after the other, run
+// another image.
+func (s *Site) Upgrade(ctx context.Context, image string) error {
+	if err := s.Stack(ctx, image); err != nil {
+		return err
+	}
+	s.edgeImage = image
+	for _, n := range s.Rig.Nodes {
+		if err := s.stopEdges(ctx, n); err != nil {
+			return err
+		}
+		for _, name := range edges {
+			if _, err := n.Docker(ctx, "rm", edgeName(name)); err != nil {
+				return err
+			}
+		}
+		if err := s.startEdges(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare gives a host its images, and the directory that builds are in, which on
@@ -69,7 +100,7 @@ func (s *Site) prepare(ctx context.Context, n *Node) error {
 // label says which host has what: two have components, the first of them builds.
 func (s *Site) label(ctx context.Context) error {
 	for i, n := range s.Rig.Nodes {
-		args := []string{"node", "update", "--label-add", "micro.edge=true"}
+		args := []string{"node", "update"}
 		if i < 2 {
 			args = append(args, "--label-add", "micro.control=true")
 		}
@@ -144,11 +175,12 @@ func (s *Site) Stack(ctx context.Context, image string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("docker stack deploy: %w: %s", err, out)
 	}
-	if err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, image) }); err != nil {
+	err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, image) })
+	if err != nil {
 		tasks, _ := first.Docker(ctx, "stack", "ps", "--no-trunc", "--format", "{{.Name}} on {{.Node}}: {{.CurrentState}} {{.Error}}", stackName)
 		return fmt.Errorf("%w\n%s", err, tasks)
 	}
-	return s.Rig.each(func(n *Node) error { return s.edgesAnswer(ctx, n) })
+	return nil
 }
 
 // stackRuns says what of the stack does not run with an image.
