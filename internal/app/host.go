@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file://
+	_ "gocloud.dev/blob/s3blob"   // s3://
 	"gocloud.dev/gcerrors"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
