@@ -32,6 +32,7 @@ func TestOnlyComponents(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { docker.Close() })
+	docker.NegotiateAPIVersion(t.Context()) // the client's first calls must not be at once
 	s := New(docker, "t00000000", slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
