@@ -47,9 +47,9 @@ func forbidden(from, path string) string {
 	switch {
 	case under(from, "services") && ours && under(to, "services") && top2(from) != top2(to):
 		return "services take a generated client, and the host connects it"
-	case (under(from, "billing") || under(from, "scheduler/plan")) && !standard && to != "framework/errors" && !(under(from, "billing") && under(to, "billing")) &&
+	case (under(from, "billing") || under(from, "scheduler/plan")) && !standard && to != "framework/errors" && to != "internal/quota" && !(under(from, "billing") && under(to, "billing")) &&
 		!(from == "billing/plans" && path == "go.yaml.in/yaml/v3"):
-		return "it is pure: the standard library and framework/errors only; the catalogue of plans is YAML"
+		return "it is pure: the standard library and framework/errors and internal/quota only; the catalogue of plans is YAML"
 	case under(from, "framework") && ours && !under(to, "framework") && !under(to, "proto"):
 		return "users compile the framework"
 	case under(from, "framework") && !ours && !standard && !light(path):
