@@ -2,7 +2,6 @@ package faults
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -55,13 +54,4 @@ func (f Figures) String() string {
 	}
 	w.Flush()
 	return b.String()
-}
-
-// quantile answers how long a share of calls took at most.
-func quantile(took []time.Duration, share float64) time.Duration {
-	if len(took) == 0 {
-		return 0
-	}
-	all := slices.Sorted(slices.Values(took))
-	return all[min(len(all)-1, int(share*float64(len(all))))]
 }
