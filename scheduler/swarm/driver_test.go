@@ -362,10 +362,8 @@ func TestProvenServiceIsStartedAgain(t *testing.T) {
 	}
 	for range attempts + 1 {
 		crash(t, st)
-		st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() != running })
-		if st.GetState() == starting {
-			st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == running || s.GetState() == failed })
-		}
+		b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() != running })
+		st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == running || s.GetState() == failed })
 		if st.GetState() == failed {
 			break
 		}
