@@ -31,6 +31,7 @@ type traffic struct {
 	grpc     *grpc.ClientConn
 	http     *http.Client
 	done     chan struct{}
+	end      sync.Once
 	work     sync.WaitGroup
 	number   atomic.Int64
 
@@ -65,6 +66,7 @@ func startTraffic(t *testing.T, p *platform.Platform, x *platform.Person, kinds 
 	t.Cleanup(func() { conn.Close() })
 	f := &traffic{platform: p, token: strings.TrimSpace(token), grpc: conn, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 20}},
 		done: make(chan struct{}), ended: map[string]int{}}
+	t.Cleanup(func() { f.stop() }) // when the test has failed
 	for _, k := range kinds {
 		_, took, _ := strings.Cut(k.name, " ")
 		for range k.clients {
@@ -99,7 +101,7 @@ func (f *traffic) one(t *testing.T, kind, took string, call func(*traffic, conte
 // stop ends the traffic and answers how many calls there were of each kind, and
 // those that failed.
 func (f *traffic) stop() (map[string]int, []string) {
-	close(f.done)
+	f.end.Do(func() { close(f.done) })
 	f.work.Wait()
 	f.http.CloseIdleConnections()
 	return f.ended, f.failed

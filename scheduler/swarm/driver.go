@@ -48,6 +48,7 @@ type Driver struct {
 	hub    *hub
 	wake   chan struct{} // holds one when there is something to look at
 	empty  chan struct{} // holds one when there may be networks to remove
+	proven chan struct{} // holds one when a service runs for the first time
 	guard  func(context.Context) error
 	ended  chan Ended // containers that ended and are to be told of
 	spans  *spans
@@ -62,7 +63,7 @@ type Driver struct {
 // New makes a Driver. Run makes it look at Docker.
 func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	d := &Driver{
-		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1),
+		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1), proven: make(chan struct{}, 1),
 		ended:   make(chan Ended, maxEnded),
 		running: map[string]*hostpb.Container{}, endings: map[string]ending{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
 	}

@@ -1,10 +1,12 @@
 package swarm
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -376,5 +378,31 @@ func TestProvenServiceIsStartedAgain(t *testing.T) {
 	}
 	if st = b.wait(t, s.ID, running); st.GetInstances()[0].GetContainer() == first {
 		t.Error("the container is the same")
+	}
+}
+
+// TestRunningIsNoted shows that a service is known to have run long before the
+// next look at all of them: it may end that soon, and again.
+func TestRunningIsNoted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var tending sync.WaitGroup
+	tending.Go(func() { b.TendLoop(ctx) }) //nolint:errcheck // it ends with ctx
+	t.Cleanup(func() { stop(); tending.Wait() })
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	b.apply(t, s)
+	b.wait(t, s.ID, running)
+	for end := time.Now().Add(tendEvery / 2); ; <-time.After(50 * time.Millisecond) {
+		found, err := b.read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.services) == 1 && found.services[0].Spec.Labels[labelProven] != "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is not noted that the service has run")
+		}
 	}
 }

@@ -200,7 +200,7 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 	}
 	d.forget(w)
 	d.span(w)
-	states, settled := map[plan.ID]*schedulerpb.Status{}, true
+	states, settled, unproven := map[plan.ID]*schedulerpb.Status{}, true, false
 	for _, s := range w.services {
 		id, ok := plan.FromLabels(s.Spec.Labels)
 		if !ok {
@@ -209,8 +209,12 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 		v := d.judge(ctx, s, w)
 		settled = settled && v.settled()
 		states[id] = v.status(id)
+		unproven = unproven || states[id].GetState() == schedulerpb.Status_RUNNING && s.Spec.Labels[labelProven] == ""
 	}
 	d.hub.set(states)
+	if unproven {
+		nudge(d.proven)
+	}
 	return settled, nil
 }
 

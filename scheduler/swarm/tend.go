@@ -52,6 +52,7 @@ func (d *Driver) TendLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-time.After(tendEvery):
+		case <-d.proven: // it may end the next moment, and is started again for having run
 		case <-d.empty:
 			pause(ctx, release) //nolint:errcheck // the loop ends
 		}
