@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/dns"
 )
 
@@ -71,7 +72,7 @@ func TestInstanceJoins(t *testing.T) {
 	instanceAt(t, second, port)
 	n.set(first)
 	cc, err := grpc.NewClient("dns://"+conn.LocalAddr().String()+"/auth.test.:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithResolvers(looking{dns.NewBuilder(), 10 * time.Millisecond}), grpc.WithDefaultServiceConfig(balanced))
+		grpc.WithResolvers(looking{resolver.Get("dns"), 10 * time.Millisecond}), grpc.WithDefaultServiceConfig(balanced))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // the client's side of health checks
 	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/dns"
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/micro/platform/internal/certs"
@@ -94,7 +93,7 @@ func (g *group) remote(to, from string, all []string) (target string, opts []grp
 		opts = append(opts, grpc.WithTransportCredentials(k.Client(to)))
 	}
 	if len(all) == 1 && !isIP(all[0]) {
-		return "dns:///" + all[0], append(opts, grpc.WithResolvers(looking{dns.NewBuilder(), lookEvery})), nil
+		return "dns:///" + all[0], append(opts, grpc.WithResolvers(looking{resolver.Get("dns"), lookEvery})), nil
 	}
 	fixed := manual.NewBuilderWithScheme("instances")
 	var state resolver.State
