@@ -364,8 +364,9 @@ func TestProvenServiceIsStartedAgain(t *testing.T) {
 	}
 	for range attempts + 1 {
 		crash(t, st)
-		b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() != running })
-		st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == running || s.GetState() == failed })
+		if st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() != running }); st.GetState() != failed {
+			st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == running || s.GetState() == failed })
+		}
 		if st.GetState() == failed {
 			break
 		}
