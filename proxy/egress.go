@@ -58,19 +58,13 @@ type egress struct {
 
 	asking singleflight.Group
 	mu     sync.Mutex
-	logins map[[sha256.Size]byte]login
-}
-
-// login is an access token that stands for an account and its password.
-type login struct {
-	token string
-	until time.Time
+	logins map[[sha256.Size]byte]*exchanged // by account and password
 }
 
 func newEgress(ctx context.Context, e *Edge, auth grpc.ClientConnInterface, dialer outside.Dialer) *egress {
 	return &egress{
 		edge: e, log: e.log, auth: authpb.NewAuthClient(auth), life: ctx,
-		dial: dialer.DialContext, places: newInFlight(maxEgress), logins: map[[sha256.Size]byte]login{},
+		dial: dialer.DialContext, places: newInFlight(maxEgress), logins: map[[sha256.Size]byte]*exchanged{},
 		plain: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, MaxConnsPerHost: maxEgress, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: idleTunnel},
 	}
 }
@@ -180,8 +174,8 @@ func (x *egress) login(ctx context.Context, namespace, account, secret string, f
 	x.mu.Lock()
 	known := x.logins[sum]
 	x.mu.Unlock()
-	if time.Now().Before(known.until) {
-		return known.token, nil
+	if known != nil && time.Now().Before(known.fresh) {
+		return known.access, nil
 	}
 	token, err, _ := x.asking.Do(string(sum[:]), func() (any, error) {
 		md := metadata.MD{}
@@ -198,27 +192,17 @@ func (x *egress) login(ctx context.Context, namespace, account, secret string, f
 		default:
 			return "", errors.New(codes.Unavailable, "the account could not be checked, try again").Because(err)
 		}
-		x.remember(sum, rsp.GetToken().GetAccessToken())
-		return rsp.GetToken().GetAccessToken(), nil
+		access, now := rsp.GetToken().GetAccessToken(), time.Now()
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		makeRoom(x.logins, maxLogins, now)
+		x.logins[sum] = &exchanged{access: access, fresh: now.Add(loginFor)}
+		return access, nil
 	})
 	if err != nil {
 		return "", err
 	}
 	return token.(string), nil
-}
-
-func (x *egress) remember(sum [sha256.Size]byte, token string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	now := time.Now()
-	if len(x.logins) >= maxLogins {
-		for k, l := range x.logins {
-			if !now.Before(l.until) || len(x.logins) >= maxLogins {
-				delete(x.logins, k)
-			}
-		}
-	}
-	x.logins[sum] = login{token, now.Add(loginFor)}
 }
 
 // may says why nothing of a namespace may leave it now, if so.
@@ -249,9 +233,8 @@ func (x *egress) pass(w http.ResponseWriter, r *http.Request, caller identity.Ca
 	defer t.count()
 	ctx, cancel := context.WithTimeout(r.Context(), maxPlain)
 	defer cancel()
-	body := r.Body
 	out := r.WithContext(ctx)
-	out.Body = io.NopCloser(io.TeeReader(body, &t.out))
+	out.Body = io.NopCloser(io.TeeReader(r.Body, &t.out))
 	(&httputil.ReverseProxy{
 		Transport: x.plain,
 		Rewrite: func(p *httputil.ProxyRequest) {
