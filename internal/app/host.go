@@ -51,6 +51,8 @@ type Host struct {
 	ctx    context.Context // ends when the component is told to stop
 	stop   context.CancelFunc
 
+	stateDisk sync.Once // its disk is among the metrics
+
 	debug    *debug.Debug
 	verifier func() (*identity.Verifier, error)
 }
@@ -201,12 +203,13 @@ func (h *Host) BucketDir() string {
 	return filepath.FromSlash(u.Path)
 }
 
-// StateDir answers the component's own directory for what it keeps over a crash.
+// StateDir answers the component's own directory for what it keeps over a crash,
+// as often as it is asked.
 func (h *Host) StateDir() (string, error) {
 	if h.Platform.StateDir == "" {
 		return "", fmt.Errorf("%s needs MICRO_STATE_DIR", h.Name)
 	}
-	h.Disk("state", h.Platform.StateDir)
+	h.stateDisk.Do(func() { h.Disk("state", h.Platform.StateDir) })
 	return filepath.Join(h.Platform.StateDir, h.Name), nil
 }
 
@@ -284,11 +287,7 @@ func (h *Host) Serve(s *rpc.Server) error {
 	reflection.Register(s)
 	listeners := []net.Listener{h.group.memory(h.Name)}
 	if h.group.Apart {
-		at, err := listenAddress(h.Name, h.group.Environ)
-		if err != nil {
-			return err
-		}
-		l, err := h.Listen(listenName(h.Name), at)
+		l, err := h.listenApart()
 		if err != nil {
 			return err
 		}
@@ -306,6 +305,15 @@ func (h *Host) Serve(s *rpc.Server) error {
 		h.DrainServer(ctx, s.Server, status)
 	})
 	return nil
+}
+
+// listenApart opens the listener of a component that runs apart.
+func (h *Host) listenApart() (net.Listener, error) {
+	at, err := listenAddress(h.Name, h.group.Environ)
+	if err != nil {
+		return nil, err
+	}
+	return h.Listen(listenName(h.Name), at)
 }
 
 // Listen opens a TCP listener. setting names where the address comes from, for

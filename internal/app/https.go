@@ -25,11 +25,7 @@ func (h *Host) ServeHTTPS(handler http.Handler) error {
 	if err != nil {
 		return err
 	}
-	at, err := listenAddress(h.Name, h.group.Environ)
-	if err != nil {
-		return err
-	}
-	l, err := h.Listen(listenName(h.Name), at)
+	l, err := h.listenApart()
 	if err != nil {
 		return err
 	}

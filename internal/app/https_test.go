@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/porttest"
@@ -17,16 +16,7 @@ import (
 // who asks; and that neither side starts without certificates.
 func TestHTTPS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	a := certs.Open(dir)
-	if err := a.Init(); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"registry", "network"} {
-		if _, err := a.Issue(name, nil, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := certificates(t, nil, "registry", "network")
 	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)

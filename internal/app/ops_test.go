@@ -35,13 +35,18 @@ func ops(t *testing.T, host, dir string) (p Platform, get func(client *http.Clie
 		if _, err := h.Conn("registry"); err != nil {
 			return err
 		}
+		for range 2 { // one disk, however often it is asked for
+			if _, err := h.StateDir(); err != nil {
+				return err
+			}
+		}
 		s, err := h.Server()
 		if err != nil {
 			return err
 		}
 		return h.Serve(s)
 	})
-	p = Platform{ClusterSecret: "a cluster secret that only tests use", TLSDir: dir, OpsAddress: fmt.Sprintf("%s:%d", host, ports[2])}
+	p = Platform{ClusterSecret: "a cluster secret that only tests use", TLSDir: dir, StateDir: t.TempDir(), OpsAddress: fmt.Sprintf("%s:%d", host, ports[2])}
 	start(t, Config{Components: []Component{c}, Apart: true, Log: slog.New(slog.DiscardHandler), Platform: p,
 		Environ: map[string]string{"MICRO_REGISTRY_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[0]), "MICRO_NETWORK_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[1])}})
 	scheme := "http"
@@ -90,7 +95,7 @@ func TestOps(t *testing.T) {
 		t.Errorf("Ready = %+v, %v", r, err)
 	}
 	code, body := get(client, "/metrics")
-	for _, want := range []string{"micro_ready 1", `micro_dependency_up{component="network",dependency="registry"} 0`, "go_goroutines"} {
+	for _, want := range []string{"micro_ready 1", `micro_dependency_up{component="network",dependency="registry"} 0`, `micro_disk_size_bytes{component="network",disk="state"}`, "go_goroutines"} {
 		if code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("/metrics = %d, without %s", code, want)
 		}
@@ -100,17 +105,8 @@ func TestOps(t *testing.T) {
 // TestOpsBeyondLoopback shows that there operators need a certificate.
 func TestOpsBeyondLoopback(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	a := certs.Open(dir)
-	if err := a.Init(); err != nil {
-		t.Fatal(err)
-	}
 	host := beyondLoopback(t)
-	for _, name := range []string{"network", certs.Reader} {
-		if _, err := a.Issue(name, []string{host}, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := certificates(t, []string{host}, "network", certs.Reader)
 	p, get := ops(t, host, dir)
 	k, err := certs.NewKeeper(certs.Reader, certs.In(dir, certs.Reader), slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -47,16 +47,7 @@ func asking(name, other string, answer chan<- error) Component {
 // are certificates, and with nobody who has none.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	a := certs.Open(dir)
-	if err := a.Init(); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"registry", "network"} {
-		if _, err := a.Issue(name, nil, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := certificates(t, nil, "registry", "network")
 	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)
@@ -118,4 +109,20 @@ func TestListenAddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// certificates makes an authority, and certificates of components on hosts.
+func certificates(t *testing.T, hosts []string, components ...string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	a := certs.Open(dir)
+	if err := a.Init(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range components {
+		if _, err := a.Issue(name, hosts, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"syscall"
 	"time"
 
@@ -59,7 +58,7 @@ func (m *Metrics) Queue(component, queue string, ask func(ctx context.Context) (
 // Disk adds the disk of a directory that a component, or what it uses, keeps
 // something in. One that is not on this host is left out.
 func (m *Metrics) Disk(component, name string, dir func(ctx context.Context) (string, error)) {
-	err := m.of(component, "disk", name).Register(asked{
+	m.of(component, "disk", name).MustRegister(asked{
 		[]*prometheus.Desc{
 			describe("micro_disk_size_bytes", "Size of a disk that a component writes to."),
 			describe("micro_disk_available_bytes", "Bytes of it that are free."),
@@ -73,9 +72,6 @@ func (m *Metrics) Disk(component, name string, dir func(ctx context.Context) (st
 			err = syscall.Statfs(at, &s)
 			return []float64{float64(s.Blocks) * float64(s.Bsize), float64(s.Bavail) * float64(s.Bsize)}, err
 		}})
-	if !errors.As(err, new(prometheus.AlreadyRegisteredError)) && err != nil { // one like it is there already
-		panic(err) // as MustRegister: it is a mistake in the names
-	}
 }
 
 // Clock adds how far the clock of this host is ahead of that of Postgres.
