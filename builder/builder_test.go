@@ -261,31 +261,46 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// A builder that was killed leaves a row that says it is running.
+// TestAbandonedBuildIsTakenOver shows that a build is taken over from a worker
+// that died while it ran, and from one that had taken its job and no more.
 func TestAbandonedBuildIsTakenOver(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.upload(t, "up", hello)
-	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
-		t.Fatal(err)
+	for _, x := range []*builderpb.ID{id("alpha", 1), id("alpha", 2), id("beta", 1)} {
+		if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: x, Source: "source://hello:latest", Upload: "up"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := b.db.claim(t.Context(), fromProto(id("alpha", 1)), 1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.pool.Exec(t.Context(), "UPDATE builder.builds SET heartbeat_at = now() - interval '11 seconds'"); err != nil {
-		t.Fatal(err)
+	const (
+		silent  = "UPDATE builder.builds SET heartbeat_at = now() - interval '11 seconds' WHERE phase = 1"
+		taken   = "UPDATE builder.river_job SET state = 'running', attempted_at = now() - interval '11 seconds' WHERE args->>'Namespace' = 'alpha'"
+		waiting = "SELECT count(*) FROM builder.river_job WHERE state = 'available'"
+	)
+	for _, q := range []string{silent, taken} {
+		if _, err := b.pool.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := b.pool.Exec(t.Context(), "DELETE FROM builder.river_job"); err != nil { // the killed worker's
-		t.Fatal(err)
-	}
-	if err := b.workers.recover(t.Context()); err != nil {
-		t.Fatal(err)
+	for range 2 { // the second time there is nothing to do
+		if err := b.workers.recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var jobs int
+		if err := b.pool.QueryRow(t.Context(), waiting).Scan(&jobs); err != nil || jobs != 3 {
+			t.Errorf("%d jobs wait, %v; want 3", jobs, err)
+		}
 	}
 	if err := b.workers.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.await(t, id("alpha", 1)); s.GetPhase() != builderpb.State_SUCCEEDED {
-		t.Errorf("state %v", s)
+	for _, x := range []*builderpb.ID{id("alpha", 1), id("alpha", 2), id("beta", 1)} {
+		if s := b.await(t, x); s.GetPhase() != builderpb.State_SUCCEEDED {
+			t.Errorf("state %v", s)
+		}
 	}
 }
 

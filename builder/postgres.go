@@ -251,14 +251,25 @@ func (d db) cancel(ctx context.Context, id image.ID) error {
 	return nil
 }
 
-// abandoned queues the builds again whose worker has been silent for so long,
-// and answers them.
+// abandoned queues the builds again whose worker has been silent for so long.
+// It answers what is queued without a job: those, and the builds whose worker
+// died after it took the job and before it claimed the build.
 func (d db) abandoned(ctx context.Context, tx pgx.Tx, silence time.Duration) ([]image.ID, error) {
-	const q = `
+	const queue = `
 		UPDATE builder.builds SET phase = @queued, heartbeat_at = NULL, step = 'waiting for another attempt'
-		WHERE phase = @running AND heartbeat_at < now() - @silence::interval
-		RETURNING namespace, service, version, revision`
-	rows, _ := tx.Query(ctx, q, with(args(image.ID{}), pgx.NamedArgs{"silence": silence})) // CollectRows reports the error
+		WHERE phase = @running AND heartbeat_at < now() - @silence::interval`
+	a := with(args(image.ID{}), pgx.NamedArgs{"silence": silence})
+	if _, err := tx.Exec(ctx, queue, a); err != nil {
+		return nil, fmt.Errorf("queue abandoned builds: %w", err)
+	}
+	// A living worker claims the build at once, or gives the job back.
+	const jobless = `
+		SELECT namespace, service, version, revision FROM builder.builds
+		WHERE phase = @queued AND NOT EXISTS (
+			SELECT 1 FROM builder.river_job
+			WHERE kind = 'build' AND args @> jsonb_build_object('Namespace', namespace, 'Service', service, 'Version', version, 'Revision', revision)
+			  AND (state IN ('available', 'pending', 'retryable', 'scheduled') OR state = 'running' AND attempted_at > now() - @silence::interval))`
+	rows, _ := tx.Query(ctx, jobless, a) // CollectRows reports the error
 	ids, err := pgx.CollectRows(rows, pgx.RowToStructByName[image.ID])
 	if err != nil {
 		return nil, fmt.Errorf("find abandoned builds: %w", err)
