@@ -10,9 +10,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// leaderPoll is how often a follower tries, and how often a leader makes sure
-// that its lock is still there.
-const leaderPoll = 2 * time.Second
+// A follower tries every leaderPoll, and a leader makes sure as often that its
+// lock is still there. It is answered within leaderAnswer or stops leading: both
+// together are less than what Postgres takes to let go of the lock of a host
+// that it does not hear of any more (params).
+const (
+	leaderPoll   = 2 * time.Second
+	leaderAnswer = 2 * time.Second
+)
 
 // Lead runs work while this process holds the lock of that name, and tries
 // again for as long as ctx lives. work's context ends when the lock is lost. An
@@ -37,16 +42,11 @@ func Lead(ctx context.Context, pool *pgxpool.Pool, name string, work func(contex
 var errLost = errors.New("the leader lock is lost")
 
 func lead(ctx context.Context, pool *pgxpool.Pool, key int64, work func(context.Context) error) error {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return nil // Postgres is away: try again
-	}
-	// A lock is the connection's: closing it is the one sure way to give it up.
-	defer func() { conn.Conn().Close(context.WithoutCancel(ctx)); conn.Release() }() //nolint:errcheck // closed either way
-	var held bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", key).Scan(&held); err != nil || !held {
+	conn := tryLock(ctx, pool, key)
+	if conn == nil {
 		return nil
 	}
+	defer giveUp(ctx, conn)
 	work1, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
@@ -59,11 +59,47 @@ func lead(ctx context.Context, pool *pgxpool.Pool, key int64, work func(context.
 			}
 			return nil
 		case <-time.After(leaderPoll):
-			if err := conn.Ping(ctx); err != nil {
+			if err := ping(ctx, conn); err != nil {
 				cancel(errLost)
 				<-done
 				return nil
 			}
 		}
 	}
+}
+
+// tryLock answers the connection that has the lock, nil where another process has
+// it or Postgres is away.
+func tryLock(ctx context.Context, pool *pgxpool.Pool, key int64) *pgxpool.Conn {
+	asking, cancel := context.WithTimeout(ctx, leaderAnswer)
+	defer cancel()
+	conn, err := pool.Acquire(asking)
+	if err != nil {
+		return nil
+	}
+	var held bool
+	if err := conn.QueryRow(asking, "SELECT pg_try_advisory_lock($1)", key).Scan(&held); err != nil {
+		giveUp(ctx, conn) // it may have the lock
+		return nil
+	}
+	if !held {
+		conn.Release()
+		return nil
+	}
+	return conn
+}
+
+// giveUp closes a connection: a lock is the connection's, so this is the one sure
+// way to be without it.
+func giveUp(ctx context.Context, conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaderAnswer)
+	defer cancel()
+	conn.Conn().Close(ctx) //nolint:errcheck // closed either way
+	conn.Release()
+}
+
+func ping(ctx context.Context, conn *pgxpool.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, leaderAnswer)
+	defer cancel()
+	return conn.Ping(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -18,6 +19,19 @@ import (
 // default is 100 for all.
 const maxConns = 10
 
+// params are settings of every session. Those of TCP are what Postgres does at its
+// end: it closes the session of a host that it has not heard of for 5 s, and with
+// it go the locks. Without them that takes more than two hours.
+var params = map[string]string{
+	"statement_timeout":                   "15s",
+	"lock_timeout":                        "10s",
+	"idle_in_transaction_session_timeout": "30s",
+	"tcp_keepalives_idle":                 "1",
+	"tcp_keepalives_interval":             "1",
+	"tcp_keepalives_count":                "4",
+	"tcp_user_timeout":                    "5s",
+}
+
 // Open makes a pool that logs in as the role of a component. url is the
 // administrator's; secret is the cluster's, from which the role's password is
 // derived, so that a component needs nothing else.
@@ -28,11 +42,9 @@ func Open(ctx context.Context, url, secret, component string) (*pgxpool.Pool, er
 	}
 	cfg.ConnConfig.User = Role(component)
 	cfg.ConnConfig.Password = rolePassword(secret, component)
+	maps.Copy(cfg.ConnConfig.RuntimeParams, params)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "micro " + component
 	cfg.ConnConfig.RuntimeParams["search_path"] = component
-	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "15s"
-	cfg.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
-	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "30s"
 	cfg.ConnConfig.Tracer = otelpgx.NewTracer()
 	cfg.MaxConns = maxConns
 	cfg.MaxConnIdleTime = 5 * time.Minute
