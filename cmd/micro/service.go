@@ -2,20 +2,13 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/resolver/dns"
 
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
 )
-
-// resolveEvery is how soon a name that stands for several instances is looked up
-// again after one was lost: gRPC waits for half a minute, and the instance in its
-// place may have another address.
-const resolveEvery = time.Second
 
 func serviceCommand() *cobra.Command {
 	return &cobra.Command{
@@ -41,7 +34,6 @@ MICRO_CLUSTER_SECRET), the other components' addresses too
 			collectLess()
 			log := newLog(platform)
 			spare(log)
-			dns.SetMinResolutionInterval(resolveEvery)
 			return app.Run(cmd.Context(), app.Config{
 				Components: selected, Apart: true, Environ: s.environ, Platform: platform, Log: log,
 				Ready: func() { fmt.Fprintf(s.out, "%s is ready\n", args[0]) },

@@ -2,53 +2,104 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"time"
 
 	"google.golang.org/grpc/resolver"
 )
 
-// lookEvery is how often a name that stands for the instances of a component is
-// looked up again.
-const lookEvery = 2 * time.Second
+// How often a name that stands for the instances of a component is looked up, and
+// how soon again when that failed.
+const (
+	lookEvery = 2 * time.Second
+	lookAgain = 300 * time.Millisecond
+)
 
-// looking has gRPC's resolver of names look again and again. By itself it looks
-// when a connection is lost: an instance that joins the others would get no calls,
-// and when those drain there would be none left to call.
-type looking struct {
-	resolver.Builder
+// lookTimeout bounds one look: a name server that does not answer is asked anew.
+const lookTimeout = 3 * time.Second
+
+// names resolves names that stand for the instances of components. It looks again
+// and again: gRPC's own looks when a connection is lost, so that an instance that
+// joins the others would get no calls, and after failures up to two minutes later.
+type names struct {
+	look  func(ctx context.Context, host string) ([]string, error)
 	every time.Duration
 }
 
+// Scheme implements resolver.Builder.
+func (names) Scheme() string { return "names" }
+
 // Build implements resolver.Builder.
-func (l looking) Build(target resolver.Target, cc resolver.ClientConn, o resolver.BuildOptions) (resolver.Resolver, error) {
-	r, err := l.Builder.Build(target, cc, o)
+func (n names) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	host, port, err := net.SplitHostPort(target.Endpoint())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the address of a component: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	go func() { // ends with Close
-		t := time.NewTicker(l.every)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-				r.ResolveNow(resolver.ResolveNowOptions{})
-			}
-		}
-	}()
-	return &looker{r, stop}, nil
+	l := &looker{names: n, host: host, port: port, cc: cc, now: make(chan struct{}, 1), stop: stop}
+	go l.run(ctx) // ends with Close
+	return l, nil
 }
 
-// looker is a resolver that ends its looks when it is closed.
+// looker looks up one name.
 type looker struct {
-	resolver.Resolver
-	stop context.CancelFunc
+	names
+	host, port string
+	cc         resolver.ClientConn
+	now        chan struct{} // holds one when somebody cannot wait
+	stop       context.CancelFunc
+}
+
+func (l *looker) run(ctx context.Context) {
+	for {
+		wait := l.every
+		if err := l.once(ctx); err != nil && ctx.Err() == nil {
+			l.cc.ReportError(err) // what was found before stays
+			wait = min(wait, lookAgain)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		case <-l.now:
+			if pause(ctx, min(wait, lookAgain)) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (l *looker) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	found, err := l.look(ctx, l.host)
+	if err != nil {
+		return err
+	}
+	var state resolver.State
+	for _, a := range found {
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: net.JoinHostPort(a, l.port)}}})
+	}
+	return l.cc.UpdateState(state)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// ResolveNow implements resolver.Resolver.
+func (l *looker) ResolveNow(resolver.ResolveNowOptions) {
+	select {
+	case l.now <- struct{}{}:
+	default:
+	}
 }
 
 // Close implements resolver.Resolver.
-func (l *looker) Close() {
-	l.stop()
-	l.Resolver.Close()
-}
+func (l *looker) Close() { l.stop() }

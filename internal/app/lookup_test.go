@@ -2,77 +2,38 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/dns"
+	"google.golang.org/grpc/status"
 )
 
-// names is a name server that knows one name.
-type names struct {
-	mu        sync.Mutex
-	addresses []netip.Addr
-}
-
-func (n *names) set(all ...netip.Addr) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.addresses = all
-}
-
-// serve answers questions until the connection is closed.
-func (n *names) serve(conn net.PacketConn) {
-	buf := make([]byte, 1<<10)
-	for {
-		size, from, err := conn.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		var m dnsmessage.Message
-		if m.Unpack(buf[:size]) != nil || len(m.Questions) == 0 {
-			continue
-		}
-		m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-		n.mu.Lock()
-		for _, a := range n.addresses {
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: &dnsmessage.AResource{A: a.As4()}})
-			}
-		}
-		n.mu.Unlock()
-		if answer, err := m.Pack(); err == nil {
-			conn.WriteTo(answer, from) //nolint:errcheck // the next question tells
-		}
-	}
-}
-
 // TestInstanceJoins shows that an instance gets calls which joins one that is
-// well: no connection is lost then.
+// well, when no connection is lost, and one whose name nobody knew at first.
 func TestInstanceJoins(t *testing.T) {
-	dns.SetMinResolutionInterval(time.Millisecond) // for all: this test is alone
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	t.Parallel()
+	var known atomic.Pointer[[]string] // what the name stands for; nothing at first
+	look := func(context.Context, string) ([]string, error) {
+		if all := known.Load(); all != nil {
+			return *all, nil
+		}
+		return nil, errors.New("no such host")
 	}
-	t.Cleanup(func() { conn.Close() })
-	var n names
-	go n.serve(conn) // ends with conn
 	first, second := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 	port := instanceAt(t, first, "0")
 	instanceAt(t, second, port)
-	n.set(first)
-	cc, err := grpc.NewClient("dns://"+conn.LocalAddr().String()+"/auth.test.:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithResolvers(looking{resolver.Get("dns"), 10 * time.Millisecond}), grpc.WithDefaultServiceConfig(balanced))
+	cc, err := grpc.NewClient("names:///auth:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithResolvers(names{look, 10 * time.Millisecond}), grpc.WithDefaultServiceConfig(balanced))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +52,12 @@ func TestInstanceJoins(t *testing.T) {
 			}
 		}
 	}
+	if _, err := healthpb.NewHealthClient(cc).Check(t.Context(), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
+		t.Fatalf("a name that nobody knows: %v", err)
+	}
+	known.Store(&[]string{first.String()})
 	answers(first)
-	n.set(first, second)
+	known.Store(&[]string{first.String(), second.String()})
 	answers(second)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -93,7 +94,7 @@ func (g *group) remote(to, from string, all []string) (target string, opts []grp
 		opts = append(opts, grpc.WithTransportCredentials(k.Client(to)))
 	}
 	if len(all) == 1 && !isIP(all[0]) {
-		return "dns:///" + all[0], append(opts, grpc.WithResolvers(looking{resolver.Get("dns"), lookEvery})), nil
+		return "names:///" + all[0], append(opts, grpc.WithResolvers(names{net.DefaultResolver.LookupHost, lookEvery})), nil
 	}
 	fixed := manual.NewBuilderWithScheme("instances")
 	var state resolver.State
