@@ -28,7 +28,15 @@ func New() (*client.Client, error) {
 
 // Local says whether that Docker is on this machine, so that its containers'
 // processes and addresses are this machine's too.
-func Local(c *client.Client) bool { return strings.HasPrefix(c.DaemonHost(), "unix://") }
+func Local(c *client.Client) bool { return Socket(c) != "" }
+
+// Socket is the path of the socket that Docker is reached at, "" where it is none.
+func Socket(c *client.Client) string {
+	if path, ok := strings.CutPrefix(c.DaemonHost(), "unix://"); ok {
+		return path
+	}
+	return ""
+}
 
 // Root answers where that Docker keeps images and containers.
 func Root(ctx context.Context, c *client.Client) (string, error) {

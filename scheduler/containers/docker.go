@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,9 +31,10 @@ type Options struct {
 	Cluster string // whose containers these are
 	// Local says that they run on this machine: their processes can be looked at.
 	Local bool
-	// Inside says that this machine is not on their networks: it connects to them
-	// from where they are, which takes root.
-	Inside bool
+	// Files answers where Docker's files are. It is given where this machine has no
+	// way to their networks, overlays: it connects to them from where Docker keeps
+	// those, which takes root.
+	Files func() (string, error)
 }
 
 // Docker looks at the containers of services of one Docker.
@@ -53,11 +55,14 @@ func New(engine Engine, o Options) *Docker {
 // seen is what was found out about a container. Messages are replaced, never
 // changed: others have them.
 type seen struct {
-	is     *hostpb.Container
-	met    bool // it has started, or tried to
-	pid    int
-	other  time.Time // since when it listens on another port than plan.Port
-	asking *asking   // the last question for its health, nil before the first
+	is  *hostpb.Container
+	met bool // it has started, or tried to
+	pid int
+	// network is the pattern of the file of its overlay's namespace, as Docker
+	// names it.
+	network string
+	other   time.Time // since when it listens on another port than plan.Port
+	asking  *asking   // the last question for its health, nil before the first
 }
 
 // Probe answers what became of the containers of services.
@@ -147,12 +152,19 @@ func (d *Docker) meet(ctx context.Context, c container.Summary) (*seen, error) {
 	if info.NetworkSettings != nil {
 		for _, n := range info.NetworkSettings.Networks {
 			s.is.Ip = n.IPAddress // it is on one network only
+			s.network = sandboxPattern(info.NetworkSettings.SandboxKey, n.NetworkID)
 		}
 	}
 	if s.is.GetIp() == "" { // Docker takes it away at the end
 		s.is.Ip = d.seen[c.ID].ip()
 	}
 	return s, nil
+}
+
+// sandboxPattern is what Docker calls the namespace of an overlay that a container
+// is on: beside the container's own, after the first ten characters of its ID.
+func sandboxPattern(container, network string) string {
+	return filepath.Join(filepath.Dir(container), "*-"+network[:min(10, len(network))])
 }
 
 func (s *seen) ip() string {

@@ -1,10 +1,17 @@
 package containers
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"io/fs"
 	"net"
+	"path/filepath"
+	"slices"
 	"sync"
 
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/dockerhost"
 	hostpb "github.com/micro/platform/proto/host"
 	"github.com/micro/platform/scheduler/health"
 )
@@ -19,7 +26,7 @@ const (
 
 // asking is a health check of a container.
 type asking struct {
-	pid     int
+	network string // as in seen
 	address string
 	answer  hostpb.Health
 	done    chan struct{} // closed when answer is there
@@ -40,7 +47,7 @@ func (d *Docker) ask(s *seen, address string) hostpb.Health {
 			return health
 		}
 	}
-	a := &asking{pid: s.pid, address: address, done: make(chan struct{})}
+	a := &asking{network: s.network, address: address, done: make(chan struct{})}
 	select {
 	case d.asked <- a:
 		s.asking = a
@@ -74,11 +81,37 @@ func (d *Docker) Check(ctx context.Context, ready func()) *sync.WaitGroup {
 
 // way is how a container is connected to.
 func (d *Docker) way(a *asking) health.Dial {
-	if d.opts.Inside {
-		return func(ctx context.Context) (net.Conn, error) { return dialInside(ctx, a.pid, a.address) }
+	var dialer net.Dialer
+	if d.opts.Files == nil {
+		return func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", a.address) }
 	}
-	return func(ctx context.Context) (net.Conn, error) {
-		var dialer net.Dialer
-		return dialer.DialContext(ctx, "tcp", a.address)
+	return func(ctx context.Context) (conn net.Conn, err error) {
+		network, err := d.sandbox(a.network)
+		if err != nil {
+			return nil, err
+		}
+		err = dockerhost.Inside(network, func() (err error) {
+			conn, err = dialer.DialContext(ctx, "tcp", a.address) // on this very thread: it is an address of IP
+			return err
+		})
+		return conn, err
 	}
+}
+
+// sandbox answers the file of the network namespace that Docker keeps on each host
+// for an overlay, in which this host has an address. From there a container is
+// reached as its neighbours reach it: from within its own namespace, one in gVisor
+// is not. The number before the network's ID grows each time that Docker makes it.
+func (d *Docker) sandbox(network string) (string, error) {
+	files, err := d.opts.Files()
+	if err != nil {
+		return "", err
+	}
+	found, err := filepath.Glob(filepath.Join(files, network))
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("network %s is not on this host: %w", network, errors.Join(err, fs.ErrNotExist))
+	}
+	return slices.MaxFunc(found, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) // by number
+	}), nil
 }

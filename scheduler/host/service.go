@@ -64,9 +64,10 @@ type Service struct {
 
 // New makes a Service for the containers of a cluster.
 func New(docker *client.Client, cluster string, log *slog.Logger) *Service {
+	files := func() (string, error) { return dockerhost.Files(docker) }
 	return &Service{
 		docker:     docker,
-		containers: containers.New(docker, containers.Options{Cluster: cluster, Local: true, Inside: true}),
+		containers: containers.New(docker, containers.Options{Cluster: cluster, Local: true, Files: files}),
 		edges:      newEdges(docker, cluster, log),
 	}
 }
