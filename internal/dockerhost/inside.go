@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// firstProcess is the one that a host starts with.
+const firstProcess = 1
+
 // Files answers where this process sees the files of Docker's own host, "/" to
 // Docker itself: it may see other mounts, as in a container, which takes root and
 // the host's process numbers then.
@@ -30,10 +33,9 @@ func Files(c *client.Client) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("whose socket %s is: %w", c.DaemonHost(), err)
 	}
-	if docker.Pid == 0 {
-		return "", fmt.Errorf("the process of Docker at %s cannot be seen: host needs the host's process numbers", c.DaemonHost())
-	}
-	return fmt.Sprintf("/proc/%d/root", docker.Pid), nil
+	// A process of other numbers than this one's is 0: in a container with the
+	// host's /proc it is looked for there.
+	return fmt.Sprintf("/proc/%d/root", max(docker.Pid, firstProcess)), nil
 }
 
 // Inside runs f in a network, named by its file. Sockets that f opens stay there;
