@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
@@ -127,19 +128,27 @@ const (
 	compareLeast = 100 * time.Millisecond
 )
 
+// settleAtOnce is how many revisions are compared at a time: one whose host does
+// not answer keeps few others waiting.
+const settleAtOnce = 4
+
 // compare keeps what runs and what should run together, for as long as ctx
 // lives.
 func (r *reconciler) compare(ctx context.Context) {
 	changed, leave := r.svc.hub.subscribe(everything)
 	defer leave()
-	for ctx.Err() == nil {
-		if err := r.compareOnce(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("comparing deployments failed", "cause", err)
-			pause(ctx, time.Second)
-			continue
+	for again := time.Second; ctx.Err() == nil; {
+		wait := compareEvery
+		switch err := r.compareOnce(ctx); {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			r.log.Warn("not all deployments are as they should be, trying again", "cause", err, "retry_in", again)
+			wait, again = again, min(2*again, compareEvery)
+		default:
+			again = time.Second
 		}
 		pause(ctx, compareLeast)
-		wait := compareEvery
 		if r.behind.Swap(false) {
 			wait = time.Second
 		}
@@ -155,6 +164,7 @@ func (r *reconciler) compare(ctx context.Context) {
 	}
 }
 
+// compareOnce goes on after what cannot be settled now: it is one tenant's.
 func (r *reconciler) compareOnce(ctx context.Context) error {
 	// The database is read after the list: a deployment exists only after its
 	// revision's account is written down, so one that is in the list and not
@@ -163,29 +173,52 @@ func (r *reconciler) compareOnce(ctx context.Context) error {
 	if !ready {
 		return nil
 	}
-	if err := r.hold(ctx); err != nil {
-		return err
-	}
 	wanted, err := r.svc.db.deployed(ctx)
 	if err != nil {
 		return err
 	}
-	for _, rev := range wanted {
-		// A revision runs only after its deployment was heard of, so here the
-		// newest word counts, not the list.
-		status, ready, _ := r.deployments.get(rev.id())
-		if !ready {
-			return nil
-		}
-		if err := r.settle(ctx, rev, status); err != nil {
-			return err
-		}
+	errs := make([]error, len(wanted))
+	var work errgroup.Group
+	work.SetLimit(settleAtOnce)
+	for i, rev := range wanted {
 		delete(actual, rev.id())
+		work.Go(func() error {
+			errs[i] = r.attend(ctx, rev)
+			return nil
+		})
 	}
+	work.Wait() //nolint:errcheck // they are in errs
+	orphans := make([]item, 0, len(actual))
 	for k := range actual {
-		if err := r.removeOrphan(ctx, k); err != nil {
-			return err
+		orphans = append(orphans, item{key: k.key, Number: k.Number, Orphan: true})
+	}
+	r.orphans.Store(&orphans)
+	if len(orphans) > 0 {
+		select {
+		case r.found <- struct{}{}:
+		default:
 		}
+	}
+	return errors.Join(append(errs, r.release(ctx))...)
+}
+
+// attend looks after a revision that has or should have a deployment.
+func (r *reconciler) attend(ctx context.Context, rev revision) error {
+	why, err := r.svc.heldBack(ctx, rev.key)
+	if err != nil {
+		return fmt.Errorf("ask whether %s may run: %w", rev, err)
+	}
+	if why != "" {
+		return r.svc.db.hold(ctx, rev, why) // a task removes what runs
+	}
+	// A revision runs only after its deployment was heard of, so here the newest
+	// word counts, not the list.
+	status, ready, _ := r.deployments.get(rev.id())
+	if !ready {
+		return nil
+	}
+	if err := r.settle(ctx, rev, status); err != nil {
+		return fmt.Errorf("settle %s: %w", rev, err)
 	}
 	return nil
 }
@@ -196,6 +229,9 @@ func (r *reconciler) settle(ctx context.Context, rev revision, status *scheduler
 		return err
 	}
 	if status.GetImageGone() {
+		if err := r.svc.db.seen(ctx, rev, rev.Reason, status.GetLastExit(), len(status.GetInstances()), status.GetWanted()); err != nil {
+			return err
+		}
 		if sent, err := r.buildAgain(ctx, rev); sent || err != nil {
 			return err
 		}

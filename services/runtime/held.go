@@ -25,52 +25,36 @@ func (s *Service) heldBack(ctx context.Context, k key) (string, error) {
 	return "", nil
 }
 
-// hold takes the containers of what must not run, and starts what may run again.
-func (r *reconciler) hold(ctx context.Context) error {
-	deployed, err := r.svc.db.deployed(ctx)
-	if err != nil {
-		return err
-	}
-	for _, rev := range deployed {
-		why, err := r.svc.heldBack(ctx, rev.key)
-		if err != nil {
-			return err
-		}
-		if why == "" {
-			continue
-		}
-		if err := r.holdBack(ctx, rev, why); err != nil {
-			return err
-		}
-	}
+// release starts what may run again.
+func (r *reconciler) release(ctx context.Context) error {
 	held, err := r.svc.db.held(ctx)
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, rev := range held {
 		why, err := r.svc.heldBack(ctx, rev.key)
-		if err != nil {
-			return err
+		if err == nil && why == "" {
+			r.log.Info("a service may run again", "revision", rev.String())
+			err = r.svc.db.release(ctx, rev)
 		}
-		if why != "" {
-			continue
-		}
-		if err := r.svc.db.release(ctx, rev); err != nil {
-			return err
-		}
-		r.log.Info("a service may run again", "revision", rev.String())
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // holdBack removes what there is of a revision but its image. It gets another
 // account when it starts again, since nodes of one that was evicted are refused.
-func (r *reconciler) holdBack(ctx context.Context, rev revision, why string) error {
+func (r *reconciler) holdBack(ctx context.Context, rev revision) error {
 	if err := r.removeAll(ctx, rev, 0); err != nil {
 		return err
 	}
+	why, err := r.svc.heldBack(ctx, rev.key)
+	if err != nil {
+		return err
+	}
 	r.log.Info("a service is held back", "revision", rev.String())
-	return r.svc.db.hold(ctx, rev, why)
+	return r.svc.db.rest(ctx, rev, why)
 }
 
 // checkPlan holds a service to what the plan of its namespace allows, and

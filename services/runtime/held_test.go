@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -14,6 +15,7 @@ import (
 	"github.com/micro/platform/internal/tenants"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	runtimepb "github.com/micro/platform/proto/runtime"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
 
 // pushing is component namespaces: it tells what the test sends.
@@ -107,6 +109,58 @@ func TestSuspension(t *testing.T) {
 	b.settled("hello", running)
 	tell(&namespacespb.Tenant{})
 	b.settled("late", running)
+}
+
+// TestOneDoesNotHoldUpOthers: while what one service needs does not succeed, or
+// takes its time, others are looked after.
+func TestOneDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		broken func(b *bench, tell func(*namespacespb.Tenant)) (mend func())
+	}{
+		{"removal hangs", func(b *bench, tell func(*namespacespb.Tenant)) func() {
+			reached, resume := make(chan struct{}), make(chan struct{})
+			once := sync.OnceFunc(func() { close(reached) })
+			b.world.change(func() {
+				b.world.point = func(name string) error {
+					if name == "before Remove" {
+						once()
+						<-resume
+					}
+					return nil
+				}
+			})
+			tell(&namespacespb.Tenant{Throttles: []*namespacespb.Throttle{{Service: "a", Action: namespacespb.Action_STOP, Reason: "the budget is spent"}}})
+			<-reached
+			return func() { close(resume) }
+		}},
+		{"scaling fails", func(b *bench, _ func(*namespacespb.Tenant)) func() {
+			back := b.world.without("Scale")
+			if _, err := b.scale("a", 2); err != nil {
+				b.t.Fatal(err)
+			}
+			return back
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			tell := b.tell(t)
+			b.reconcile()
+			for _, name := range []string{"a", "b"} {
+				b.create(name, "github.com/acme/hello")
+				b.settled(name, running)
+			}
+			mend := tt.broken(b, tell)
+			defer mend()
+			b.world.change(func() {
+				const name = "acme/b/latest/1"
+				b.world.deployments[name] = &schedulerpb.Status{Id: b.world.deployments[name].GetId(), State: schedulerpb.Status_FAILED, Reason: "exited with code 2"}
+			})
+			b.await("the crash of the other is seen", func() bool { return b.service("b").GetStatus() == failed.status() })
+		})
+	}
 }
 
 // TestPlan shows that the plan bounds services and replicas, and that the

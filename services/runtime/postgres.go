@@ -107,7 +107,8 @@ type revision struct {
 	LastExit  string
 	Restarts  int64 // containers that ended unasked
 	CrashedAt time.Time
-	Ran       bool
+	Ran       bool // since its containers were last started from nothing
+	Held      bool // it must not run now
 	Tail      string
 }
 
@@ -220,7 +221,8 @@ func checkRoom(ctx context.Context, tx pgx.Tx, namespace string, limit int) erro
 }
 
 // save writes the record and, if one is to start, the next revision. What was
-// on its way to running makes place for it; what runs goes on.
+// on its way to running makes place for it; what runs goes on, also where it is
+// being built again.
 func save(ctx context.Context, tx pgx.Tx, k key, p plan) (int64, error) {
 	const upsert = `
 		INSERT INTO runtime.services (namespace, name, version, source, spec, metadata, owner, last_revision)
@@ -243,7 +245,7 @@ func save(ctx context.Context, tx pgx.Tx, k key, p plan) (int64, error) {
 	}
 	const replace = `
 		UPDATE runtime.revisions SET state = 'stopping', since = now(), reason = 'replaced by revision ' || @number::bigint
-		WHERE namespace = @namespace AND name = @name AND version = @version AND state = ANY(@underway)`
+		WHERE namespace = @namespace AND name = @name AND version = @version AND state = ANY(@underway) AND ran_at IS NULL`
 	const insert = `
 		INSERT INTO runtime.revisions (namespace, name, version, number, state, source, spec, upload, author, instances, image, commit, build)
 		VALUES (@namespace, @name, @version, @number, @state, @source, @spec, @upload, @owner, @instances, @image, @commit, @build)`
@@ -306,7 +308,8 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 		JOIN runtime.revisions r ON r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.number = s.last_revision
 		LEFT JOIN LATERAL (
 			SELECT number, ready FROM runtime.revisions v
-			WHERE v.namespace = s.namespace AND v.name = s.name AND v.version = s.version AND v.state = 'running'
+			WHERE v.namespace = s.namespace AND v.name = s.name AND v.version = s.version
+				AND (v.state = 'running' OR v.ran_at IS NOT NULL AND v.ready > 0 AND v.account <> '' AND v.state NOT IN ('stopping', 'stopped'))
 			ORDER BY number DESC
 			LIMIT 1) l ON true
 		LEFT JOIN LATERAL (
@@ -344,7 +347,7 @@ func (d db) wanted(ctx context.Context, k key) (*record, error) {
 
 const revisionColumns = `namespace, name, version, number, state, reason, since, created_at, author, source, spec, upload, image, commit, build,
 	account, secret, instances, ready, last_exit, restarts, coalesce(crashed_at, 'epoch') AS crashed_at,
-	ran_at IS NOT NULL AS ran, tail`
+	ran_at IS NOT NULL AS ran, held, tail`
 
 // revisions answers a service's revisions, newest first, without those that
 // were forgotten.

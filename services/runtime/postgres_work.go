@@ -18,6 +18,7 @@ type item struct {
 	key
 	Number int64
 	State  state
+	Orphan bool `db:"-"` // a deployment that no revision owns
 }
 
 // work answers what is to be done, namespaces in turn, so that one with much
@@ -26,18 +27,18 @@ type item struct {
 func (d db) work(ctx context.Context, perNamespace, limit int) ([]item, error) {
 	const q = `
 		WITH revisions AS (
-			SELECT namespace, name, version, number, state, since
+			SELECT namespace, name, version, number, state, since, state = 'stopping' OR held AS last
 			FROM runtime.revisions
-			WHERE state IN ('pending', 'building', 'stopping') OR state = 'starting' AND NOT held
+			WHERE state IN ('pending', 'building', 'stopping') OR state = 'starting' AND (NOT held OR account <> '')
 				OR state = 'error' AND account <> '' AND ran_at IS NULL
 		), deleted AS (
-			SELECT namespace, name, version, 0 AS number, 'stopped' AS state, deleted_at AS since
+			SELECT namespace, name, version, 0 AS number, 'stopped' AS state, deleted_at AS since, false AS last
 			FROM runtime.services s
 			WHERE deleted_at IS NOT NULL AND NOT EXISTS (
 				SELECT FROM runtime.revisions r
 				WHERE r.namespace = s.namespace AND r.name = s.name AND r.version = s.version AND r.state <> 'stopped')
 		), turns AS (
-			SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY state = 'stopping', since, name, version, number) AS turn
+			SELECT *, row_number() OVER (PARTITION BY namespace ORDER BY last, since, name, version, number) AS turn
 			FROM (SELECT * FROM revisions UNION ALL SELECT * FROM deleted) AS todo
 		)
 		SELECT namespace, name, version, number, state
@@ -79,12 +80,13 @@ func (d db) move(ctx context.Context, r revision, e event, reason string, set pg
 		UPDATE runtime.revisions
 		SET state = @to, reason = @reason, since = now(),
 			image = coalesce(@image, image), commit = coalesce(@commit, commit), tail = coalesce(@tail, tail),
-			ran_at = CASE WHEN @to = 'starting' THEN NULL ELSE ran_at END,
+			ran_at = CASE WHEN @lost THEN NULL ELSE ran_at END,
+			ready = CASE WHEN @lost THEN 0 ELSE ready END,
 			account = CASE WHEN @to = 'stopped' THEN '' ELSE account END,
 			secret = CASE WHEN @to = 'stopped' THEN NULL ELSE secret END
 		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from`
 	args := pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version, "number": r.Number,
-		"from": r.State, "to": to, "reason": storable(reason, maxReason), "image": nil, "commit": nil, "tail": nil}
+		"from": r.State, "to": to, "lost": e == lost, "reason": storable(reason, maxReason), "image": nil, "commit": nil, "tail": nil}
 	for k, v := range set {
 		args[k] = v
 	}
@@ -99,7 +101,7 @@ func (d db) move(ctx context.Context, r revision, e event, reason string, set pg
 const rebuildAfter = 10 * time.Minute
 
 // unbuild sends a revision back to the builder, and answers false if that was
-// done lately.
+// done lately. Those of its instances that answer go on serving.
 func (d db) unbuild(ctx context.Context, r revision, reason string) (bool, error) {
 	to, err := r.State.next(unbuilt)
 	if err != nil {
@@ -327,12 +329,11 @@ func (d db) dropRequests(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// hold takes a revision of which nothing is left but its image back to before
-// its start, and keeps it from starting.
+// hold takes a revision back to before its start, and keeps it from starting.
+// What runs of it is to be removed.
 func (d db) hold(ctx context.Context, r revision, why string) error {
 	const q = `
-		UPDATE runtime.revisions SET state = 'starting', held = true, reason = @reason, since = now(), ran_at = NULL,
-			account = '', secret = NULL
+		UPDATE runtime.revisions SET state = 'starting', held = true, reason = @reason, since = now(), ran_at = NULL, ready = 0
 		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = @from`
 	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
 		"number": r.Number, "from": r.State, "reason": storable(why, maxReason)})
@@ -342,12 +343,26 @@ func (d db) hold(ctx context.Context, r revision, why string) error {
 	return nil
 }
 
-// held answers the revisions that are kept from starting.
+// rest says that nothing is left of a revision that is held but its image.
+func (d db) rest(ctx context.Context, r revision, why string) error {
+	const q = `
+		UPDATE runtime.revisions SET account = '', secret = NULL, reason = @reason
+		WHERE namespace = @namespace AND name = @name AND version = @version AND number = @number AND state = 'starting' AND held`
+	_, err := d.pool.Exec(ctx, q, pgx.NamedArgs{"namespace": r.Namespace, "name": r.Name, "version": r.Version,
+		"number": r.Number, "reason": storable(why, maxReason)})
+	if err != nil {
+		return fmt.Errorf("note that a revision rests: %w", err)
+	}
+	return nil
+}
+
+// held answers the revisions that are kept from starting and of which nothing
+// runs any more.
 func (d db) held(ctx context.Context) ([]revision, error) {
 	const q = `
 		SELECT ` + revisionColumns + `
 		FROM runtime.revisions
-		WHERE state = 'starting' AND held
+		WHERE state = 'starting' AND held AND account = ''
 		ORDER BY namespace, name, version, number`
 	rows, _ := d.pool.Query(ctx, q)
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[revision])

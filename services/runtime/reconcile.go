@@ -20,16 +20,18 @@ type reconciler struct {
 	svc         *Service
 	log         *slog.Logger
 	deployments *deployments
-	look        chan struct{} // what runs may have changed
-	behind      atomic.Bool   // the lines of a crash are still to come
-	starts      chan struct{} // holds one for each revision that is being started
+	look        chan struct{}          // what runs may have changed
+	orphans     atomic.Pointer[[]item] // since the last look for work
+	found       chan struct{}          // there are orphans
+	behind      atomic.Bool            // the lines of a crash are still to come
+	starts      chan struct{}          // holds one for each revision that is being started
 	tasks       map[item]*task
 	ended       chan item
 	work        sync.WaitGroup
 }
 
 func newReconciler(s *Service, log *slog.Logger) *reconciler {
-	return &reconciler{svc: s, log: log, deployments: newDeployments(), look: make(chan struct{}, 1),
+	return &reconciler{svc: s, log: log, deployments: newDeployments(), look: make(chan struct{}, 1), found: make(chan struct{}, 1),
 		starts: make(chan struct{}, s.opts.Starts), tasks: map[item]*task{}, ended: make(chan item, s.opts.Parallel)}
 }
 
@@ -63,6 +65,9 @@ func (r *reconciler) run(ctx context.Context) error {
 	for {
 		items, err := r.svc.db.work(ctx, r.svc.opts.PerNamespace, r.svc.opts.Parallel)
 		if err == nil {
+			if orphans := r.orphans.Swap(nil); orphans != nil {
+				items = append(items, *orphans...)
+			}
 			r.schedule(ctx, items)
 		} else if ctx.Err() == nil {
 			r.log.Warn("looking for work failed", "cause", err)
@@ -74,6 +79,7 @@ func (r *reconciler) run(ctx context.Context) error {
 		case it := <-r.ended:
 			delete(r.tasks, it)
 		case <-changed:
+		case <-r.found:
 		case <-tick.C:
 		}
 	}
@@ -105,7 +111,7 @@ func (r *reconciler) schedule(ctx context.Context, items []item) {
 		})
 	}
 	for it, t := range r.tasks {
-		if !listed[it] {
+		if !listed[it] && !it.Orphan { // those are listed once
 			t.cancel()
 		}
 	}
@@ -126,7 +132,7 @@ func (r *reconciler) perform(ctx context.Context, it item, st state) {
 			return
 		}
 		r.log.Warn("a step did not succeed, trying again", "service", it.key.String(), "revision", it.Number, "state", string(st), "cause", err)
-		if it.Number != 0 && st != failed { // why it failed is worth more than why it is not cleaned up yet
+		if it.Number != 0 && !it.Orphan && st != failed { // why it failed is worth more than why it is not cleaned up yet
 			stuck := revision{key: it.key, Number: it.Number, State: st}
 			if err := r.svc.db.note(ctx, stuck, retryText(err)); err != nil && ctx.Err() == nil {
 				r.log.Warn("could not note why", "cause", err)

@@ -58,7 +58,7 @@ func (s *Service) history(ctx context.Context, namespace, name, version string) 
 // answering is how many instances answer. What was seen of one that has ended
 // does not count.
 func (rev revision) answering() int64 {
-	if rev.State == running || rev.State == failed && rev.Account != "" {
+	if rev.serves() {
 		return rev.Ready
 	}
 	return 0
@@ -66,7 +66,7 @@ func (rev revision) answering() int64 {
 
 // serves says whether a revision has the calls, or would if it had not crashed.
 func (rev revision) serves() bool {
-	return rev.State == running || rev.State == failed && rev.Ran && rev.Account != ""
+	return rev.Ran && rev.Account != "" && rev.State != stopping && rev.State != stopped
 }
 
 // rollbackable answers the revisions that ran and whose images are kept.

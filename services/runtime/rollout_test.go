@@ -346,3 +346,58 @@ func TestImageGone(t *testing.T) {
 	lose() // heard of once more, much later
 	b.settled("hello", running)
 }
+
+// TestDismissedAtTheLastMoment replaces a revision that is about to take over:
+// the one before it, which serves, keeps its routes.
+func TestDismissedAtTheLastMoment(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.settled("hello", running)
+	dismiss := sync.OnceFunc(func() { b.update("hello", "github.com/acme/exits") })
+	b.world.change(func() {
+		b.world.point = func(name string) error {
+			if name == "after List" { // it has registered
+				dismiss()
+			}
+			return nil
+		}
+	})
+	b.update("hello", "")
+	b.settled("hello", failed)
+	b.alone(1)
+	if got := b.service("hello").GetMetadata(); got["serving"] != "1" || got["instances"] != "1/1" {
+		t.Errorf("revision %s serves, %s instances", got["serving"], got["instances"])
+	}
+}
+
+// TestImageGoneInPart: a service of which one instance has lost its image goes on
+// serving while it is built again, also if it is updated meanwhile, in vain.
+func TestImageGoneInPart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello", func(r *runtimepb.CreateRequest) { r.Options.Instances = 2 })
+	b.settled("hello", running)
+	const name = "acme/hello/latest/1"
+	b.world.change(func() {
+		b.world.hold = true
+		delete(b.world.builds, name)
+		b.world.deployments[name] = &schedulerpb.Status{Id: b.world.deployments[name].GetId(), State: schedulerpb.Status_FAILED, Reason: "no image",
+			ImageGone: true, Wanted: 2, Instances: make([]*schedulerpb.Instance, 1)}
+	})
+	b.await("it is built again", func() bool { return b.service("hello").GetStatus() == building.status() })
+	b.world.change(func() { b.world.hold = false })
+	b.update("hello", "github.com/acme/bad-code")
+	b.await("the update has failed", func() bool { return b.service("hello").GetStatus() == failed.status() })
+	b.alone(1)
+	if got := b.service("hello").GetMetadata(); got["serving"] != "1" || got["instances"] != "1/2" {
+		t.Errorf("revision %s serves, %s instances", got["serving"], got["instances"])
+	}
+	b.world.change(func() {
+		b.world.builds[name] = &builderpb.State{Phase: builderpb.State_SUCCEEDED, Image: "sha256:" + name}
+	})
+	b.await("both instances run", func() bool { return b.idle() && b.revisions("hello")[1].GetReady() == 2 })
+	b.alone(1)
+}

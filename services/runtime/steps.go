@@ -35,7 +35,10 @@ const (
 // step does what a revision needs in the state it is in, and moves it to the
 // next. Each step may have been done before, in part or as a whole.
 func (r *reconciler) step(ctx context.Context, it item, st state) error {
-	if it.Number == 0 {
+	switch {
+	case it.Orphan:
+		return r.removeOrphan(ctx, deploymentKey{it.key, it.Number})
+	case it.Number == 0:
 		return r.finish(ctx, it.key)
 	}
 	rev, err := r.svc.db.revision(ctx, it.key, it.Number)
@@ -45,11 +48,13 @@ func (r *reconciler) step(ctx context.Context, it item, st state) error {
 	if err != nil {
 		return err
 	}
-	switch rev.State {
-	case stopping:
+	switch {
+	case rev.State == stopping:
 		return r.stop(ctx, rev)
-	case failed:
+	case rev.State == failed:
 		return r.clean(ctx, rev)
+	case rev.Held && rev.State == starting:
+		return r.holdBack(ctx, rev)
 	}
 	err = r.advance(ctx, rev)
 	if f, ok := final(err); ok && ctx.Err() == nil {
@@ -206,15 +211,16 @@ func (r *reconciler) build(ctx context.Context, rev revision) error {
 	}
 }
 
-// start makes a revision serve: account, containers, registration; then it
-// takes the routes from the one before it.
+// start makes a revision serve: account, containers, registration. The one before
+// it keeps its routes until this one is written down as its successor, and loses
+// them when it is stopped.
 func (r *reconciler) start(ctx context.Context, rev revision) error {
 	why, err := r.svc.heldBack(ctx, rev.key)
 	if err != nil {
 		return err
 	}
 	if why != "" {
-		return r.holdBack(ctx, rev, why)
+		return r.svc.db.hold(ctx, rev, why)
 	}
 	rev, secret, err := r.account(ctx, rev)
 	if err != nil {
@@ -233,9 +239,6 @@ func (r *reconciler) start(ctx context.Context, rev revision) error {
 		return err
 	}
 	if err := r.awaitNodes(ctx, rev); err != nil {
-		return err
-	}
-	if err := r.evictOlder(ctx, rev); err != nil {
 		return err
 	}
 	s, _, _ := r.deployments.get(rev.id())
@@ -359,23 +362,6 @@ func environment(rev revision, sp spec, secret string) []string {
 		"MICRO_PROFILE=service", "MICRO_SERVICE_PROFILE=client",
 		"MICRO_REPORT_USAGE=false",
 	)
-}
-
-// evictOlder takes the routes from the revisions that rev replaces. They go on
-// with the calls that they have.
-func (r *reconciler) evictOlder(ctx context.Context, rev revision) error {
-	all, err := r.svc.db.revisions(ctx, rev.key)
-	if err != nil {
-		return err
-	}
-	for _, old := range all {
-		if old.Number < rev.Number && old.Account != "" {
-			if err := r.evict(ctx, old); err != nil {
-				return err
-			}
-		}
-	}
-	return ctx.Err()
 }
 
 func (r *reconciler) evict(ctx context.Context, rev revision) error {
