@@ -332,9 +332,7 @@ func plain(err error) error {
 		return status.Error(codes.Internal, errors.New(codes.Internal, "internal error").JSON())
 	}
 	if e := errors.FromError(err); e.Reason != "" {
-		out := *e
-		out.Reason = ""
-		return status.Error(s.Code(), out.JSON())
+		return status.Error(s.Code(), e.For("").JSON())
 	}
 	return status.Error(s.Code(), s.Message())
 }

@@ -124,8 +124,7 @@ func (c *Call) refusedWith(err error, trailer metadata.MD) error {
 	if len(more) == 0 {
 		return err
 	}
-	e := *errors.FromError(err)
-	return e.Because(more)
+	return errors.FromError(err).Because(more)
 }
 
 // limitHeaders are what quota.Headers answers.

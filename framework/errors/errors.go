@@ -59,24 +59,29 @@ func withHTTP(status int, code codes.Code, format string, args ...any) *Error {
 	return &Error{HTTP: int32(status), Detail: detail, Status: statusText(status), code: code}
 }
 
-// Because adds what caused it, for the log. The caller never sees it.
+// Because answers the error with what caused it, for the log. The caller never
+// sees it. Like For and From it leaves the error itself as it is, which may be
+// a variable or belong to several callers.
 func (e *Error) Because(cause error) *Error {
-	e.cause = cause
-	return e
+	out := *e
+	out.cause = cause
+	return &out
 }
 
-// For gives the error a reason, a word that programs may compare.
+// For answers the error with a reason, a word that programs may compare.
 func (e *Error) For(reason string) *Error {
-	e.Reason = reason
-	return e
+	out := *e
+	out.Reason = reason
+	return &out
 }
 
-// From says where the error came from, unless that is known.
+// From answers the error with where it came from, unless that is known.
 func (e *Error) From(id string) *Error {
-	if e.ID == "" {
-		e.ID = id
+	out := *e
+	if out.ID == "" {
+		out.ID = id
 	}
-	return e
+	return &out
 }
 
 // Error is the detail.

@@ -139,8 +139,7 @@ func (s *Server) finish(ctx context.Context, id string, panicked any, err error)
 		if cause := decided.Unwrap(); cause != nil {
 			s.log.WarnContext(ctx, "call failed", "endpoint", id, "detail", decided.Detail, "cause", cause)
 		}
-		out := *decided // may be shared: a handler's error can be a variable
-		return out.From(id)
+		return decided.From(id)
 	}
 	if st, ok := status.FromError(err); ok {
 		if st.Code() == codes.Unimplemented && strings.HasPrefix(st.Message(), "unknown service ") {

@@ -195,8 +195,7 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 		} else if cause := decided.Unwrap(); cause != nil {
 			i.log.WarnContext(ctx, "call failed", "method", method, "detail", decided.Detail, "cause", cause)
 		}
-		out := *decided // may be shared: a service's error can be a variable
-		return out.From(errorID(method))
+		return decided.From(errorID(method))
 	}
 	if ctx.Err() != nil { // the caller left or its time is up: nobody's fault
 		err = ctx.Err()
