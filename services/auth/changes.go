@@ -39,10 +39,6 @@ type watcher struct {
 const (
 	// watchQueue is how many changes a watcher may be behind.
 	watchQueue = 1024
-	// reconnect is the time between two attempts to reach the database.
-	reconnect = 500 * time.Millisecond
-	// silence is how long the connection may be quiet before it is tried.
-	silence = 15 * time.Second
 )
 
 func newChanges(d db, keysChanged func(context.Context) error, log *slog.Logger, publicPlatform bool) *changes {
@@ -76,38 +72,7 @@ func (n revocationNotice) proto() *authpb.Revocation {
 
 // run follows the database until ctx ends, through losses of the connection.
 func (c *changes) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := c.follow(ctx); err != nil && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "changes are not followed, trying again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(reconnect):
-		}
-	}
-	return nil
-}
-
-// follow listens first and reads the state then, so that nothing is missed
-// between the two.
-func (c *changes) follow(ctx context.Context) error {
-	conn, err := c.db.listen(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // closed either way
-	if err := c.load(ctx); err != nil {
-		return err
-	}
-	for {
-		payload, err := pg.Next(ctx, conn, silence, silence)
-		if err != nil {
-			return err
-		}
-		if err := c.apply(ctx, payload); err != nil {
-			return err
-		}
-	}
+	return pg.Listener{Pool: c.db.pool, Channel: channel, Log: c.log, Began: c.load, Heard: c.apply}.Run(ctx)
 }
 
 // load reads the whole state. Watchers of the state before start anew: they may

@@ -2,24 +2,13 @@ package config
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/pg"
-)
-
-const (
-	// relisten is the wait before another try after the connection was lost.
-	relisten = time.Second
-	// idlePing is how often a connection that says nothing is asked whether it
-	// is still there, and answerTimeout how soon it has to answer.
-	idlePing      = 5 * time.Second
-	answerTimeout = 2 * time.Second
 )
 
 // hub hears of all changes over one connection to Postgres and tells the
@@ -29,55 +18,18 @@ type hub struct {
 	db      db
 	log     *slog.Logger
 	perName int
-	idle    time.Duration // idlePing
 
 	mu       sync.Mutex
 	watchers map[string]map[chan struct{}]bool // by namespace
 }
 
 func newHub(d db, log *slog.Logger, perNamespace int) *hub {
-	return &hub{db: d, log: log, perName: perNamespace, idle: idlePing, watchers: map[string]map[chan struct{}]bool{}}
+	return &hub{db: d, log: log, perName: perNamespace, watchers: map[string]map[chan struct{}]bool{}}
 }
 
 // run listens until ctx ends.
 func (h *hub) run(ctx context.Context) error {
-	for {
-		err := h.listen(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		h.log.WarnContext(ctx, "changes are not heard of, trying again", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(relisten):
-		}
-	}
-}
-
-func (h *hub) listen(ctx context.Context) error {
-	conn, err := h.db.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	// A connection that listens must not serve anything else.
-	own := conn.Hijack()
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
-		defer cancel()
-		own.Close(ctx) //nolint:errcheck // it is given up
-	}()
-	if _, err := own.Exec(ctx, "LISTEN "+channel); err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	h.tellAll()
-	for {
-		namespace, err := pg.Next(ctx, own, h.idle, answerTimeout)
-		if err != nil {
-			return err
-		}
-		h.tell(namespace)
-	}
+	return pg.Listener{Pool: h.db.pool, Channel: channel, Log: h.log, Began: h.tellAll, Heard: h.tell}.Run(ctx)
 }
 
 // add answers a channel that gets something when the document of a namespace
@@ -107,15 +59,16 @@ func (h *hub) remove(namespace string, changed chan struct{}) {
 	}
 }
 
-func (h *hub) tell(namespace string) {
+func (h *hub) tell(_ context.Context, namespace string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers[namespace] {
 		signal(w)
 	}
+	return nil
 }
 
-func (h *hub) tellAll() {
+func (h *hub) tellAll(context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, of := range h.watchers {
@@ -123,6 +76,7 @@ func (h *hub) tellAll() {
 			signal(w)
 		}
 	}
+	return nil
 }
 
 // signal wakes whoever waits, once.

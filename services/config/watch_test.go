@@ -133,7 +133,7 @@ func TestWatchOutlivesSilence(t *testing.T) {
 	if err := deaf.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	deaf.hub.db, deaf.hub.idle = db{pool}, 50*time.Millisecond
+	deaf.hub.db = db{pool}
 	listen(t, deaf)
 	ctx := admin(t, "demo")
 	sent, _ := watching(t, deaf, ctx, &configpb.WatchRequest{})

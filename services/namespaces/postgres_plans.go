@@ -163,17 +163,3 @@ func tell(ctx context.Context, tx pgx.Tx, namespace string) error {
 	}
 	return nil
 }
-
-// listen opens a connection that hears of changes. It is the caller's.
-func (d db) listen(ctx context.Context) (*pgx.Conn, error) {
-	pooled, err := d.pool.Acquire(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to hear of changes: %w", err)
-	}
-	conn := pooled.Hijack()
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the first error says it
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return conn, nil
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/internal/identity"
@@ -35,10 +34,6 @@ type watcher struct {
 const (
 	// watchQueue is how many changes a watcher may be behind.
 	watchQueue = 1024
-	// reconnect is the time between two attempts to reach the database.
-	reconnect = 500 * time.Millisecond
-	// silence is how long the connection may be quiet before it is tried.
-	silence = 15 * time.Second
 )
 
 func newTenants(d db, c *plans.Catalogue, standard *plans.Plan, log *slog.Logger) *tenants {
@@ -90,38 +85,7 @@ func (t *tenants) message(r tenantRow) *namespacespb.Tenant {
 
 // run follows the database until ctx ends, through losses of the connection.
 func (t *tenants) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := t.follow(ctx); err != nil && ctx.Err() == nil {
-			t.log.WarnContext(ctx, "changes of namespaces are not followed, trying again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(reconnect):
-		}
-	}
-	return nil
-}
-
-// follow listens first and reads the state then, so that nothing is missed
-// between the two.
-func (t *tenants) follow(ctx context.Context) error {
-	conn, err := t.db.listen(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // closed either way
-	if err := t.load(ctx); err != nil {
-		return err
-	}
-	for {
-		namespace, err := pg.Next(ctx, conn, silence, silence)
-		if err != nil {
-			return err
-		}
-		if err := t.refresh(ctx, namespace); err != nil {
-			return err
-		}
-	}
+	return pg.Listener{Pool: t.db.pool, Channel: channel, Log: t.log, Began: t.load, Heard: t.refresh}.Run(ctx)
 }
 
 // load reads the whole state. Watchers of the state before start anew: they may

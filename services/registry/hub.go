@@ -26,9 +26,6 @@ const (
 	lookBatch = 200
 	// relisten is the wait before another try after the connection was lost.
 	relisten = time.Second
-	// idlePing is how often a connection that says nothing is asked whether it
-	// is still there.
-	idlePing = 30 * time.Second
 )
 
 // hub hears of all changes over one connection to Postgres and tells the
@@ -69,31 +66,20 @@ func (h *hub) run(ctx context.Context) error {
 }
 
 func (h *hub) listen(ctx context.Context) error {
-	conn, err := h.db.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	// A connection that listens must not serve anything else.
-	own := conn.Hijack()
-	defer own.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it is given up
-	if _, err := own.Exec(ctx, "LISTEN "+channel); err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	h.mu.Lock()
-	close(h.up)
-	h.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		for {
-			changed, err := pg.Next(ctx, own, idlePing, idlePing)
-			if err != nil {
-				return err
-			}
-			h.note(changed)
-		}
+		return pg.Listener{Pool: h.db.pool, Channel: channel, Log: h.log, Began: h.began, Heard: h.note}.Once(ctx)
 	})
 	g.Go(func() error { return h.tellLoop(ctx) })
 	return g.Wait()
+}
+
+// began takes watchers.
+func (h *hub) began(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.up)
+	return nil
 }
 
 // down ends every watcher.
@@ -152,16 +138,16 @@ func (h *hub) remove(w *watcher) {
 
 // note remembers that a version has changed. Many changes of one are looked at
 // once.
-func (h *hub) note(payload string) {
+func (h *hub) note(_ context.Context, payload string) error {
 	var c change
 	if err := json.Unmarshal([]byte(payload), &c); err != nil {
-		h.log.Error("a change cannot be read", "error", err)
-		return
+		return fmt.Errorf("read change: %w", err)
 	}
 	h.mu.Lock()
 	h.changed[c.key] = h.changed[c.key] || c.Created
 	h.mu.Unlock()
 	signal(h.wake)
+	return nil
 }
 
 // take answers up to lookBatch versions that have changed.

@@ -2,10 +2,11 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/micro/platform/internal/pg"
 )
 
 // channel carries the keys of services that changed, sent by the triggers of
@@ -73,35 +74,10 @@ func (h *hub) signal(topic string) {
 // listen passes the database's notifications on to the hub, for as long as ctx
 // lives.
 func (s *Service) listen(ctx context.Context, log *slog.Logger) error {
-	for ctx.Err() == nil {
-		err := s.db.listen(ctx, s.hub)
-		if ctx.Err() != nil {
-			return nil
-		}
-		log.Warn("notifications interrupted", "cause", err)
-		pause(ctx, time.Second)
-	}
-	return nil
-}
-
-func (d db) listen(ctx context.Context, h *hub) error {
-	conn, err := d.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to listen: %w", err)
-	}
-	// The connection must not go back into the pool while it listens.
-	defer func() { conn.Conn().Close(context.WithoutCancel(ctx)); conn.Release() }() //nolint:errcheck // closed either way
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	h.wakeAll()
-	for {
-		n, err := conn.Conn().WaitForNotification(ctx)
-		if err != nil {
-			return fmt.Errorf("wait for notification: %w", err)
-		}
-		h.wake(n.Payload)
-	}
+	return pg.Listener{Pool: s.db.pool, Channel: channel, Log: log,
+		Began: func(context.Context) error { s.hub.wakeAll(); return nil },
+		Heard: func(_ context.Context, topic string) error { s.hub.wake(topic); return nil },
+	}.Run(ctx)
 }
 
 // pause waits for d or the end of ctx.
