@@ -16,7 +16,8 @@ func TestOptions(t *testing.T) {
 		{"one host", func(*Options) {}, ""},
 		{"several hosts", func(o *Options) { o.Networks = overlay }, ""},
 		{"other networks", func(o *Options) { o.Networks = "macvlan" }, "MICRO_SCHEDULER_NETWORKS"},
-		{"gVisor on overlays", func(o *Options) { o.Networks, o.GVisor = overlay, require }, "MICRO_SCHEDULER_GVISOR"},
+		{"gVisor on several hosts", func(o *Options) { o.Networks, o.GVisor = overlay, require }, ""},
+		{"another kernel", func(o *Options) { o.GVisor = "kata" }, "MICRO_SCHEDULER_GVISOR"},
 		{"subnets too small", func(o *Options) { o.Subnets = netip.MustParsePrefix("10.0.0.0/27") }, "MICRO_SCHEDULER_SUBNETS"},
 		{"no port", func(o *Options) { o.EdgeAddress = "micro-edge" }, "MICRO_SCHEDULER_EDGE_ADDRESS"},
 	} {

@@ -69,8 +69,6 @@ func (o Options) check() error {
 		return fmt.Errorf("MICRO_SCHEDULER_FIREWALL is %q: strangers, require, auto and off are possible", o.Firewall)
 	case !slices.Contains([]string{strangers, require, auto}, o.GVisor):
 		return fmt.Errorf("MICRO_SCHEDULER_GVISOR is %q: strangers, require and auto are possible", o.GVisor)
-	case o.Networks == overlay && o.GVisor != auto:
-		return fmt.Errorf("MICRO_SCHEDULER_GVISOR is %q: with overlays only auto is possible, services in gVisor do not find the edge there", o.GVisor)
 	}
 	if _, _, err := net.SplitHostPort(o.EdgeAddress); err != nil {
 		return fmt.Errorf("MICRO_SCHEDULER_EDGE_ADDRESS: %w", err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -60,6 +61,7 @@ type Service struct {
 	docker     *client.Client
 	containers *containers.Docker
 	edges      *edges
+	names      *names
 }
 
 // New makes a Service for the containers of a cluster.
@@ -69,13 +71,17 @@ func New(docker *client.Client, cluster string, log *slog.Logger) *Service {
 		docker:     docker,
 		containers: containers.New(docker, containers.Options{Cluster: cluster, Local: true, Files: files}),
 		edges:      newEdges(docker, cluster, log),
+		names:      newNames(docker, cluster, files, log),
 	}
 }
 
-// Run asks containers whether they are ready, and has edges that start join
-// networks, until ctx ends.
+// Run asks containers whether they are ready, has edges that start join networks,
+// and services find them, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.containers.Check(ctx, func() {}).Wait()
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { s.names.watch(ctx) })
 	return s.edges.watch(ctx)
 }
 

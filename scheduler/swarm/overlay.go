@@ -160,9 +160,6 @@ func (d *Driver) Hosts(ctx context.Context) ([]*schedulerpb.Host, error) {
 		switch is := told[n.ID]; {
 		case is != nil:
 			h.Runtime, h.Gvisor, h.GvisorRuntimes = is.GetRuntime(), is.GetGvisor(), is.GetGvisorRuntimes()
-			if h.GetGvisor() {
-				h.Problem = "gVisor is Docker's default runtime: services in it do not find the edge on overlays"
-			}
 		case n.Status.State == swarm.NodeStateDown:
 			h.Problem = "the swarm has lost it"
 		default:

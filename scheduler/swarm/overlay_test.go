@@ -86,7 +86,7 @@ func (b *bench) edge(t *testing.T, args ...string) (id, address string) {
 	t.Helper()
 	made, err := b.engine.ContainerCreate(t.Context(), &container.Config{
 		Image: b.image, Cmd: args, Labels: map[string]string{plan.LabelCluster: b.opts.Cluster, plan.LabelPart: plan.PartEdge},
-	}, nil, nil, nil, "")
+	}, &container.HostConfig{Runtime: "runc"}, nil, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
