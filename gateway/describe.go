@@ -24,7 +24,7 @@ func (g *Gateway) service(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) describe(w http.ResponseWriter, r *http.Request, service string) {
 	request := proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())}
 	d, err := g.edge.Describe(r.Context(), service, request)
-	// Strangers are refused the one as if it were there.
+	// Anonymous callers are refused the one as if it were there.
 	if rest, ok := unversioned(service); ok && slices.Contains([]codes.Code{codes.NotFound, codes.Unauthenticated, codes.PermissionDenied}, errors.Code(err)) {
 		d, err = g.edge.Describe(r.Context(), rest, request)
 	}

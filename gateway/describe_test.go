@@ -179,10 +179,10 @@ func TestDocumentIsForCallers(t *testing.T) {
 	}
 }
 
-// TestStrangersLearnNoNames shows that the answer to who may not call says the
+// TestAnonymousLearnNoNames shows that the answer to who may not call says the
 // same about a service that is there and about one that is not, on all paths,
 // and that the registry is not asked.
-func TestStrangersLearnNoNames(t *testing.T) {
+func TestAnonymousLearnNoNames(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	e.RegisterQuietly("acme", proxytest.NewService(t, "quiet").Entry())

@@ -43,19 +43,10 @@ import (
 
 // Options come from MICRO_GATEWAY_*.
 type Options struct {
-	Address         string          `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
-	Domain          string          `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
-	BodyLimit       int64           `env:"BODY_LIMIT" default:"16777216" help:"bytes that a request's body may have; sources have their own limit"`
-	InFlight        int             `env:"IN_FLIGHT"  default:"1000" help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Anonymous       int             `env:"ANONYMOUS_RATE" default:"20" help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
-	FirstMessage    time.Duration   `env:"FIRST_MESSAGE" default:"5s" help:"how long a WebSocket without an account may hold its place before it sends a message; 0 is no limit"`
-	AnonymousCall   time.Duration   `env:"ANONYMOUS_CALL" default:"30s" help:"how long a call without an account may last; 0 is no limit"`
-	AnonymousStream time.Duration   `env:"ANONYMOUS_STREAM" default:"1h" help:"how long a stream without an account may last; 0 is no limit"`
-	Trust           time.Duration   `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
-	Connections     int             `env:"CONNECTIONS" default:"100" help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
-	ConnectionAge   time.Duration   `env:"CONNECTION_AGE" default:"5m" help:"how old a connection gets, a tenth more or less, before an answer on it is the last, so that requests spread over edges that are new; 0 is no limit"`
-	TrustedProxies  ingress.Proxies `env:"TRUSTED_PROXIES" help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
-	MeterBytes      int             `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
+	proxy.EdgeOptions
+	Address   string `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
+	Domain    string `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
+	BodyLimit int64  `env:"BODY_LIMIT" default:"16777216"       help:"bytes that a request's body may have; sources have their own limit"`
 }
 
 const (
@@ -105,8 +96,7 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c grpc.ClientConnInterfa
 
 // Component is the HTTP edge.
 var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := proxy.NewEdge(h, proxy.EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, FirstMessage: o.FirstMessage,
-		AnonymousCall: o.AnonymousCall, AnonymousStream: o.AnonymousStream, Trust: o.Trust, MeterBytes: o.MeterBytes})
+	edge, err := proxy.NewEdge(h, o.EdgeOptions)
 	if err != nil {
 		return err
 	}
@@ -174,11 +164,11 @@ func (g *Gateway) Handler() http.Handler {
 	mux.Handle("/platform/", g.rest)
 	mux.HandleFunc("GET "+keysPath, g.keys)
 	mux.HandleFunc("/", g.service)
-	return otelhttp.NewHandler(g.departing(g.observe(cors(g.limit(g.identify(mux))))), "gateway", otelhttp.WithPublicEndpointFn(stranger))
+	return otelhttp.NewHandler(g.departing(g.observe(cors(g.limit(g.identify(mux))))), "gateway", otelhttp.WithPublicEndpointFn(linked))
 }
 
-// stranger says that a request's trace is only to be linked to: everybody's.
-func stranger(*http.Request) bool { return true }
+// linked says that a request's trace is only to be linked to: everybody's.
+func linked(*http.Request) bool { return true }
 
 // retires is the key of the time in a connection's context at which it is old.
 type retires struct{}

@@ -38,7 +38,7 @@ type attacker struct {
 }
 
 // attack connects as a client that reads all that it is sent.
-func attack(address, token string) (*attacker, error) {
+func attack(address, token string, settings ...http2.Setting) (*attacker, error) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func attack(address, token string) (*attacker, error) {
 		_, _ = io.Copy(io.Discard, c)
 		a.cut <- time.Now()
 	}()
-	return a, a.WriteSettings()
+	return a, a.WriteSettings(settings...)
 }
 
 // floods are what an attacker sends again and again.

@@ -17,10 +17,10 @@ import (
 	"github.com/micro/platform/proxy/proxytest"
 )
 
-// TestStrangersEnd shows that a call without an account ends soon when nothing
+// TestAnonymousCallsEnd shows that a call without an account ends soon when nothing
 // is said, and in any case after a while, whatever its client asks for; those of
 // accounts do not.
-func TestStrangersEnd(t *testing.T) {
+func TestAnonymousCallsEnd(t *testing.T) {
 	t.Parallel()
 	p := proxytest.New(t)
 	address := freeAddress(t)
@@ -84,9 +84,9 @@ func TestStrangersEnd(t *testing.T) {
 	}
 }
 
-// TestStrangersLookUps shows that strangers make the registry look for a bounded
+// TestAnonymousLookUps shows that anonymous callers make the registry look for a bounded
 // number of names, where they may call, and that they hear the same beyond it.
-func TestStrangersLookUps(t *testing.T) {
+func TestAnonymousLookUps(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	e.Register("micro", proxytest.NewService(t, "echo").Entry())

@@ -88,14 +88,14 @@ func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts 
 	return &attempt{s, p}, nil
 }
 
-// near says whether the callee can be called without a transport: a component
+// isLocal says whether the callee can be called without a transport: a component
 // of this process.
-func (c *Call) near(contentSubtype string) bool {
+func (c *Call) isLocal(contentSubtype string) bool {
 	return c.target.local != nil && c.target.local.Has(c.method, contentSubtype)
 }
 
-// callNear makes the call of a component of this process, and counts it.
-func (c *Call) callNear(ctx context.Context, contentSubtype string, request mem.BufferSlice) (rpc.Answer, error) {
+// callLocal makes the call of a component of this process, and counts it.
+func (c *Call) callLocal(ctx context.Context, contentSubtype string, request mem.BufferSlice) (rpc.Answer, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		c.md.Set("timeout", strconv.FormatInt(int64(time.Until(deadline)), 10))
 	}
@@ -110,8 +110,8 @@ func (c *Call) callNear(ctx context.Context, contentSubtype string, request mem.
 // Invoke makes a unary call with a message of bytes, in the encoding that
 // contentSubtype names, such as "json".
 func (c *Call) Invoke(ctx context.Context, contentSubtype string, body []byte) ([]byte, error) {
-	if c.near(contentSubtype) {
-		a, err := c.callNear(ctx, contentSubtype, mem.BufferSlice{mem.SliceBuffer(body)})
+	if c.isLocal(contentSubtype) {
+		a, err := c.callLocal(ctx, contentSubtype, mem.BufferSlice{mem.SliceBuffer(body)})
 		if err != nil {
 			return nil, c.refusedWith(err, a.Trailer)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/ingress"
 	"github.com/micro/platform/internal/meter"
 	"github.com/micro/platform/internal/rate"
 	"github.com/micro/platform/internal/reserved"
@@ -36,24 +37,20 @@ const unaryTimeout = time.Minute
 // calls. The next start sends what is left.
 const lastCalls = 2 * time.Second
 
-// EdgeOptions are what a component sets for its Edge.
+// EdgeOptions are the settings that every edge has.
 type EdgeOptions struct {
-	// InFlight is how many calls and streams of a namespace may be open.
-	InFlight int
-	// Anonymous is how many calls a second an address may make to the platform
-	// without an account; 0 is no limit.
-	Anonymous int
-	// FirstMessage is how long a call without an account may take to say
-	// something, AnonymousCall how long it may last, and AnonymousStream how long
-	// a stream may; 0 is no limit.
-	FirstMessage    time.Duration
-	AnonymousCall   time.Duration
-	AnonymousStream time.Duration
-	// Trust is how long what auth has pushed holds while auth is away.
-	Trust time.Duration
-	// MeterBytes bounds what the calls take on disk that are counted and not yet
-	// shipped; 0 is the default of package meter.
-	MeterBytes int
+	InFlight        int             `env:"IN_FLIGHT"        default:"1000"       help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
+	Buffered        int64           `env:"BUFFERED"         default:"268435456"  help:"bytes of bodies and answers over 16 KiB that a namespace may have under way at this edge, all of them four times that; 0 is no limit"`
+	Unread          time.Duration   `env:"UNREAD"           default:"1m"         help:"how long an answer may lie unread, with a second more for each 64 KiB of it, before its client is cut off; 0 is no limit"`
+	Anonymous       int             `env:"ANONYMOUS_RATE"   default:"20"         help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
+	FirstMessage    time.Duration   `env:"FIRST_MESSAGE"    default:"5s"         help:"how long a call without an account, over HTTP a WebSocket, may hold its place before it sends a message; 0 is no limit"`
+	AnonymousCall   time.Duration   `env:"ANONYMOUS_CALL"   default:"30s"        help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
+	AnonymousStream time.Duration   `env:"ANONYMOUS_STREAM" default:"1h"         help:"how long a stream without an account may last; 0 is no limit"`
+	Trust           time.Duration   `env:"TRUST"            default:"60s"        help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
+	Connections     int             `env:"CONNECTIONS"      default:"100"        help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
+	ConnectionAge   time.Duration   `env:"CONNECTION_AGE"   default:"5m"         help:"how old a connection gets, a tenth more or less, before its client is told to open another for its next calls, so that calls spread over edges that are new; 0 is no limit"`
+	TrustedProxies  ingress.Proxies `env:"TRUSTED_PROXIES"                       help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
+	MeterBytes      int             `env:"METER_BYTES"      default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
 
 // Edge is the pipeline that every call from outside goes through.
@@ -72,15 +69,17 @@ type Edge struct {
 	open     *open
 	routes   *routes
 	lookups  *lookups
-	inFlight *inFlight
-	nobody   *anonymous // who calls the platform's own methods without an account
-	visitors *places    // who calls services without one
-	trust    *trust
-	calls    *meter.Log
-	usage    usagepb.ComponentsClient
-	tenants  *tenants.Tenants
-	limiter  *rate.Limiter
-	called   func(code string, took time.Duration)
+	inFlight *shares // calls
+	buffered *shares // bytes
+	// Calls without an account: to the platform's own methods, and to services.
+	anonymous       *anonymous
+	anonymousPlaces *places
+	trust           *trust
+	calls           *meter.Log
+	usage           usagepb.ComponentsClient
+	tenants         *tenants.Tenants
+	limiter         *rate.Limiter
+	called          func(code string, took time.Duration)
 }
 
 // NewEdge makes an Edge that stands on the components that h connects to. It
@@ -117,9 +116,9 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		auth:     authpb.NewComponentsClient(conns["auth"]),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(conns["auth"]), time.Now),
 		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(conns["auth"])),
-		routes: newRoutes(), lookups: newLookups(), inFlight: newInFlight(o.InFlight), trust: newTrust(o.Trust),
-		limiter: rate.New(limits, h.Log),
-		nobody:  newAnonymous(o.Anonymous), visitors: newPlaces(0),
+		routes: newRoutes(), lookups: newLookups(), inFlight: newShares(int64(o.InFlight), 0), buffered: newShares(o.Buffered, namespaces*o.Buffered), trust: newTrust(o.Trust),
+		limiter:   rate.New(limits, h.Log),
+		anonymous: newAnonymous(o.Anonymous), anonymousPlaces: newPlaces(0),
 	}
 	e.tenants = tenants.New(namespacespb.NewComponentsClient(conns["namespaces"]), h.Log, e.tenantChanged)
 	e.called = h.Called
@@ -263,7 +262,7 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 // logging in are of none, and bounded by where they come from.
 func (e *Edge) enter(c *Call, isCore bool) error {
 	if isCore && c.Caller == nil {
-		leave, err := e.nobody.enter(c.from)
+		leave, err := e.anonymous.enter(c.from)
 		if err == nil {
 			c.done = leave
 		}
@@ -272,7 +271,7 @@ func (e *Edge) enter(c *Call, isCore bool) error {
 	left := func() {}
 	if c.Caller == nil {
 		var err error
-		if left, err = e.visitors.enterService(c.from); err != nil {
+		if left, err = e.anonymousPlaces.enterService(c.from); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,7 @@ type egress struct {
 	log    *slog.Logger
 	auth   authpb.AuthClient
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	places *inFlight
+	places *shares
 	plain  http.RoundTripper // for http://
 	life   context.Context   // ends open tunnels
 
@@ -64,7 +64,7 @@ type egress struct {
 func newEgress(ctx context.Context, e *Edge, auth grpc.ClientConnInterface, dialer outside.Dialer) *egress {
 	return &egress{
 		edge: e, log: e.log, auth: authpb.NewAuthClient(auth), life: ctx,
-		dial: dialer.DialContext, places: newInFlight(maxEgress), logins: map[[sha256.Size]byte]*exchanged{},
+		dial: dialer.DialContext, places: newShares(maxEgress, 0), logins: map[[sha256.Size]byte]*exchanged{},
 		plain: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, MaxConnsPerHost: maxEgress, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: idleTunnel},
 	}
 }

@@ -11,24 +11,84 @@ import (
 	"github.com/micro/platform/internal/rpc"
 )
 
-// inFlight counts the open calls of each namespace, so that one that is slow
+// shares says how much of something namespaces hold, so that one that is slow
 // cannot take what the others need.
-type inFlight struct {
-	limit int
+type shares struct {
+	each int64 // that a namespace may hold; 0 is no limit
+	all  int64 // that all may hold together; 0 is no limit
 
 	mu    sync.Mutex
-	count map[place]int
+	held  map[place]int64
+	total int64
 }
 
-// place is what is counted: all calls of a namespace, and among them those of
-// callers without an account, who may take half, so that nobody can shut the
-// members of a namespace out through what it has made public.
+// place is what is counted: all that a namespace holds, and of it what callers
+// without an account do, who may take half, so that nobody can shut the members
+// of a namespace out through what it has made public.
 type place struct {
 	namespace string
-	stranger  bool
+	anonymous bool
 }
 
-func newInFlight(limit int) *inFlight { return &inFlight{limit: limit, count: map[place]int{}} }
+// limit is what is met when there is no more.
+type limit int
+
+const (
+	free limit = iota
+	ofNamespace
+	ofAnonymous
+	ofAll
+)
+
+func newShares(each, all int64) *shares {
+	return &shares{each: each, all: all, held: map[place]int64{}}
+}
+
+// take takes n for a namespace, unless a limit is met; give gives it back.
+func (s *shares) take(namespace string, anonymous bool, n int64) (give func(), met limit) {
+	if s.each <= 0 {
+		return func() {}, free
+	}
+	all, without := place{namespace: namespace}, place{namespace, true}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.held[all]+n > s.each:
+		return func() {}, ofNamespace
+	case anonymous && s.held[without]+n > max(s.each/2, 1):
+		return func() {}, ofAnonymous
+	case s.all > 0 && s.total+n > s.all:
+		return func() {}, ofAll
+	}
+	s.add(all, n)
+	if anonymous {
+		s.add(without, n)
+	}
+	s.total += n
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.add(all, -n)
+		if anonymous {
+			s.add(without, -n)
+		}
+		s.total -= n
+	}), free
+}
+
+// add wants mu held.
+func (s *shares) add(p place, n int64) {
+	if s.held[p] += n; s.held[p] == 0 {
+		delete(s.held, p)
+	}
+}
+
+// taken is how much all hold.
+func (s *shares) taken() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
 
 // crowded says to those who met a limit of open calls when to come again.
 var crowded = &quota.Reached{Wait: time.Second}
@@ -38,36 +98,44 @@ func errTooLarge() *errors.Error {
 	return errors.New(codes.ResourceExhausted, "message larger than %d bytes, which is the limit", rpc.MaxMessage).From("go.micro.proxy")
 }
 
-// enter takes a place for a call of a namespace; leave gives it back.
-func (f *inFlight) enter(namespace string, stranger bool) (leave func(), err error) {
-	if f.limit <= 0 {
-		return func() {}, nil
+// enter takes a place among the open calls of a namespace; leave gives it back.
+func (s *shares) enter(namespace string, anonymous bool) (leave func(), err error) {
+	leave, met := s.take(namespace, anonymous, 1)
+	switch met {
+	case ofNamespace:
+		err = errors.New(codes.ResourceExhausted, "namespace %q has %d calls open, which is the limit: try again when some have ended", namespace, s.each).Because(crowded)
+	case ofAnonymous:
+		err = errors.New(codes.ResourceExhausted, "too many calls without an account are open in namespace %q: try again when some have ended, or log in", namespace).Because(crowded)
 	}
-	all, strangers := place{namespace: namespace}, place{namespace, true}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.count[all] >= f.limit {
-		return func() {}, errors.New(codes.ResourceExhausted, "namespace %q has %d calls open, which is the limit: try again when some have ended", namespace, f.limit).Because(crowded)
-	}
-	if stranger && f.count[strangers] >= max(f.limit/2, 1) {
-		return func() {}, errors.New(codes.ResourceExhausted, "too many calls without an account are open in namespace %q: try again when some have ended, or log in", namespace).Because(crowded)
-	}
-	taken := []place{all}
-	if stranger {
-		taken = append(taken, strangers)
-	}
-	for _, p := range taken {
-		f.count[p]++
-	}
-	return sync.OnceFunc(func() { f.leave(taken) }), nil
+	return leave, err
 }
 
-func (f *inFlight) leave(taken []place) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, p := range taken {
-		if f.count[p]--; f.count[p] == 0 {
-			delete(f.count, p)
-		}
+const (
+	// small is what a body or an answer may have that is not counted, in bytes:
+	// what is, a call in flight bounds.
+	small = 16 << 10
+	// namespaces is how many times what a namespace may have in memory all may.
+	namespaces = 4
+)
+
+// Buffer takes n bytes of memory for a body or an answer of the call; give gives
+// them back.
+func (c *Call) Buffer(n int) (give func(), err error) {
+	return c.edge.buffer(c.Namespace, c.Caller == nil, n)
+}
+
+func (e *Edge) buffer(namespace string, anonymous bool, n int) (give func(), err error) {
+	if n <= small {
+		return func() {}, nil
 	}
+	give, met := e.buffered.take(namespace, anonymous, int64(n))
+	switch met {
+	case ofNamespace:
+		err = errors.New(codes.ResourceExhausted, "namespace %q has %d bytes of bodies and answers under way, which is the limit: try again when some of them have gone", namespace, e.buffered.each).From("go.micro.proxy").Because(crowded)
+	case ofAnonymous:
+		err = errors.New(codes.ResourceExhausted, "too many bytes are under way in namespace %q without an account: try again when some of them have gone, or log in", namespace).From("go.micro.proxy").Because(crowded)
+	case ofAll:
+		err = errors.New(codes.ResourceExhausted, "too many bytes of bodies and answers are under way: try again when some of them have gone").From("go.micro.proxy").Because(crowded)
+	}
+	return give, err
 }

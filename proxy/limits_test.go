@@ -138,18 +138,18 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestStrangersLeaveRoom shows that callers without an account cannot take all
+// TestAnonymousLeaveRoom shows that callers without an account cannot take all
 // places of a namespace.
-func TestStrangersLeaveRoom(t *testing.T) {
+func TestAnonymousLeaveRoom(t *testing.T) {
 	t.Parallel()
-	f := newInFlight(4)
+	f := newShares(4, 0)
 	for range 2 {
 		if _, err := f.enter("acme", true); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := f.enter("acme", true); errors.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a third stranger: %v", err)
+		t.Errorf("a third one without: %v", err)
 	}
 	leave, err := f.enter("acme", false)
 	if err != nil {

@@ -40,7 +40,7 @@ func newLookups() *lookups {
 }
 
 // ask asks the registry about a service, once for all that ask at a time. Nil is
-// a service that does not exist, and what strangers hear who ask too much.
+// a service that does not exist, and what callers without an account hear who ask too much.
 func (e *Edge) ask(ctx context.Context, n name, c *Call) (*service, error) {
 	found := func() {}
 	if ip, err := netip.ParseAddr(c.from); c.Caller == nil && err == nil {

@@ -174,7 +174,7 @@ func (c *Call) class(err error) meter.Class {
 }
 
 // refused counts a call that was not let in. One without an account counts only
-// for a service that is there: a stranger could name any namespace.
+// for a service that is there: anybody could name any namespace.
 func (c *Call) refused(log *meter.Log) {
 	service, _ := c.counted()
 	if c.Namespace == "" || c.Caller == nil && (service == "" || reserved.Service(service)) {

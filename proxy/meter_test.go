@@ -131,9 +131,9 @@ func leaveStream(t *testing.T, e *edge, method string, pairs []string) {
 	}
 }
 
-// TestStrangersCountForNobody shows that nobody can make figures in a namespace
+// TestAnonymousCountForNobody shows that nobody can make figures in a namespace
 // by asking for what is not there.
-func TestStrangersCountForNobody(t *testing.T) {
+func TestAnonymousCountForNobody(t *testing.T) {
 	t.Parallel()
 	usage := &proxytest.Usage{}
 	e := startOn(t, proxytest.New(t), usage.Component())

@@ -11,7 +11,8 @@ func (e *Edge) show(h *app.Host) {
 	h.Gate(e.Closed)
 	h.Gauge("micro_edge_services", "Services that the edge knows nodes of.", func() float64 { return float64(e.routes.known()) })
 	h.Gauge("micro_edge_api_tokens", "API tokens that the edge need not ask auth for.", func() float64 { return float64(e.exchange.known()) })
-	h.Gauge("micro_edge_open_calls", "Calls and streams that are open.", func() float64 { return float64(e.inFlight.all()) })
+	h.Gauge("micro_edge_open_calls", "Calls and streams that are open.", func() float64 { return float64(e.inFlight.taken()) })
+	h.Gauge("micro_edge_buffered_bytes", "Bytes of large bodies and answers that are under way.", func() float64 { return float64(e.buffered.taken()) })
 	h.Gauge("micro_edge_unshipped_bytes", "Bytes of counted calls in full segments that usage has not taken yet.", func() float64 { return float64(e.calls.Backlog()) })
 }
 
@@ -28,18 +29,4 @@ func (x *exchange) known() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return len(x.good)
-}
-
-// all is how many calls are open; those without an account are in the count of
-// all of their namespace.
-func (f *inFlight) all() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := 0
-	for p, open := range f.count {
-		if !p.stranger {
-			n += open
-		}
-	}
-	return n
 }

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -28,21 +29,12 @@ import (
 
 // Options come from MICRO_PROXY_*.
 type Options struct {
-	Address          string          `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
-	ContainerAddress string          `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
-	EgressAddress    string          `env:"EGRESS_ADDRESS"    help:"where containers of networks over several hosts leave them, an HTTP proxy; empty is nowhere"`
-	EgressOpen       []netip.Prefix  `env:"EGRESS_OPEN"       help:"private networks that they may reach that way, 10.1.0.0/16,..."`
-	InFlight         int             `env:"IN_FLIGHT"         default:"1000"           help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Anonymous        int             `env:"ANONYMOUS_RATE"    default:"20"             help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
-	FirstMessage     time.Duration   `env:"FIRST_MESSAGE"     default:"5s"             help:"how long a call without an account may hold its place before it sends a message; 0 is no limit"`
-	AnonymousCall    time.Duration   `env:"ANONYMOUS_CALL"    default:"30s"            help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
-	AnonymousStream  time.Duration   `env:"ANONYMOUS_STREAM"  default:"1h"             help:"how long a stream without an account may last; 0 is no limit"`
-	Trust            time.Duration   `env:"TRUST" default:"60s" help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
-	Connections      int             `env:"CONNECTIONS" default:"100" help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
-	ConnectionAge    time.Duration   `env:"CONNECTION_AGE" default:"5m" help:"how old a connection gets, a tenth more or less, before its client is told to open another for its next calls, so that calls spread over edges that are new; 0 is no limit"`
-	ConnectionGrace  time.Duration   `env:"CONNECTION_GRACE" help:"how long after that calls and streams on the old connection may last; 0 is no limit, for streams may be silent for hours"`
-	TrustedProxies   ingress.Proxies `env:"TRUSTED_PROXIES" help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
-	MeterBytes       int             `env:"METER_BYTES" default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
+	EdgeOptions
+	Address          string         `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
+	ContainerAddress string         `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
+	EgressAddress    string         `env:"EGRESS_ADDRESS"    help:"where containers of networks over several hosts leave them, an HTTP proxy; empty is nowhere"`
+	EgressOpen       []netip.Prefix `env:"EGRESS_OPEN"       help:"private networks that they may reach that way, 10.1.0.0/16,..."`
+	ConnectionGrace  time.Duration  `env:"CONNECTION_GRACE"  help:"how long calls and streams on a connection may last after CONNECTION_AGE; 0 is no limit, for streams may be silent for hours"`
 }
 
 const (
@@ -63,8 +55,7 @@ const (
 
 // Component is the gRPC edge.
 var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := NewEdge(h, EdgeOptions{InFlight: o.InFlight, Anonymous: o.Anonymous, FirstMessage: o.FirstMessage,
-		AnonymousCall: o.AnonymousCall, AnonymousStream: o.AnonymousStream, Trust: o.Trust, MeterBytes: o.MeterBytes})
+	edge, err := NewEdge(h, o.EdgeOptions)
 	if err != nil {
 		return err
 	}
@@ -95,10 +86,11 @@ func (o Options) serving(streams uint32) []grpc.ServerOption {
 // run runs the gRPC server of an edge until h stops.
 func run(h *app.Host, s *server, serving []grpc.ServerOption, serve func(context.Context, *grpc.Server) error) {
 	var traces []otelgrpc.Option
-	if !s.containers { // a stranger's trace is only linked to
+	if !s.containers { // a trace from outside is only linked to
 		traces = append(traces, otelgrpc.WithPublicEndpoint())
 	}
 	g := grpc.NewServer(append(serving,
+		grpc.Creds(newClients()),
 		grpc.ForceServerCodecV2(codec{"proto"}),
 		grpc.UnknownServiceHandler(s.forward),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(traces...)),
@@ -147,11 +139,13 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	call, err := s.edge.Admit(ctx, Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientOf(ctx, s.proxies), Containers: s.containers}})
 	_ = in.SetHeader(metadata.Pairs(RequestIDKey, call.ID)) // fails only after the headers went out
+	_ = grpc.SetSendCompressor(ctx, encoding.Identity)      // likewise; a copy would not be counted
 	if err == nil {
+		client := newIncoming(in, call)
 		if err = readable(call, contentSubtype(md)); err == nil {
-			err = s.pipe(ctx, call, in, md)
+			err = s.pipe(ctx, call, client, md)
 		}
-		call.Close()
+		client.finish()
 	}
 	s.edge.Called(errors.Code(err).String(), time.Since(began))
 	s.log.DebugContext(ctx, "call", "method", method, "namespace", call.Namespace, "code", errors.Code(err).String(),
@@ -174,10 +168,10 @@ func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md 
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	if encoding := contentSubtype(md); call.near(encoding) {
+	if encoding := contentSubtype(md); call.isLocal(encoding) {
 		came := call.Await(fail)
 		defer came()
-		return call.Explain(pipeNear(ctx, call, in, came, encoding))
+		return call.Explain(pipeLocal(ctx, call, in, came, encoding))
 	}
 	out, err := call.open(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, subtype(contentSubtype(md)))
 	if err != nil {
@@ -193,19 +187,16 @@ func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md 
 	}()
 	err = down(out, in)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		switch e := errors.FromError(cause); {
-		case e.ID == "go.micro.proxy": // our own words
+		if errors.FromError(cause).ID == "go.micro.proxy" { // our own words
 			return cause
-		case errors.Code(cause) == codes.ResourceExhausted:
-			return errTooLarge() // the client's message
 		}
 	}
 	return call.Explain(err)
 }
 
-// pipeNear passes a message on to a component of this process, and its answer
+// pipeLocal passes a message on to a component of this process, and its answer
 // back.
-func pipeNear(ctx context.Context, call *Call, in grpc.ServerStream, came func(), encoding string) error {
+func pipeLocal(ctx context.Context, call *Call, in grpc.ServerStream, came func(), encoding string) error {
 	request, err := first(ctx, in)
 	if err != nil {
 		call.end(err)
@@ -213,7 +204,7 @@ func pipeNear(ctx context.Context, call *Call, in grpc.ServerStream, came func()
 	}
 	came()
 	defer request.data.Free()
-	a, err := call.callNear(ctx, encoding, request.data)
+	a, err := call.callLocal(ctx, encoding, request.data)
 	_ = in.SetHeader(answered(a.Header)) // fails only after the headers went out
 	in.SetTrailer(answered(a.Trailer))
 	if err != nil {
@@ -237,11 +228,8 @@ func first(ctx context.Context, in grpc.ServerStream) (frame, error) {
 	}()
 	select {
 	case r := <-c:
-		switch {
-		case r.err == io.EOF:
+		if r.err == io.EOF {
 			return frame{}, errors.New(codes.Internal, "a message was expected")
-		case errors.Code(r.err) == codes.ResourceExhausted:
-			return frame{}, errTooLarge()
 		}
 		return r.frame, r.err
 	case <-ctx.Done():

@@ -77,8 +77,8 @@ func (c *Call) party() party {
 	return party{c.Namespace, c.Service, c.Caller != nil && c.Caller.Namespace == c.Namespace}
 }
 
-// notTaken says why a call of a namespace is not taken at all, if so. Strangers
-// are told that much.
+// notTaken says why a call of a namespace is not taken at all, if so. Those
+// of other namespaces are told that much.
 func notTaken(t *tenants.Tenant, p party, isCore bool) error {
 	if s := t.Suspension; (s != nil || t.Deleted != nil) && !(isCore && p.open(t)) {
 		switch {
@@ -148,7 +148,7 @@ func (e *Edge) rates(ctx context.Context, c *Call, t *tenants.Tenant) error {
 	}
 	if c.Caller == nil {
 		if !l.Rate.Unlimited() && l.Rate > 1 {
-			add("strangers", "", l.Rate/2, l.Burst/2) //nolint:errcheck // the rate is not zero
+			add("anonymous_rate", "", l.Rate/2, l.Burst/2) //nolint:errcheck // the rate is not zero
 		}
 	} else {
 		if err := add("account_rate", c.Caller.ID, l.AccountRate, l.AccountRate); err != nil {
@@ -173,7 +173,7 @@ func (e *Edge) rates(ctx context.Context, c *Call, t *tenants.Tenant) error {
 func (c *Call) tooMany(t *tenants.Tenant, r *rate.Refusal) error {
 	kind := r.Limit.Key.Kind
 	who := map[string]string{
-		"rate": fmt.Sprintf("namespace %q", c.Namespace), "strangers": fmt.Sprintf("callers without an account in namespace %q", c.Namespace),
+		"rate": fmt.Sprintf("namespace %q", c.Namespace), "anonymous_rate": fmt.Sprintf("callers without an account in namespace %q", c.Namespace),
 		"token_rate": "an API token",
 	}[kind]
 	if kind == "account_rate" {

@@ -56,8 +56,8 @@ func TestRates(t *testing.T) {
 			c.Namespace = ns
 			return bearer(e.APIToken(c))
 		}, 5, `an API token may make 5 calls a second, which is the limit "token_rate"`, `"token_rate";q=5;w=1`},
-		{"strangers", map[string]int64{"rate": 10, "burst": 20}, func(ns string) []string { return []string{"micro-namespace", ns} }, 10,
-			"callers without an account in namespace", `"strangers";q=5;w=1`},
+		{"anonymous", map[string]int64{"rate": 10, "burst": 20}, func(ns string) []string { return []string{"micro-namespace", ns} }, 10,
+			"callers without an account in namespace", `"anonymous_rate";q=5;w=1`},
 		{"nothing", map[string]int64{"account_rate": 0}, func(ns string) []string { return bearer(e.User(t, ns)) }, 0, "may make 0 calls a second", `"account_rate";q=0;w=1`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -136,6 +136,10 @@ func fields(o any) []field {
 	var out []field
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
+		if f.Anonymous {
+			out = append(out, fields(v.Field(i).Interface())...)
+			continue
+		}
 		name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
 		if name == "" {
 			continue

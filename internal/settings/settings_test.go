@@ -14,7 +14,12 @@ import (
 type options struct {
 	Port  int           `env:"PORT"  default:"80" help:"where it listens"`
 	Grace time.Duration `env:"GRACE" default:"1s" help:"time to stop"`
-	Key   Secret        `env:"KEY"                help:"what opens it"`
+	Shared
+}
+
+// Shared has settings of several components.
+type Shared struct {
+	Key Secret `env:"KEY" help:"what opens it"`
 }
 
 func TestLoad(t *testing.T) {
@@ -29,9 +34,9 @@ func TestLoad(t *testing.T) {
 		want options
 	}{
 		{"defaults", nil, options{Port: 80, Grace: time.Second}},
-		{"set", map[string]string{"MICRO_X_PORT": "81", "MICRO_X_KEY": "k"}, options{Port: 81, Grace: time.Second, Key: "k"}},
+		{"set", map[string]string{"MICRO_X_PORT": "81", "MICRO_X_KEY": "k"}, options{Port: 81, Grace: time.Second, Shared: Shared{"k"}}},
 		{"empty is not set", map[string]string{"MICRO_X_PORT": ""}, options{Port: 80, Grace: time.Second}},
-		{"secret from a file", map[string]string{"MICRO_X_KEY_FILE": file}, options{Port: 80, Grace: time.Second, Key: "from a file"}},
+		{"secret from a file", map[string]string{"MICRO_X_KEY_FILE": file}, options{Port: 80, Grace: time.Second, Shared: Shared{"from a file"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +62,7 @@ func TestLoadReportsAllThatIsWrong(t *testing.T) {
 
 func TestSecretNeverPrints(t *testing.T) {
 	t.Parallel()
-	o := options{Key: "hunter2"}
+	o := options{Shared: Shared{"hunter2"}}
 	out := fmt.Sprintf("%v %+v %#v %s", o, o, o.Key, Describe("x", &o))
 	if strings.Contains(out, "hunter2") {
 		t.Errorf("the secret shows in %s", out)
