@@ -9,7 +9,6 @@ import (
 
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/dockertest"
-	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
 
