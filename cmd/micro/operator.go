@@ -9,15 +9,39 @@ import (
 	"github.com/micro/platform/internal/settings"
 )
 
-// minAdminPassword is the least length of the first operator's password on an
-// address that others can reach.
+// minAdminPassword is the least length of the first operator's password where
+// strangers come.
 const minAdminPassword = 12
 
-// admin decides the first operator's password, and answers the one that was
-// made up, to be printed once. On loopback it is "micro", as people know it,
-// and the namespace micro is open.
-func (s *server) admin(p *app.Platform, fresh bool) (made string, err error) {
-	if s.loopback() {
+// strangers says why others than the person at this machine may come, or "".
+func (s *server) strangers() string {
+	switch plan := s.setting("MICRO_NAMESPACES_PLAN").Value; {
+	case !s.loopback():
+		return "the server listens on more than loopback"
+	case s.environ["MICRO_GATEWAY_TRUSTED_PROXIES"] != "" || s.environ["MICRO_PROXY_TRUSTED_PROXIES"] != "":
+		return "there is a proxy in front (MICRO_GATEWAY_TRUSTED_PROXIES, MICRO_PROXY_TRUSTED_PROXIES)"
+	case plan != s.setting("MICRO_NAMESPACES_PLAN").Default:
+		return "namespaces are on plan " + plan + " (MICRO_NAMESPACES_PLAN)"
+	case !onLoopback(s.address("MICRO_SMTP_ADDRESS")):
+		return "sign-ups get mail (MICRO_SMTP_ADDRESS)"
+	}
+	return ""
+}
+
+// checkPassword refuses a password of the first operator that can be guessed,
+// where somebody could.
+func (s *server) checkPassword(password settings.Secret) error {
+	if why := s.strangers(); why != "" && password != "" && len(password) < minAdminPassword {
+		return fmt.Errorf("MICRO_ADMIN_PASSWORD must have at least %d characters when %s", minAdminPassword, why)
+	}
+	return nil
+}
+
+// firstPassword decides the first operator's password, and answers the one that
+// was made up, to be printed once. On a machine of one's own it is "micro", as
+// people know it, and the namespace micro is open.
+func (s *server) firstPassword(p *app.Platform, fresh bool) (made string, err error) {
+	if s.strangers() == "" {
 		if p.AdminPassword == "" {
 			p.AdminPassword = "micro"
 		}
@@ -26,11 +50,8 @@ func (s *server) admin(p *app.Platform, fresh bool) (made string, err error) {
 		}
 		return "", nil
 	}
-	if p.AdminPassword != "" && len(p.AdminPassword) < minAdminPassword {
-		return "", fmt.Errorf("MICRO_ADMIN_PASSWORD must have at least %d characters when the server listens on more than loopback", minAdminPassword)
-	}
-	if p.AdminPassword != "" || !fresh {
-		return "", nil
+	if err := s.checkPassword(p.AdminPassword); err != nil || p.AdminPassword != "" || !fresh {
+		return "", err
 	}
 	made = rand.Text()
 	p.AdminPassword = settings.Secret(made)
@@ -56,16 +77,17 @@ Next, in another terminal:
   micro new helloworld && micro run ./helloworld
   micro helloworld call --name=Jane
 
-`, took.Seconds(), api, proxy, console, s.address("MICRO_INBOX_ADDRESS"), dir, environment(proxy))
+`, took.Seconds(), api, proxy, console, s.address("MICRO_INBOX_ADDRESS"), dir, s.environment())
 	if madePassword != "" {
 		fmt.Fprintf(s.out, "The first operator is account admin of namespace micro, password %s\nIt is shown this once.\n\n", madePassword)
 	}
 }
 
 // environment is how the command line is told where this server is.
-func environment(proxy string) string {
-	if proxy == listeners["MICRO_PROXY_ADDRESS"] {
+func (s *server) environment() string {
+	proxy := s.setting("MICRO_PROXY_ADDRESS")
+	if proxy.Value == proxy.Default {
 		return "set local"
 	}
-	return "add mine " + proxy + " && micro env set mine"
+	return "add mine " + proxy.Value + " && micro env set mine"
 }

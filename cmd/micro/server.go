@@ -139,6 +139,7 @@ func (f environFlag) Set(v string) error { f.environ[f.name] = v; return nil }
 
 type server struct {
 	environ map[string]string
+	known   []settings.Setting // every setting, once they are loaded
 	print   bool
 	output  string
 	out     io.Writer
@@ -174,7 +175,7 @@ func (s *server) run(ctx context.Context, names []string) error {
 	if err := pg.Migrate(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal()); err != nil {
 		return err
 	}
-	admin, err := s.admin(&p, servers.Fresh)
+	admin, err := s.firstPassword(&p, servers.Fresh)
 	if err != nil {
 		return err
 	}
@@ -237,6 +238,7 @@ func (s *server) load() (app.Platform, local.Options, error) {
 	if err != nil {
 		return p, o, err
 	}
+	s.known = known
 	names := clientNames
 	for _, k := range known {
 		names = append(names, k.Name)
@@ -280,30 +282,27 @@ func (s *server) printConfig() error {
 	return w.Flush()
 }
 
-// listeners are the settings of what people reach, with the defaults that the
-// components give them.
-var listeners = map[string]string{
-	"MICRO_GATEWAY_ADDRESS": "127.0.0.1:8080",
-	"MICRO_PROXY_ADDRESS":   "127.0.0.1:8081",
-	"MICRO_CONSOLE_ADDRESS": "127.0.0.1:8082",
-	"MICRO_INBOX_ADDRESS":   "127.0.0.1:8026",
-}
-
-func (s *server) address(name string) string {
-	if a := s.environ[name]; a != "" {
-		return a
+// setting answers a setting as it was loaded.
+func (s *server) setting(name string) settings.Setting {
+	i := slices.IndexFunc(s.known, func(k settings.Setting) bool { return k.Name == name })
+	if i < 0 {
+		return settings.Setting{Name: name}
 	}
-	return listeners[name]
+	return s.known[i]
 }
 
+func (s *server) address(name string) string { return s.setting(name).Value }
+
+// loopback says whether what people reach is on loopback only.
 func (s *server) loopback() bool {
-	for name := range listeners {
-		host, _, err := net.SplitHostPort(s.address(name))
-		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return false
-		}
-	}
-	return true
+	listeners := []string{"MICRO_GATEWAY_ADDRESS", "MICRO_PROXY_ADDRESS", "MICRO_CONSOLE_ADDRESS", "MICRO_INBOX_ADDRESS"}
+	return !slices.ContainsFunc(listeners, func(name string) bool { return !onLoopback(s.address(name)) })
+}
+
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func newLog(p app.Platform) *slog.Logger {

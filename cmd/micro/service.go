@@ -30,6 +30,9 @@ MICRO_CLUSTER_SECRET), the other components' addresses too
 			if err != nil {
 				return err
 			}
+			if err := s.checkPassword(platform.AdminPassword); err != nil {
+				return err
+			}
 			s.derive()
 			collectLess()
 			log := newLog(platform)

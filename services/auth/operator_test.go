@@ -33,7 +33,7 @@ func TestWellKnownPasswordStaysOnLoopback(t *testing.T) {
 	if err := run(wellKnown, "true"); err != nil {
 		t.Errorf("second start, on loopback: %v", err)
 	}
-	if err := run("", "false"); err == nil || !strings.Contains(err.Error(), "the password that everybody knows") {
+	if err := run("", "true"); err == nil || !strings.Contains(err.Error(), "the password that everybody knows") {
 		t.Errorf("start on another address = %v, want a refusal", err)
 	}
 }

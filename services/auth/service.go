@@ -147,12 +147,13 @@ func (s *Service) Prepare(ctx context.Context, admin settings.Secret) error {
 	}
 	there, err := s.db.account(ctx, identity.Platform, "admin")
 	if err == nil {
-		return s.refuseWellKnown(ctx, there)
+		return s.refuseWellKnown(ctx, admin, there)
 	}
 	if err != errNoAccount {
 		return err
 	}
 	if admin == "" {
+		s.log.WarnContext(ctx, "there is no operator: MICRO_ADMIN_PASSWORD makes account admin of namespace micro at the next start")
 		return nil
 	}
 	hash, err := s.passwords.Hash(ctx, admin.Reveal())
@@ -169,13 +170,14 @@ func (s *Service) Prepare(ctx context.Context, admin settings.Secret) error {
 	return nil
 }
 
-// wellKnown is the operator's password of a server on loopback.
+// wellKnown is the operator's password of a server for oneself, which is started
+// with it each time.
 const wellKnown = "micro"
 
-// refuseWellKnown keeps a server that has been on loopback from being opened to
+// refuseWellKnown keeps a server that has been one's own from being opened to
 // others with the password that everybody knows.
-func (s *Service) refuseWellKnown(ctx context.Context, admin account) error {
-	if s.opts.PublicPlatform {
+func (s *Service) refuseWellKnown(ctx context.Context, given settings.Secret, admin account) error {
+	if given == wellKnown {
 		return nil
 	}
 	match, err := s.passwords.Match(ctx, wellKnown, admin.Secret)
@@ -183,7 +185,7 @@ func (s *Service) refuseWellKnown(ctx context.Context, admin account) error {
 		return err
 	}
 	if match {
-		return fmt.Errorf("account admin of namespace micro still has the password that everybody knows: start the server on loopback, change it with micro login and micro user set password, and start it here again")
+		return fmt.Errorf("account admin of namespace micro still has the password that everybody knows: start the server on loopback as before, change it with micro login and micro user set password, and start it here again")
 	}
 	return nil
 }
