@@ -130,6 +130,9 @@ func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) er
 		return err
 	}
 	defer stopIn(stop)
+	if err := checkSecret(ctx, p); err != nil {
+		return fmt.Errorf("what is sealed does not open, now or after a restore: is MICRO_CLUSTER_SECRET that of this platform? %w", err)
+	}
 	write := func(out io.Writer) error {
 		end, err := backup.Make(ctx, p, out, to, k.options(o))
 		if err == nil {
@@ -289,19 +292,27 @@ func (k *keeper) restoreDir(ctx context.Context, a *backup.Archive, o local.Opti
 	return k.restored(end, place, nil)
 }
 
-// check looks into what was restored: whether the keys that it is sealed with
-// open it, and whether the audit logs are as they were written.
-func (k *keeper) check(ctx context.Context, p app.Platform) error {
-	open := func(component string) (*pgxpool.Pool, error) {
-		return pg.Open(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal(), component)
-	}
-	auths, err := open("auth")
+// checkSecret logs in as a component, and opens the keys of tokens.
+func checkSecret(ctx context.Context, p app.Platform) error {
+	pool, err := pg.Open(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal(), "auth")
 	if err != nil {
 		return err
 	}
-	defer auths.Close()
-	if err := auth.Check(ctx, auths, p.ClusterSecret); err != nil {
+	defer pool.Close()
+	if err := auth.Check(ctx, pool, p.ClusterSecret); err != nil {
 		return fmt.Errorf("the keys of tokens: %w", err)
+	}
+	return nil
+}
+
+// check looks into what was restored: whether the keys that it is sealed with
+// open it, and whether the audit logs are as they were written.
+func (k *keeper) check(ctx context.Context, p app.Platform) error {
+	if err := checkSecret(ctx, p); err != nil {
+		return err
+	}
+	open := func(component string) (*pgxpool.Pool, error) {
+		return pg.Open(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal(), component)
 	}
 	configs, err := open("config")
 	if err != nil {

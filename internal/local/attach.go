@@ -31,6 +31,7 @@ func (s *Servers) note() error {
 
 // Attach answers the servers of a micro server: those that p names, and else
 // those of its data directory, which are started until stop if it does not run.
+// A cluster secret and a bucket that are in neither are not made up.
 func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, stop func(context.Context), err error) {
 	path, err := o.Dir()
 	if err != nil {
@@ -42,6 +43,9 @@ func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, sto
 	}
 	if _, err := os.Stat(filepath.Join(path, "format")); err != nil {
 		return p, nil, fmt.Errorf("%s is not the data directory of a micro server: name it with --data-dir, or name MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL, MICRO_BUCKET_URL and MICRO_CLUSTER_SECRET", path)
+	}
+	if err := complete(path, p); err != nil {
+		return p, nil, err
 	}
 	s := &Servers{Platform: p, Dir: path, dir: &dataDir{path: path}}
 	if outside {
@@ -69,6 +73,17 @@ func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, sto
 	}
 	s.Platform.PostgresURL, s.Platform.DurableRedisURL = settings.Secret(a.Postgres), settings.Secret(a.DurableRedis)
 	return s.attached()
+}
+
+// complete says what neither p names nor the data directory has.
+func complete(path string, p app.Platform) error {
+	if _, err := os.Stat(filepath.Join(path, secretFile)); p.ClusterSecret == "" && err != nil {
+		return fmt.Errorf("%s has no cluster secret: MICRO_CLUSTER_SECRET has to be that of the platform: %w", path, err)
+	}
+	if _, err := os.Stat(filepath.Join(path, bucketDir)); p.BucketURL == "" && err != nil {
+		return fmt.Errorf("%s has no bucket: MICRO_BUCKET_URL has to be that of the platform: %w", path, err)
+	}
+	return nil
 }
 
 // attached fills in what the data directory has.

@@ -19,6 +19,9 @@ const format = "1"
 // secretFile has the cluster secret.
 const secretFile = "cluster-secret"
 
+// bucketDir has the blobs.
+const bucketDir = "bucket"
+
 // dataDir is an open data directory, locked for this process.
 type dataDir struct {
 	path  string

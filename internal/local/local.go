@@ -100,7 +100,7 @@ func (s *Servers) fill(d *dataDir) error {
 		s.Platform.StateDir = filepath.Join(d.path, "state")
 	}
 	if s.Platform.BucketURL == "" {
-		bucket := filepath.Join(d.path, "bucket")
+		bucket := filepath.Join(d.path, bucketDir)
 		if err := os.MkdirAll(bucket, 0o700); err != nil {
 			return err
 		}
