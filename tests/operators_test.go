@@ -55,10 +55,17 @@ func TestOperatorsFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	guide, err := os.ReadFile("../deploy/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	asked := map[string]string{} // query -> where it is
 	for _, g := range readRules(t, filepath.Join(dir, "alerts.yml")).Groups {
 		for _, r := range g.Rules {
 			asked[r.Expr] = "alert " + r.Alert
+			if row := regexp.MustCompile(`(?m)^\|.*\b` + r.Alert + `\b.*\| \S.*\|$`); !row.Match(guide) {
+				t.Errorf("deploy/README.md does not say what to do about %s", r.Alert)
+			}
 		}
 	}
 	dashboards := rules{Groups: []ruleGroup{{Name: "dashboards"}}}
@@ -73,7 +80,7 @@ func TestOperatorsFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "dashboards.yml"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "dashboards.yml"}, {"test", "rules", "alerts_test.yml"}} {
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "config", "swarm.yml"}, {"check", "rules", "dashboards.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		cmd := exec.CommandContext(t.Context(), "promtool", args...)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {

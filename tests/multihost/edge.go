@@ -18,7 +18,7 @@ import (
 // loadImages makes the edges' image on every host, and brings the one that
 // builds run in to those with builders.
 func (s *Site) loadImages(ctx context.Context, builders int) error {
-	image, err := rootless(s.micro)
+	image, err := rootless(s.micro, "/micro")
 	if err != nil {
 		return err
 	}
@@ -49,14 +49,14 @@ func (n *Node) copyImage(ctx context.Context, image string) error {
 }
 
 // rootless is the file system of an image with one program and no more.
-func rootless(program string) ([]byte, error) {
+func rootless(program, at string) ([]byte, error) {
 	b, err := os.ReadFile(program)
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	if err := w.WriteHeader(&tar.Header{Name: "micro", Mode: 0o755, Size: int64(len(b))}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(at, "/"), Mode: 0o755, Size: int64(len(b))}); err != nil {
 		return nil, err
 	}
 	if _, err := w.Write(b); err != nil {

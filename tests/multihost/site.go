@@ -160,7 +160,7 @@ func (s *Site) environ(controllers int) {
 		"MICRO_BUCKET_URL=file://" + bucket + "?create_dir=true&no_tmp_dir=true&metadata=skip",
 		"MICRO_CLUSTER_SECRET=" + pgtest.Secret, "MICRO_ADMIN_PASSWORD=" + adminPassword, "MICRO_AUTH_PUBLIC_PLATFORM=true",
 		"MICRO_TLS_DIR=" + s.certsDir(), "MICRO_SMTP_ADDRESS=" + s.Rig.Address + ":465",
-		"MICRO_HOST_ADDRESS=:8017", "MICRO_PROXY_CONTAINER_ADDRESS=none",
+		"MICRO_HOST_ADDRESS=:8017", "MICRO_PROXY_CONTAINER_ADDRESS=none", "MICRO_PROXY_EGRESS_ADDRESS=0.0.0.0:8083",
 		"MICRO_GATEWAY_ADDRESS=0.0.0.0:8080", "MICRO_PROXY_ADDRESS=0.0.0.0:8081",
 		"MICRO_GATEWAY_CONNECTIONS=0", "MICRO_PROXY_CONNECTIONS=0", // all clients are on one machine
 		"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_PUSH=true", "MICRO_SCHEDULER_NETWORKS=overlay",
@@ -176,7 +176,7 @@ func (s *Site) environ(controllers int) {
 }
 
 // adminPassword is of account admin of namespace micro.
-const adminPassword = "micro"
+const adminPassword = "micro-on-several-hosts"
 
 // ports are those of docs/apart.md.
 var ports = map[string]string{

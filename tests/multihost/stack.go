@@ -25,7 +25,7 @@ services:
 %s`
 
 // NewStack deploys deploy/swarm/stack.yaml on a rig as an operator does, with the
-// program as image micro:1.
+// program as images micro:1 and micro-host:1.
 func NewStack(ctx context.Context, r *Rig, micro string) (*Site, error) {
 	s := &Site{Rig: r, micro: micro}
 	if err := s.deployStack(ctx); err != nil {
@@ -45,7 +45,7 @@ func (s *Site) deployStack(ctx context.Context) error {
 	if err := errors.Join(s.label(ctx), s.writeStack()); err != nil {
 		return err
 	}
-	if err := s.Stack(ctx, "micro:1"); err != nil {
+	if err := s.Stack(ctx, "1"); err != nil {
 		return err
 	}
 	s.environ(len(s.Rig.Nodes))
@@ -57,12 +57,12 @@ func (s *Site) deployStack(ctx context.Context) error {
 }
 
 // Upgrade has the stack, and then the edges of one host after the other, run
-// another image.
-func (s *Site) Upgrade(ctx context.Context, image string) error {
-	if err := s.Stack(ctx, image); err != nil {
+// another version.
+func (s *Site) Upgrade(ctx context.Context, tag string) error {
+	if err := s.Stack(ctx, tag); err != nil {
 		return err
 	}
-	s.edgeImage = image
+	s.edgeImage = "micro:" + tag
 	for _, n := range s.Rig.Nodes {
 		if err := s.stopEdges(ctx, n); err != nil {
 			return err
@@ -90,7 +90,7 @@ func (s *Site) prepare(ctx context.Context, n *Node) error {
 	if out, err := n.Command(ctx, "sh", "-c", script, "sh", builds).CombinedOutput(); err != nil {
 		return fmt.Errorf("a directory for builds on %s: %w: %s", n.Name, err, out)
 	}
-	err := errors.Join(s.loadStackImage(ctx, n, "micro:1"), s.loadStackImage(ctx, n, "micro:2"))
+	err := errors.Join(s.loadStackImages(ctx, n, "1"), s.loadStackImages(ctx, n, "2"))
 	if n == s.Rig.Nodes[0] {
 		err = errors.Join(err, n.copyImage(ctx, "micro/builder-go:latest"))
 	}
@@ -114,14 +114,20 @@ func (s *Site) label(ctx context.Context) error {
 	return nil
 }
 
-// loadStackImage makes an image of the program; each has its own ID.
-func (s *Site) loadStackImage(ctx context.Context, n *Node, image string) error {
-	files, err := rootless(s.micro)
-	if err != nil {
-		return err
+// loadStackImages makes the images of a version, the program being where the
+// Dockerfile has it; each image has its own ID.
+func (s *Site) loadStackImages(ctx context.Context, n *Node, tag string) error {
+	for name, program := range map[string]string{"micro": "/micro", "micro-host": "/usr/local/bin/micro"} {
+		files, err := rootless(s.micro, program)
+		if err != nil {
+			return err
+		}
+		image := name + ":" + tag
+		if _, err := n.DockerIn(ctx, bytes.NewReader(files), "import", "--change", `ENTRYPOINT ["`+program+`"]`, "--change", "LABEL version="+image, "-", image); err != nil {
+			return err
+		}
 	}
-	_, err = n.DockerIn(ctx, bytes.NewReader(files), "import", "--change", `ENTRYPOINT ["/micro"]`, "--change", "LABEL version="+image, "-", image)
-	return err
+	return nil
 }
 
 func (s *Site) stackDir() string { return filepath.Join(s.Rig.Dir, "stack") }
@@ -134,10 +140,15 @@ func (s *Site) writeStack() error {
 		os.CopyFS(filepath.Join(dir, "certs"), os.DirFS(s.certsDir())), os.Mkdir(bucket, 0o777), os.Chmod(bucket, 0o777)); err != nil {
 		return err
 	}
+	shipped, err := os.ReadFile(filepath.Join(dir, "micro.env"))
+	if err != nil {
+		return err
+	}
 	files := map[string]string{
 		"secrets/postgres_url": s.databases[0].URL, "secrets/redis_url": s.databases[1].URL, "secrets/durable_redis_url": s.databases[2].URL,
 		"secrets/cluster_secret": pgtest.Secret, "secrets/admin_password": adminPassword,
-		"micro.env": strings.Join([]string{
+		"secrets/smtp_password": "none", "secrets/s3_credentials": "# none",
+		"micro.env": string(shipped) + strings.Join([]string{"MICRO_NAMESPACES_PLAN=local",
 			"MICRO_SMTP_ADDRESS=" + s.Rig.Address + ":465", "MICRO_AUTH_PUBLIC_PLATFORM=true", "SSL_CERT_FILE=/ca.pem",
 			"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto",
 			"MICRO_GATEWAY_CONNECTIONS=0", "MICRO_PROXY_CONNECTIONS=0", ""}, "\n"),
@@ -162,20 +173,20 @@ func (s *Site) writeStack() error {
 // one after the other.
 const stackTimeout = 6 * time.Minute
 
-// Stack deploys the stack with an image, and waits until all of it is there.
-func (s *Site) Stack(ctx context.Context, image string) error {
+// Stack deploys a version of the stack, and waits until all of it is there.
+func (s *Site) Stack(ctx context.Context, tag string) error {
 	first := s.Rig.Nodes[0]
 	control := func(port string) string {
 		return first.Address + ":" + port + "," + s.Rig.Nodes[1].Address + ":" + port
 	}
 	cmd := exec.CommandContext(ctx, "docker", "-H", first.socket(), "stack", "deploy", "--resolve-image", "never", "-c", "stack.yaml", "-c", "surroundings.yaml", stackName)
 	cmd.Dir = s.stackDir()
-	cmd.Env = append(os.Environ(), "IMAGE="+image, "HOST_IMAGE="+image, "VERSION=1", "CLUSTER="+cluster(), "AUTH="+control(ports["auth"]), "IMAGES="+control(ports["images"]),
+	cmd.Env = append(os.Environ(), "IMAGE=micro", "TAG="+tag, "VERSION=1", "CLUSTER="+cluster(), "AUTH="+control(ports["auth"]), "IMAGES="+control(ports["images"]),
 		"BUCKET_URL=file://"+filepath.Join(s.Rig.Dir, "bucket")+"?no_tmp_dir=true&metadata=skip")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("docker stack deploy: %w: %s", err, out)
 	}
-	err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, image) })
+	err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, tag) })
 	if err != nil {
 		tasks, _ := first.Docker(ctx, "stack", "ps", "--no-trunc", "--format", "{{.Name}} on {{.Node}}: {{.CurrentState}} {{.Error}}", stackName)
 		return fmt.Errorf("%w\n%s", err, tasks)
@@ -183,8 +194,8 @@ func (s *Site) Stack(ctx context.Context, image string) error {
 	return nil
 }
 
-// stackRuns says what of the stack does not run with an image.
-func (s *Site) stackRuns(ctx context.Context, image string) error {
+// stackRuns says what of the stack does not run in a version.
+func (s *Site) stackRuns(ctx context.Context, tag string) error {
 	first := s.Rig.Nodes[0]
 	out, err := first.Docker(ctx, "stack", "services", "--format", "{{.Name}} {{.Replicas}} {{.Image}}", stackName)
 	if err != nil {
@@ -193,7 +204,7 @@ func (s *Site) stackRuns(ctx context.Context, image string) error {
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
 		have, want, _ := strings.Cut(fields[1], "/")
-		if (have != want && !strings.HasSuffix(fields[0], "_migrate")) || fields[len(fields)-1] != image {
+		if (have != want && !strings.HasSuffix(fields[0], "_migrate")) || !strings.HasSuffix(fields[len(fields)-1], ":"+tag) {
 			return fmt.Errorf("docker stack services: %s", strings.TrimSpace(line))
 		}
 	}
