@@ -75,6 +75,7 @@ type Edge struct {
 	anonymous       *anonymous
 	anonymousPlaces *places
 	trust           *trust
+	near            *near
 	calls           *meter.Log
 	usage           usagepb.ComponentsClient
 	tenants         *tenants.Tenants
@@ -116,7 +117,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		auth:     authpb.NewComponentsClient(conns["auth"]),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(conns["auth"]), time.Now),
 		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(conns["auth"])),
-		routes: newRoutes(), lookups: newLookups(), inFlight: newShares(int64(o.InFlight), 0), buffered: newShares(o.Buffered, namespaces*o.Buffered), trust: newTrust(o.Trust),
+		routes: newRoutes(), lookups: newLookups(), inFlight: newShares(int64(o.InFlight), 0), buffered: newShares(o.Buffered, namespaces*o.Buffered), trust: newTrust(o.Trust), near: &near{within: nearWithin},
 		limiter:   rate.New(limits, h.Log),
 		anonymous: newAnonymous(o.Anonymous), anonymousPlaces: newPlaces(0),
 	}
@@ -147,10 +148,16 @@ func (e *Edge) Watch(h *app.Host) {
 	h.Go("watch tenants", e.tenants.Run)
 	h.Go("limits", e.limiter.Run)
 	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
+	h.Go("reach services", func(ctx context.Context) error { return e.near.approach(ctx, e.routes) })
 }
 
-// Closed says why the edge lets nobody in, if it does not.
-func (e *Edge) Closed() error { return e.trust.check() }
+// Closed says why calls should go to another edge, if they should.
+func (e *Edge) Closed() error {
+	if err := e.trust.check(); err != nil || e.local("registry") != nil { // in one process there is no other
+		return err
+	}
+	return e.near.check()
+}
 
 // Request is a call as it came to an edge.
 type Request struct {
