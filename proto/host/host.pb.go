@@ -1083,6 +1083,87 @@ func (*JoinResponse) Descriptor() ([]byte, []int) {
 	return file_host_host_proto_rawDescGZIP(), []int{15}
 }
 
+type StopRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The containers' IDs, in full, at most 1000.
+	Containers    []string `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopRequest) Reset() {
+	*x = StopRequest{}
+	mi := &file_host_host_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopRequest) ProtoMessage() {}
+
+func (x *StopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
+func (*StopRequest) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StopRequest) GetContainers() []string {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+type StopResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopResponse) Reset() {
+	*x = StopResponse{}
+	mi := &file_host_host_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopResponse) ProtoMessage() {}
+
+func (x *StopResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
+func (*StopResponse) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{17}
+}
+
 var File_host_host_proto protoreflect.FileDescriptor
 
 const file_host_host_proto_rawDesc = "" +
@@ -1163,20 +1244,26 @@ const file_host_host_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x1a\n" +
 	"\bnetworks\x18\x01 \x03(\tR\bnetworks\x12\x14\n" +
 	"\x05leave\x18\x02 \x03(\tR\x05leave\"\x0e\n" +
-	"\fJoinResponse*;\n" +
+	"\fJoinResponse\"-\n" +
+	"\vStopRequest\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\tR\n" +
+	"containers\"\x0e\n" +
+	"\fStopResponse*;\n" +
 	"\x06Health\x12\n" +
 	"\n" +
 	"\x06SILENT\x10\x00\x12\t\n" +
 	"\x05STUCK\x10\x01\x12\x0f\n" +
 	"\vNOT_SERVING\x10\x02\x12\t\n" +
-	"\x05READY\x10\x032\x9f\x02\n" +
+	"\x05READY\x10\x032\xce\x02\n" +
 	"\x04Host\x12-\n" +
 	"\x04Info\x12\x11.host.InfoRequest\x1a\x12.host.InfoResponse\x120\n" +
 	"\x05Probe\x12\x12.host.ProbeRequest\x1a\x13.host.ProbeResponse\x12-\n" +
 	"\x04Busy\x12\x11.host.BusyRequest\x1a\x12.host.BusyResponse\x12*\n" +
 	"\x03End\x12\x10.host.EndRequest\x1a\x11.host.EndResponse\x12,\n" +
 	"\x03Log\x12\x10.host.LogRequest\x1a\x11.host.LogResponse0\x01\x12-\n" +
-	"\x04Join\x12\x11.host.JoinRequest\x1a\x12.host.JoinResponseB-Z+github.com/micro/platform/proto/host;hostpbb\x06proto3"
+	"\x04Join\x12\x11.host.JoinRequest\x1a\x12.host.JoinResponse\x12-\n" +
+	"\x04Stop\x12\x11.host.StopRequest\x1a\x12.host.StopResponseB-Z+github.com/micro/platform/proto/host;hostpbb\x06proto3"
 
 var (
 	file_host_host_proto_rawDescOnce sync.Once
@@ -1191,7 +1278,7 @@ func file_host_host_proto_rawDescGZIP() []byte {
 }
 
 var file_host_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_host_host_proto_goTypes = []any{
 	(Health)(0),           // 0: host.Health
 	(*InfoRequest)(nil),   // 1: host.InfoRequest
@@ -1210,6 +1297,8 @@ var file_host_host_proto_goTypes = []any{
 	(*LogLine)(nil),       // 14: host.LogLine
 	(*JoinRequest)(nil),   // 15: host.JoinRequest
 	(*JoinResponse)(nil),  // 16: host.JoinResponse
+	(*StopRequest)(nil),   // 17: host.StopRequest
+	(*StopResponse)(nil),  // 18: host.StopResponse
 }
 var file_host_host_proto_depIdxs = []int32{
 	5,  // 0: host.ProbeResponse.containers:type_name -> host.Container
@@ -1223,14 +1312,16 @@ var file_host_host_proto_depIdxs = []int32{
 	9,  // 8: host.Host.End:input_type -> host.EndRequest
 	12, // 9: host.Host.Log:input_type -> host.LogRequest
 	15, // 10: host.Host.Join:input_type -> host.JoinRequest
-	2,  // 11: host.Host.Info:output_type -> host.InfoResponse
-	4,  // 12: host.Host.Probe:output_type -> host.ProbeResponse
-	8,  // 13: host.Host.Busy:output_type -> host.BusyResponse
-	10, // 14: host.Host.End:output_type -> host.EndResponse
-	13, // 15: host.Host.Log:output_type -> host.LogResponse
-	16, // 16: host.Host.Join:output_type -> host.JoinResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
+	17, // 11: host.Host.Stop:input_type -> host.StopRequest
+	2,  // 12: host.Host.Info:output_type -> host.InfoResponse
+	4,  // 13: host.Host.Probe:output_type -> host.ProbeResponse
+	8,  // 14: host.Host.Busy:output_type -> host.BusyResponse
+	10, // 15: host.Host.End:output_type -> host.EndResponse
+	13, // 16: host.Host.Log:output_type -> host.LogResponse
+	16, // 17: host.Host.Join:output_type -> host.JoinResponse
+	18, // 18: host.Host.Stop:output_type -> host.StopResponse
+	12, // [12:19] is the sub-list for method output_type
+	5,  // [5:12] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -1247,7 +1338,7 @@ func file_host_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_host_proto_rawDesc), len(file_host_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

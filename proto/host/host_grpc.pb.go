@@ -27,6 +27,7 @@ const (
 	Host_End_FullMethodName   = "/host.Host/End"
 	Host_Log_FullMethodName   = "/host.Host/Log"
 	Host_Join_FullMethodName  = "/host.Host/Join"
+	Host_Stop_FullMethodName  = "/host.Host/Stop"
 )
 
 // HostClient is the client API for Host service.
@@ -56,6 +57,10 @@ type HostClient interface {
 	// later too, under the name micro-edge. The same again changes nothing, and a
 	// network that is no more is left out.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
+	// Stop ends containers of services as Docker does, with SIGTERM and the time
+	// that each has for that, and answers when they have ended. Those that are no
+	// more, or not of services, are left out.
+	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
 }
 
 type hostClient struct {
@@ -135,6 +140,16 @@ func (c *hostClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *hostClient) Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopResponse)
+	err := c.cc.Invoke(ctx, Host_Stop_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostServer is the server API for Host service.
 // All implementations must embed UnimplementedHostServer
 // for forward compatibility.
@@ -162,6 +177,10 @@ type HostServer interface {
 	// later too, under the name micro-edge. The same again changes nothing, and a
 	// network that is no more is left out.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
+	// Stop ends containers of services as Docker does, with SIGTERM and the time
+	// that each has for that, and answers when they have ended. Those that are no
+	// more, or not of services, are left out.
+	Stop(context.Context, *StopRequest) (*StopResponse, error)
 	mustEmbedUnimplementedHostServer()
 }
 
@@ -189,6 +208,9 @@ func (UnimplementedHostServer) Log(*LogRequest, grpc.ServerStreamingServer[LogRe
 }
 func (UnimplementedHostServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
+}
+func (UnimplementedHostServer) Stop(context.Context, *StopRequest) (*StopResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Stop not implemented")
 }
 func (UnimplementedHostServer) mustEmbedUnimplementedHostServer() {}
 func (UnimplementedHostServer) testEmbeddedByValue()              {}
@@ -312,6 +334,24 @@ func _Host_Join_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Stop_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Stop(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Stop_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Stop(ctx, req.(*StopRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Host_ServiceDesc is the grpc.ServiceDesc for Host service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -338,6 +378,10 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Join",
 			Handler:    _Host_Join_Handler,
+		},
+		{
+			MethodName: "Stop",
+			Handler:    _Host_Stop_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -89,6 +89,16 @@ func (d *Docker) Probe(ctx context.Context) ([]*hostpb.Container, error) {
 	return out, nil
 }
 
+// Running answers the IDs of the containers of services that run.
+func (d *Docker) Running(ctx context.Context) ([]string, error) {
+	found, err := d.list(ctx, nil, false)
+	var out []string
+	for _, c := range found {
+		out = append(out, c.ID)
+	}
+	return out, err
+}
+
 // list lists the containers with those labels, those that run or all.
 func (d *Docker) list(ctx context.Context, labels map[string]string, all bool) ([]container.Summary, error) {
 	f := filters.NewArgs(filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster), filters.Arg("label", plan.LabelPart+"="+plan.Part))

@@ -51,6 +51,14 @@ func TestOnlyComponents(t *testing.T) {
 		},
 		"Log":  func(ctx context.Context) error { return s.Log(&hostpb.LogRequest{}, recorder{ctx: ctx}) },
 		"Join": func(ctx context.Context) error { _, err := s.Join(ctx, &hostpb.JoinRequest{}); return err },
+		"Stop": func(ctx context.Context) error {
+			_, err := s.Stop(ctx, &hostpb.StopRequest{Containers: []string{"none"}})
+			return err
+		},
+		"Stop too many": func(ctx context.Context) error {
+			_, err := s.Stop(ctx, &hostpb.StopRequest{Containers: make([]string, maxStops+1)})
+			return err
+		},
 		"Join too many": func(ctx context.Context) error {
 			_, err := s.Join(ctx, &hostpb.JoinRequest{Networks: strings.Split(strings.Repeat("n,", maxNetworks), ",")})
 			return err
@@ -61,7 +69,7 @@ func TestOnlyComponents(t *testing.T) {
 	}
 	component := as(identity.Platform, identity.Component)
 	want := map[string]codes.Code{
-		"Busy": codes.InvalidArgument, "End": codes.NotFound, "Log": codes.InvalidArgument, "Join too many": codes.InvalidArgument,
+		"Busy": codes.InvalidArgument, "End": codes.NotFound, "Log": codes.InvalidArgument, "Join too many": codes.InvalidArgument, "Stop too many": codes.InvalidArgument,
 	}
 	for name, call := range calls {
 		for who, ctx := range map[string]context.Context{

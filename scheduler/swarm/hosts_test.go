@@ -21,6 +21,12 @@ type otherHost struct {
 	hostpb.UnimplementedHostServer
 	container *hostpb.Container
 	hangs     atomic.Bool
+	stopped   []string // is told of
+}
+
+func (o *otherHost) Stop(_ context.Context, req *hostpb.StopRequest) (*hostpb.StopResponse, error) {
+	o.stopped = append(o.stopped, req.GetContainers()...)
+	return &hostpb.StopResponse{}, nil
 }
 
 func (o *otherHost) Probe(ctx context.Context, _ *hostpb.ProbeRequest) (*hostpb.ProbeResponse, error) {
@@ -31,14 +37,13 @@ func (o *otherHost) Probe(ctx context.Context, _ *hostpb.ProbeRequest) (*hostpb.
 	return &hostpb.ProbeResponse{Containers: []*hostpb.Container{o.container}}, nil
 }
 
-// TestHostAway: what a host had last counts while it does not answer, and holds
-// nobody up; it counts no more when the swarm has lost the host.
-func TestHostAway(t *testing.T) {
-	t.Parallel()
+// otherHosts serves two, each with one container that has its address as its ID.
+func otherHosts(t *testing.T) (map[string]*otherHost, *hosts) {
+	t.Helper()
 	others := map[string]*otherHost{}
 	ways := map[string]*bufconn.Listener{}
 	for _, address := range []string{"10.0.0.1", "10.0.0.2"} {
-		o, l := &otherHost{container: &hostpb.Container{Id: address, Running: true, Namespace: "ns", Service: "web", Version: "latest", Revision: 1}}, bufconn.Listen(1<<16)
+		o, l := &otherHost{container: &hostpb.Container{Id: address, Task: "task of " + address, Running: true, Namespace: "ns", Service: "web", Version: "latest", Revision: 1}}, bufconn.Listen(1<<16)
 		s := grpc.NewServer()
 		hostpb.RegisterHostServer(s, o)
 		go s.Serve(l) //nolint:errcheck // stopped below
@@ -50,6 +55,14 @@ func TestHostAway(t *testing.T) {
 			grpc.WithContextDialer(func(ctx context.Context, a string) (net.Conn, error) { return ways[a].DialContext(ctx) }))
 	})
 	t.Cleanup(h.close)
+	return others, h
+}
+
+// TestHostAway: what a host had last counts while it does not answer, and holds
+// nobody up; it counts no more when the swarm has lost the host.
+func TestHostAway(t *testing.T) {
+	t.Parallel()
+	others, h := otherHosts(t)
 	node := func(id, address string, state swarm.NodeState) swarm.Node {
 		return swarm.Node{ID: id, Status: swarm.NodeStatus{State: state, Addr: address}}
 	}

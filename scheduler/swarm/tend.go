@@ -40,6 +40,7 @@ func (d *Driver) TendLoop(ctx context.Context) error {
 	defer cancel()
 	if d.several() {
 		work.Go(func() { d.joinLoop(ctx) })
+		work.Go(func() { d.strayLoop(ctx) })
 	}
 	t := tender{Driver: d, retries: map[string]*retry{}}
 	for ctx.Err() == nil {
