@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -112,21 +111,11 @@ func (f *traffic) callGRPC(ctx context.Context, name string) error {
 }
 
 func (f *traffic) invoke(ctx context.Context, method, name string) error {
-	request, _ := json.Marshal(map[string]string{"name": name}) // strings always marshal
-	var answer []byte
-	err := f.grpc.Invoke(f.authorized(ctx), method, request, &answer, platform.JSON())
-	return numbered(name, answer, err)
+	return platform.CallWorker(f.authorized(ctx), f.grpc, method, name)
 }
 
 func (f *traffic) authorized(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+f.token)
-}
-
-func numbered(name string, answer []byte, err error) error {
-	if err == nil && !bytes.Contains(answer, []byte(`"`+name+" from code")) {
-		err = fmt.Errorf("answered %s", answer)
-	}
-	return err
 }
 
 func (f *traffic) callHTTP(ctx context.Context, name string) error {
@@ -140,7 +129,7 @@ func (f *traffic) ask(ctx context.Context, path, name string) error {
 	}
 	defer rsp.Body.Close()
 	answer, err := io.ReadAll(rsp.Body)
-	return numbered(name, answer, err)
+	return platform.WorkerAnswered(name, string(answer), err)
 }
 
 func (f *traffic) post(ctx context.Context, path string, body any) (*http.Response, error) {
@@ -163,57 +152,17 @@ func (f *traffic) post(ctx context.Context, path string, body any) (*http.Respon
 	return rsp, err
 }
 
-// messages is how many messages a stream has, one every 100 ms.
-const messages = 30
-
 func (f *traffic) streamGRPC(ctx context.Context, _ string) error {
-	s, err := f.grpc.NewStream(f.authorized(ctx), &grpc.StreamDesc{ServerStreams: true}, "/worker.Worker/Stream", platform.JSON())
-	if err != nil {
-		return err
-	}
-	if err := s.SendMsg([]byte(fmt.Sprintf(`{"count":%d}`, messages))); err != nil {
-		return err
-	}
-	if err := s.CloseSend(); err != nil {
-		return err
-	}
-	var n int
-	for ; ; n++ {
-		var answer []byte
-		if err = s.RecvMsg(&answer); err != nil {
-			break
-		}
-	}
-	if err != io.EOF {
-		return fmt.Errorf("after %d messages: %w", n, err)
-	}
-	return complete(n)
-}
-
-func complete(n int) error {
-	if n != messages {
-		return fmt.Errorf("%d messages of %d", n, messages)
-	}
-	return nil
+	return platform.StreamWorker(f.authorized(ctx), f.grpc)
 }
 
 func (f *traffic) streamHTTP(ctx context.Context, _ string) error {
-	rsp, err := f.post(ctx, "/worker/Stream", map[string]any{"count": messages})
+	rsp, err := f.post(ctx, "/worker/Stream", json.RawMessage(platform.WorkerStreamRequest))
 	if err != nil {
 		return err
 	}
 	defer rsp.Body.Close()
-	n, lines := 0, bufio.NewScanner(rsp.Body)
-	for lines.Scan() {
-		n += strings.Count(lines.Text(), "{")
-		if strings.Contains(lines.Text(), `"detail"`) {
-			return fmt.Errorf("after %d messages: %s", n, lines.Text())
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return complete(n)
+	return platform.ReadWorkerStream(rsp.Body)
 }
 
 // rounds is how many times the short form goes through everything.

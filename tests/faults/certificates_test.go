@@ -75,7 +75,7 @@ func exchangeCertificates(t *testing.T, s *Site) {
 			if err := s.Platform.Again(t.Context(), name+"/2"); err != nil {
 				t.Fatal(err)
 			}
-			pauseUntil(t.Context(), time.Now().Add(minCalm))
+			platform.Until(t.Context(), time.Now().Add(minCalm))
 		}
 	}
 }

@@ -134,11 +134,11 @@ func (c *chaos) under(name string, do func(ctx context.Context) (kills map[strin
 	for _, l := range loads {
 		all.Go(func() { l.Run(sending) })
 	}
-	pauseUntil(ctx, time.Now().Add(calm))
+	platform.Until(ctx, time.Now().Add(calm))
 	began := time.Now()
 	r := Report{Title: name, Seed: c.seed, Kills: do(ctx)}
 	r.For = time.Since(began).Round(time.Second)
-	pauseUntil(ctx, time.Now().Add(calm))
+	platform.Until(ctx, time.Now().Add(calm))
 	stop()
 	all.Wait()
 	if r.Rows, err = settle(ctx, loads, settleTime); err != nil {
@@ -155,7 +155,7 @@ func (c *chaos) under(name string, do func(ctx context.Context) (kills map[strin
 // quiet measures the load without faults.
 func (c *chaos) quiet() {
 	x := c.under("quiet", func(ctx context.Context) map[string]int {
-		pauseUntil(ctx, time.Now().Add(quietFor))
+		platform.Until(ctx, time.Now().Add(quietFor))
 		return nil
 	})
 	c.figures.count("quiet", "calls failed", x.failed(), 0)
@@ -169,7 +169,7 @@ func (c *chaos) rolling() {
 			for _, instance := range []string{component, component + "/2"} {
 				c.site.Platform.Leave(instance)
 				c.again(instance)
-				pauseUntil(ctx, time.Now().Add(time.Second))
+				platform.Until(ctx, time.Now().Add(time.Second))
 			}
 		}
 		return told(2 * len(components))
@@ -199,7 +199,7 @@ func (c *chaos) kills(lasts time.Duration) {
 			c.site.Platform.Kill(instance)
 			kills[instance]++
 			slowest = max(slowest, c.again(instance))
-			pauseUntil(ctx, time.Now().Add(minBetween+time.Duration(c.random.Int64N(int64(maxBetween-minBetween)))))
+			platform.Until(ctx, time.Now().Add(minBetween+time.Duration(c.random.Int64N(int64(maxBetween-minBetween)))))
 		}
 		return kills
 	})

@@ -72,7 +72,7 @@ func TestEdgesGoOn(t *testing.T) {
 				awaitReport(t, at, func(r telemetry.Report) bool { return r.Ready && r.Degraded && isAway(r, name) }, "%s does not say that %s is away", edge, name)
 			}
 		}
-		pauseUntil(t.Context(), time.Now().Add(degradedFor))
+		platform.Until(t.Context(), time.Now().Add(degradedFor))
 		answered, failed := calls()
 		t.Logf("without %s: %d calls answered, %d failed", tt.what, answered, len(failed))
 		if len(failed) > 0 || answered < 100 {
@@ -108,7 +108,7 @@ func awaitReport(t *testing.T, at string, want func(telemetry.Report) bool, form
 		if !time.Now().Before(end) {
 			t.Fatalf(format+": %+v, %v", append(args, r, err)...)
 		}
-		pauseUntil(t.Context(), time.Now().Add(50*time.Millisecond))
+		platform.Until(t.Context(), time.Now().Add(50*time.Millisecond))
 	}
 }
 
@@ -136,13 +136,13 @@ func startCalls(t *testing.T, s *Site) (end func() (answered int, failed []strin
 	var answeredCalls int
 	var failed []string
 	for way, once := range ways {
-		for first := time.Now(); once() != answered; pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		for first := time.Now(); once() != answered; platform.Until(ctx, time.Now().Add(tryAgain)) {
 			if time.Since(first) > 30*time.Second {
 				t.Fatalf("%s: the service is not found", way)
 			}
 		}
 		all.Go(func() {
-			for pauseUntil(ctx, time.Now().Add(5*time.Millisecond)) {
+			for platform.Until(ctx, time.Now().Add(5*time.Millisecond)) {
 				got := once()
 				mu.Lock()
 				if got == answered {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/micro/platform/tests/platform"
 )
 
 // minKills is how many a trial has, however short. The others are bounds of the
@@ -35,14 +37,14 @@ func Torment(ctx context.Context, random *rand.Rand, lasts time.Duration, victim
 		calm := minCalm + time.Duration(random.Int64N(int64(maxCalm-minCalm)))
 		v := victims[random.IntN(len(victims))]
 		away := time.Duration(random.Int64N(int64(maxAway)))
-		if !pauseUntil(ctx, time.Now().Add(calm)) {
+		if !platform.Until(ctx, time.Now().Add(calm)) {
 			return kills, ctx.Err()
 		}
 		if err := v.Kill(); err != nil {
 			return kills, fmt.Errorf("kill %s: %w", v.Name, err)
 		}
 		kills[v.Name]++
-		pauseUntil(ctx, time.Now().Add(away))
+		platform.Until(ctx, time.Now().Add(away))
 		if err := v.Restore(ctx); err != nil {
 			return kills, fmt.Errorf("start %s again: %w", v.Name, err)
 		}

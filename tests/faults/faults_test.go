@@ -68,7 +68,7 @@ func trial(t *testing.T, s *Site, r Report, random *rand.Rand, victims []Victim)
 		all.Go(func() { l.Run(sending) })
 	}
 	if victims == nil {
-		pauseUntil(ctx, time.Now().Add(r.For))
+		platform.Until(ctx, time.Now().Add(r.For))
 	} else if r.Kills, err = Torment(ctx, random, r.For, victims); err != nil {
 		t.Error(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/micro/platform/internal/porttest"
 	authpb "github.com/micro/platform/proto/auth"
 	storepb "github.com/micro/platform/proto/store"
+	"github.com/micro/platform/tests/platform"
 )
 
 const (
@@ -81,7 +82,7 @@ func (c *chaos) herdCalls(clients []*grpc.ClientConn, tokens []string) {
 				if err == nil {
 					return
 				}
-				if !pauseUntil(ctx, time.Now().Add(tryAgain)) {
+				if !platform.Until(ctx, time.Now().Add(tryAgain)) {
 					c.Errorf("client %d is not answered in a minute: %v", i, err)
 					return
 				}
@@ -116,7 +117,7 @@ func (c *chaos) watchConnections(ctx context.Context, most *atomic.Int64) {
 		return
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the server ends, too
-	for pauseUntil(ctx, time.Now().Add(50*time.Millisecond)) {
+	for platform.Until(ctx, time.Now().Add(50*time.Millisecond)) {
 		var n int64
 		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE client_port IS NOT NULL").Scan(&n); err != nil && ctx.Err() == nil {
 			c.Error(err)

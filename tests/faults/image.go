@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/micro/platform/tests/platform"
 )
 
 // imageSize is what the data of a server may grow to. The file is sparse.
@@ -59,7 +61,7 @@ func (i Image) Released(ctx context.Context) error {
 		if err == nil && len(out) == 0 {
 			return nil
 		}
-		if !pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		if !platform.Until(ctx, time.Now().Add(tryAgain)) {
 			return fmt.Errorf("disk %s is still in use: %s (%v)", i, out, err)
 		}
 	}

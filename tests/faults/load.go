@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/micro/platform/tests/platform"
 )
 
 const (
@@ -36,7 +38,7 @@ func (l *Load) Run(ctx context.Context) {
 	for w := range l.Workers {
 		all.Go(func() {
 			due := time.Now()
-			for n := 0; pauseUntil(ctx, due); n++ {
+			for n := 0; platform.Until(ctx, due); n++ {
 				due = due.Add(l.Every)
 				l.deliver(ctx, ID{w, n})
 			}
@@ -59,7 +61,7 @@ func (l *Load) deliver(ctx context.Context, id ID) {
 			}
 			return
 		}
-		if !l.Retry || !pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		if !l.Retry || !platform.Until(ctx, time.Now().Add(tryAgain)) {
 			return
 		}
 	}
@@ -81,20 +83,8 @@ func (l *Load) Settle(ctx context.Context) error {
 		if err == nil && l.lost() == 0 {
 			return nil
 		}
-		if !pauseUntil(ctx, time.Now().Add(10*tryAgain)) {
+		if !platform.Until(ctx, time.Now().Add(10*tryAgain)) {
 			return err // what is lost stands in the report
 		}
-	}
-}
-
-// pauseUntil waits, and is false when ctx has ended.
-func pauseUntil(ctx context.Context, due time.Time) bool {
-	t := time.NewTimer(time.Until(due))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
 	}
 }

@@ -141,7 +141,7 @@ func cutPower(t *testing.T, fresh Image, random *rand.Rand, env []string, r *Rep
 		all.Go(func() { l.Run(sending) })
 	}
 	r.For = minCut + time.Duration(random.Int64N(int64(maxCut-minCut)))
-	pauseUntil(ctx, time.Now().Add(r.For))
+	platform.Until(ctx, time.Now().Add(r.For))
 	server, err := platform.Tree(s.Platform.Processes()["server"])
 	if err != nil {
 		t.Fatal(err)

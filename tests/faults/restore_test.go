@@ -45,7 +45,7 @@ func TestRestore(t *testing.T) {
 	for _, l := range loads {
 		all.Go(func() { l.Run(sending) })
 	}
-	pauseUntil(sending, time.Now().Add(calm))
+	platform.Until(sending, time.Now().Add(calm))
 	began := time.Now()
 	before := map[*Ledger]map[ID]bool{}
 	for _, l := range loads {

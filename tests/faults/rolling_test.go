@@ -49,7 +49,7 @@ func TestRolling(t *testing.T) {
 					if err := s.Platform.Again(t.Context(), instance); err != nil {
 						t.Fatal(err)
 					}
-					pauseUntil(ctx, time.Now().Add(minCalm))
+					platform.Until(ctx, time.Now().Add(minCalm))
 				}
 			}
 		}

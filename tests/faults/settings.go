@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/config"
 	"github.com/micro/platform/framework/errors"
 	configpb "github.com/micro/platform/proto/config"
+	"github.com/micro/platform/tests/platform"
 )
 
 const (
@@ -44,7 +45,7 @@ func Settings(ctx context.Context, c client.Client, root string) *Load {
 	s := &settingsLoad{client: c, root: root, ledger: NewLedger("config settings", false), heard: config.New(c), versions: map[int64]ID{}}
 	context.AfterFunc(ctx, s.heard.Close)
 	go func() {
-		for pauseUntil(ctx, time.Now().Add(rekeyEvery)) {
+		for platform.Until(ctx, time.Now().Add(rekeyEvery)) {
 			s.rekey(ctx) //nolint:errcheck // Collect says whether it works
 		}
 	}()
@@ -122,7 +123,7 @@ func (s *settingsLoad) check(ctx context.Context, want string) error {
 		if got == want {
 			return nil
 		}
-		if !pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		if !platform.Until(ctx, time.Now().Add(tryAgain)) {
 			return fmt.Errorf("a service has heard of %s, and there is %s", got, want)
 		}
 	}

@@ -145,7 +145,7 @@ func TestTraces(t *testing.T) {
 		}, []string{"micro proxy: traced.Traced/Call", "micro proxy: store.Store/Read", "micro store: store.Store/Read"}},
 	} {
 		// A service that was just registered is not found at once.
-		for end := time.Now().Add(20 * time.Second); ; pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		for end := time.Now().Add(20 * time.Second); ; platform.Until(ctx, time.Now().Add(tryAgain)) {
 			err := tt.call()
 			if err == nil {
 				break
@@ -154,7 +154,7 @@ func TestTraces(t *testing.T) {
 				t.Fatalf("%s: %v", tt.name, err)
 			}
 		}
-		for end := time.Now().Add(20 * time.Second); !c.has(tt.hops); pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		for end := time.Now().Add(20 * time.Second); !c.has(tt.hops); platform.Until(ctx, time.Now().Add(tryAgain)) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: no trace has all of %q: %q", tt.name, tt.hops, c.with(tt.hops[0]))
 			}

@@ -17,6 +17,7 @@ import (
 	configpb "github.com/micro/platform/proto/config"
 	registrypb "github.com/micro/platform/proto/registry"
 	storepb "github.com/micro/platform/proto/store"
+	"github.com/micro/platform/tests/platform"
 )
 
 // traffic is how many calls of a kind are under way at once.
@@ -84,7 +85,7 @@ func slowly(ctx context.Context, blobs storepb.BlobStoreClient, key string) erro
 		if err := stream.Send(&storepb.BlobWriteRequest{Key: key, Blob: filler(ID{}, 1000)}); err != nil {
 			break // what went wrong comes with the answer
 		}
-		pauseUntil(ctx, time.Now().Add(100*time.Millisecond))
+		platform.Until(ctx, time.Now().Add(100*time.Millisecond))
 	}
 	_, err = stream.CloseAndRecv()
 	return err
@@ -97,7 +98,7 @@ func (x *Traffic) run(ctx context.Context) {
 			all.Go(func() {
 				for n := w; ctx.Err() == nil; n += k.workers {
 					x.one(ctx, name, n)
-					pauseUntil(ctx, time.Now().Add(k.every))
+					platform.Until(ctx, time.Now().Add(k.every))
 				}
 			})
 		}

@@ -154,7 +154,7 @@ func (b *book) keepLooking(ctx context.Context, t *testing.T, x call) {
 		b.mu.Lock()
 		want, since := b.answered[x], time.Now()
 		b.mu.Unlock()
-		for pauseUntil(ctx, time.Now().Add(tryAgain)) {
+		for platform.Until(ctx, time.Now().Add(tryAgain)) {
 			if is := b.read(t); is != nil && is[x] >= want {
 				break
 			}
@@ -198,7 +198,7 @@ func (s *Site) keepRegistered(ctx context.Context, at string) {
 		if err != nil {
 			wait = 10 * tryAgain
 		}
-		if !pauseUntil(ctx, time.Now().Add(wait)) {
+		if !platform.Until(ctx, time.Now().Add(wait)) {
 			return
 		}
 	}
@@ -255,7 +255,7 @@ func (b *book) keepCalling(ctx context.Context, member string) {
 		}
 		b.note(x, answer)
 		if answer != answered {
-			pauseUntil(ctx, time.Now().Add(tryAgain))
+			platform.Until(ctx, time.Now().Add(tryAgain))
 		}
 	}
 }

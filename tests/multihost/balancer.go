@@ -13,9 +13,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/micro/platform/internal/cli/remote"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/tests/platform"
 )
 
 // Edge is the two edges of a host, and kept connections to them.
@@ -29,12 +31,12 @@ type Edge struct {
 	// HTTP keeps connections to the gateway, Fresh makes one for each call.
 	HTTP, Fresh *http.Client
 
-	out atomic.Bool
+	outHTTP, outGRPC atomic.Bool
 }
 
-// A host's edges are asked this often, each time for that long at most. They are
-// out after the second question without an answer, and in again after the first
-// with one, as with any load balancer.
+// An edge is asked for its health this often, each time for that long at most. It
+// is out after the second question without a good answer, and in again after the
+// first with one, as with any load balancer.
 const (
 	askEvery  = 250 * time.Millisecond
 	askWithin = 400 * time.Millisecond
@@ -74,7 +76,8 @@ func NewBalancer(nodes []*Node) (*Balancer, error) {
 			Fresh: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}})
 	}
 	for _, e := range b.edges {
-		b.work.Go(func() { e.watch(ctx) })
+		b.work.Go(func() { watch(ctx, e.askHTTP, &e.outHTTP) })
+		b.work.Go(func() { watch(ctx, e.askGRPC, &e.outGRPC) })
 	}
 	return b, nil
 }
@@ -84,7 +87,7 @@ func NewBalancer(nodes []*Node) (*Balancer, error) {
 func (b *Balancer) Next(overGRPC bool) *Edge {
 	for range b.edges {
 		e := b.edges[b.turn.Add(1)%uint64(len(b.edges))]
-		if !e.out.Load() && (!overGRPC || e.GRPC.GetState() == connectivity.Ready) {
+		if !overGRPC && !e.outHTTP.Load() || overGRPC && !e.outGRPC.Load() && e.GRPC.GetState() == connectivity.Ready {
 			return e
 		}
 	}
@@ -103,23 +106,34 @@ func (b *Balancer) Close() error {
 	return errors.Join(errs...)
 }
 
-func (e *Edge) watch(ctx context.Context) {
+// watch takes an edge out while it does not answer.
+func watch(ctx context.Context, ask func(context.Context) error, out *atomic.Bool) {
 	silent := 0
-	for due := time.Now(); until(ctx, due); due = due.Add(askEvery) {
-		e.GRPC.Connect() // it may have become idle
-		if e.ask(ctx) == nil {
+	for due := time.Now(); platform.Until(ctx, due); due = due.Add(askEvery) {
+		asked, cancel := context.WithTimeout(ctx, askWithin)
+		if ask(asked) == nil {
 			silent = 0
 		} else {
 			silent++
 		}
-		e.out.Store(silent >= askTwice)
+		cancel()
+		out.Store(silent >= askTwice)
 	}
 }
 
-// ask opens a connection of its own: one that is kept may outlive its edge.
-func (e *Edge) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
+// askGRPC asks the proxy, which has the connection back that was lost.
+func (e *Edge) askGRPC(ctx context.Context) error {
+	e.GRPC.Connect() // it may have become idle
+	rsp, err := healthpb.NewHealthClient(e.GRPC).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err == nil && rsp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		err = fmt.Errorf("%s is %v", e.Name, rsp.GetStatus())
+	}
+	return err
+}
+
+// askHTTP asks the gateway on a connection of its own: one that is kept may
+// outlive its edge.
+func (e *Edge) askHTTP(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.API+"/platform/v1/health", nil)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	registrypb "github.com/micro/platform/proto/registry"
 	"github.com/micro/platform/tests/platform"
 )
 
@@ -97,7 +98,9 @@ func (f *fixture) spread(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(where) == hosts {
-			report.Info("deploy", "replicas on hosts", fmt.Sprint(where))
+			if err := f.routed(t.Context(), replicas); err != nil {
+				t.Fatal(err)
+			}
 			return
 		}
 		if time.Since(began) > time.Minute {
@@ -124,6 +127,24 @@ func (f *fixture) running(ctx context.Context, want int) (where map[string]int, 
 	return where, err
 }
 
+// routed waits until calls go to so many instances.
+func (f *fixture) routed(ctx context.Context, want int) error {
+	return poll(ctx, time.Minute, func() error {
+		found, err := registrypb.NewRegistryClient(f.balancer.Next(true).GRPC).GetService(f.tenant.authorized(ctx), &registrypb.GetRequest{Service: service})
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, s := range found.GetServices() {
+			n += len(s.GetNodes())
+		}
+		if n != want {
+			return fmt.Errorf("%d instances are registered instead of %d", n, want)
+		}
+		return nil
+	})
+}
+
 func total(where map[string]int) int {
 	n := 0
 	for _, count := range where {
@@ -143,9 +164,7 @@ func (f *fixture) update(t *testing.T, name string) {
 		return err
 	})
 	f.judge(t, name, traffic, at, none)
-	if where, err := f.running(t.Context(), replicas); err != nil || len(where) != hosts {
-		t.Errorf("%s: replicas on hosts %v, %v", name, where, err)
-	}
+	f.spread(t)
 }
 
 // lose cuts a host off under traffic.
@@ -155,17 +174,43 @@ func (f *fixture) lose(t *testing.T, name string, n *Node) {
 	var elsewhere time.Duration
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
 		began := time.Now()
-		err := n.Cut(ctx)
-		if err == nil {
-			err = poll(ctx, time.Minute, func() error { return f.without(ctx, n) })
-			elsewhere = time.Since(began)
+		if err := errors.Join(n.Cut(ctx), f.missed(ctx, name, n)); err != nil {
+			return err
 		}
+		err := poll(ctx, time.Minute, func() error { return f.without(ctx, n) })
+		elsewhere = time.Since(began)
 		return err
 	})
 	f.judge(t, name, traffic, at, window(bound(errorWindow)))
 	if !report.Within(name, "replicas restored", elsewhere, bound(restored)) {
 		t.Errorf("%s: replicas were restored after %v", name, elsewhere)
 	}
+}
+
+// missed notes when Swarm has a leader without a host, and when it counts the host
+// as down.
+func (f *fixture) missed(ctx context.Context, name string, n *Node) error {
+	began := time.Now()
+	for _, step := range []struct {
+		what string
+		so   func(managed) bool
+	}{
+		{"Swarm has a leader after", func(m managed) bool { return m.leader != "" && m.leader != n.Name }},
+		{"Swarm counts it as down after", func(m managed) bool { return m.state[n.Name] == "Down" }},
+	} {
+		err := poll(ctx, time.Minute, func() error {
+			m, err := f.site.Rig.managed(ctx, n)
+			if err == nil && !step.so(m) {
+				err = fmt.Errorf("the Swarm is %v", m)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		report.Info(name, step.what, time.Since(began).Round(10*time.Millisecond))
+	}
+	return nil
 }
 
 // without says what is missing of the replicas on other hosts than n.
@@ -206,12 +251,12 @@ func underTraffic(t *testing.T, b *Balancer, kinds []Kind, after time.Duration, 
 	t.Helper()
 	traffic := Start(b, kinds)
 	defer traffic.Stop()
-	until(t.Context(), time.Now().Add(3*time.Second))
+	platform.Until(t.Context(), time.Now().Add(3*time.Second))
 	began := time.Now()
 	if err := do(t.Context()); err != nil {
 		t.Error(err)
 	}
-	until(t.Context(), time.Now().Add(after))
+	platform.Until(t.Context(), time.Now().Add(after))
 	return traffic, began
 }
 

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/micro/platform/tests/platform"
 )
 
 // TestFull goes through every fault, on hosts two of which have the platform's
-// components.
+// components. -run 'TestFull/(a_host|the_leader)_is_lost' is for some.
 func TestFull(t *testing.T) {
 	if os.Getenv(full) == "" {
 		t.Skip("it takes half an hour: make multihost, or " + full + "=1")
@@ -19,11 +21,11 @@ func TestFull(t *testing.T) {
 	skipWithout(t)
 	f := setup(t, 2)
 	f.deploy(t)
-	f.update(t, "rolling update")
 	for _, experiment := range []struct {
 		name string
 		run  func(*testing.T, string)
 	}{
+		{"rolling update", f.update},
 		{"a component is killed", f.components},
 		{"an edge is killed", f.edges},
 		{"Docker restarts on a drained host", f.drained},
@@ -52,7 +54,7 @@ func (f *fixture) components(t *testing.T, name string) {
 				}
 				t.Logf("%s on %s was back after %v", component, n.Name, away.Round(time.Millisecond))
 				longest = max(longest, away)
-				until(ctx, time.Now().Add(time.Second)) // for the others to find it again
+				platform.Until(ctx, time.Now().Add(time.Second)) // for the others to find it again
 			}
 		}
 		return nil
@@ -147,4 +149,5 @@ func (f *fixture) leader(t *testing.T, name string) {
 	}
 	f.lose(t, name, leader)
 	f.heal(t, name+", and comes back", leader)
+	f.spread(t)
 }

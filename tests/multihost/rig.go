@@ -184,29 +184,52 @@ func (r *Rig) swarm(ctx context.Context) error {
 	return nil
 }
 
+// managed is the Swarm as its managers see it, by the names of hosts.
+type managed struct {
+	leader string
+	state  map[string]string
+	whole  bool // all are there, and manage
+}
+
+// managed asks a host other than but.
+func (r *Rig) managed(ctx context.Context, but *Node) (managed, error) {
+	i := slices.IndexFunc(r.Nodes, func(n *Node) bool { return n != but })
+	out, err := r.Nodes[i].Docker(ctx, "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
+	if err != nil {
+		return managed{}, err
+	}
+	m := managed{state: map[string]string{}, whole: strings.Count(out, "Ready") == hosts && !strings.Contains(out, "Unreachable")}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) > 1 {
+			m.state[f[0]] = f[1]
+			if f[len(f)-1] == "Leader" {
+				m.leader = f[0]
+			}
+		}
+	}
+	return m, nil
+}
+
 // ready answers what the Swarm lacks.
 func (r *Rig) ready(ctx context.Context) error {
-	out, err := r.Nodes[0].Docker(ctx, "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
-	if err == nil && (strings.Count(out, "Ready") != hosts || strings.Contains(out, "Unreachable")) {
-		err = fmt.Errorf("the Swarm is not whole: %s", out)
+	m, err := r.managed(ctx, nil)
+	if err == nil && !m.whole {
+		err = fmt.Errorf("the Swarm is not whole: %v", m)
 	}
 	return err
 }
 
 // Leader answers the host whose Docker leads the Swarm.
 func (r *Rig) Leader(ctx context.Context) (*Node, error) {
-	out, err := r.Nodes[0].Docker(ctx, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
+	m, err := r.managed(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(out) {
-		name, status, _ := strings.Cut(strings.TrimSpace(line), " ")
-		i := slices.IndexFunc(r.Nodes, func(n *Node) bool { return n.Name == name })
-		if status == "Leader" && i >= 0 {
-			return r.Nodes[i], nil
-		}
+	i := slices.IndexFunc(r.Nodes, func(n *Node) bool { return n.Name == m.leader })
+	if i < 0 {
+		return nil, fmt.Errorf("the Swarm has no leader: %v", m)
 	}
-	return nil, fmt.Errorf("the Swarm has no leader: %s", out)
+	return r.Nodes[i], nil
 }
 
 // Close removes everything: processes, namespaces, cgroups, files.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/micro/platform/tests/platform"
 )
 
 // Kind is one kind of call.
@@ -52,7 +54,7 @@ func Start(edges *Balancer, kinds []Kind) *Traffic {
 		t.work.Go(func() {
 			// Kinds do not all begin in the same moment.
 			due := time.Now().Add(k.Every * time.Duration(i) / time.Duration(len(kinds)))
-			for n := 0; until(ctx, due); n++ {
+			for n := 0; platform.Until(ctx, due); n++ {
 				at, number := due, n
 				t.work.Go(func() { t.one(k, at, number) })
 				due = due.Add(k.Every)
@@ -136,16 +138,4 @@ func (t *Traffic) String() string {
 		fmt.Fprintf(&b, "  %s %s through %s: %v\n", f.Due.Format("15:04:05.000"), f.Kind, f.Edge, f.Cause)
 	}
 	return b.String()
-}
-
-// until waits, and is false when ctx has ended.
-func until(ctx context.Context, due time.Time) bool {
-	t := time.NewTimer(time.Until(due))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

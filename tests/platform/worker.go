@@ -1,10 +1,17 @@
 package platform
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"google.golang.org/grpc"
 )
 
 // worker is a service whose calls take as long as they are told to, and say which
@@ -54,4 +61,71 @@ func (*Worker) PingPong(context.Context, pb.Worker_PingPongStream) error { retur
 func WriteWorker(dir string, code int) error {
 	source := strings.Replace(worker, "code 0", fmt.Sprintf("code %d", code), 1)
 	return os.WriteFile(filepath.Join(dir, "handler", "worker.go"), []byte(source), 0o644)
+}
+
+// WorkerMessages is how many messages a stream of the worker's has that is read
+// here, one every 100 ms.
+const WorkerMessages = 30
+
+// WorkerStreamRequest is what such a stream is asked for with.
+var WorkerStreamRequest = fmt.Sprintf(`{"count":%d}`, WorkerMessages)
+
+// CallWorker has the worker answer "TIME NUMBER" over gRPC.
+func CallWorker(ctx context.Context, conn *grpc.ClientConn, method, name string) error {
+	request, _ := json.Marshal(map[string]string{"name": name}) // strings always marshal
+	var answer []byte
+	err := conn.Invoke(ctx, method, request, &answer, JSON())
+	return WorkerAnswered(name, string(answer), err)
+}
+
+// WorkerAnswered is the error of a call that was to be answered under a name.
+func WorkerAnswered(name, answer string, err error) error {
+	if err == nil && !strings.Contains(answer, `"`+name+" from code") {
+		err = fmt.Errorf("answered %q", answer)
+	}
+	return err
+}
+
+// StreamWorker reads a stream of the worker's over gRPC.
+func StreamWorker(ctx context.Context, conn *grpc.ClientConn) error {
+	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/worker.Worker/Stream", JSON())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.SendMsg([]byte(WorkerStreamRequest)), s.CloseSend()); err != nil {
+		return err
+	}
+	var n int
+	for ; ; n++ {
+		var answer []byte
+		if err = s.RecvMsg(&answer); err != nil {
+			break
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return complete(n, err)
+}
+
+// ReadWorkerStream reads a stream of the worker's from the body of an answer.
+func ReadWorkerStream(body io.Reader) error {
+	n, lines := 0, bufio.NewScanner(body)
+	for lines.Scan() {
+		n += strings.Count(lines.Text(), "{")
+		if strings.Contains(lines.Text(), `"detail"`) {
+			return fmt.Errorf("after %d messages: %s", n, lines.Text())
+		}
+	}
+	return complete(n, lines.Err())
+}
+
+func complete(n int, err error) error {
+	if err == nil && n != WorkerMessages {
+		err = fmt.Errorf("%d messages of %d", n, WorkerMessages)
+	}
+	if err != nil {
+		err = fmt.Errorf("after %d messages: %w", n, err)
+	}
+	return err
 }
