@@ -117,7 +117,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		auth:     authpb.NewComponentsClient(conns["auth"]),
 		keys:     identity.NewKeySet(authpb.NewKeysClient(conns["auth"]), time.Now),
 		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(conns["auth"])),
-		routes: newRoutes(), lookups: newLookups(), inFlight: newShares(int64(o.InFlight), 0), buffered: newShares(o.Buffered, namespaces*o.Buffered), trust: newTrust(o.Trust), near: &near{within: nearWithin},
+		routes: newRoutes(), lookups: newLookups(), inFlight: newShares(int64(o.InFlight), 0), buffered: newShares(o.Buffered, namespaces*o.Buffered), trust: newTrust(o.Trust), near: &near{first: nearFirst, next: nearNext},
 		limiter:   rate.New(limits, h.Log),
 		anonymous: newAnonymous(o.Anonymous), anonymousPlaces: newPlaces(0),
 	}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -18,9 +17,14 @@ import (
 const (
 	// nearEvery is the pause between two rounds of tries.
 	nearEvery = 200 * time.Millisecond
-	// nearWithin is how long an edge waits for one more namespace that it reaches.
-	// A namespace whose containers do not answer keeps no edge away for longer.
-	nearWithin = 15 * time.Second
+	// nearEach is how many instances of a namespace are reached, if it has so many:
+	// not all of a network is there at once.
+	nearEach = 3
+	// nearFirst is how long an edge waits for the first instance that it reaches:
+	// Docker starts it again long before it has a network for it. nearNext is how
+	// long for one more, so that containers that do not answer keep no edge away.
+	nearFirst = time.Minute
+	nearNext  = 15 * time.Second
 	// maxTries bounds the connections that are tried at once.
 	maxTries = 64
 )
@@ -29,8 +33,8 @@ const (
 // Over several hosts it does not until it is a member of their networks, which
 // takes a moment for each: others take the calls meanwhile, if its health says so.
 type near struct {
-	is     atomic.Bool
-	within time.Duration
+	is          atomic.Bool
+	first, next time.Duration // nearFirst, nearNext
 }
 
 func (n *near) check() error {
@@ -40,13 +44,13 @@ func (n *near) check() error {
 	return errors.New(codes.Unavailable, "this edge does not reach all services yet, connect to another")
 }
 
-// approach tries to connect to an instance of every namespace, until it has
-// reached one of each, or for too long none more.
+// approach tries to connect to instances of every namespace, until it has reached
+// them, or for too long none more.
 func (n *near) approach(ctx context.Context, r *routes) error {
 	defer n.is.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	end := time.AfterFunc(n.within, cancel)
+	end := time.AfterFunc(n.first, cancel)
 	defer end.Stop()
 	select {
 	case <-r.ready:
@@ -55,18 +59,17 @@ func (n *near) approach(ctx context.Context, r *routes) error {
 	}
 	reached := map[string]bool{}
 	for {
-		left := r.samples(reached)
-		if len(left) == 0 {
-			return nil
-		}
-		found := tryAll(ctx, left)
-		if len(found) == len(left) {
+		tried := r.samples(reached)
+		found := tryAll(ctx, tried)
+		if len(found) == len(tried) {
 			return nil
 		}
 		if len(found) > 0 && end.Stop() {
-			end.Reset(n.within)
+			end.Reset(n.next)
 		}
-		maps.Copy(reached, found)
+		for _, address := range found {
+			reached[address] = true
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -75,14 +78,13 @@ func (n *near) approach(ctx context.Context, r *routes) error {
 	}
 }
 
-// tryAll connects to addresses, by namespace, and answers the namespaces whose
-// network it reached.
-func tryAll(ctx context.Context, addresses map[string]string) map[string]bool {
-	found := map[string]bool{}
+// tryAll connects to addresses, and answers those that it reached.
+func tryAll(ctx context.Context, addresses []string) []string {
 	var mu sync.Mutex
+	var found []string
 	var work sync.WaitGroup
 	free := make(chan struct{}, maxTries)
-	for namespace, address := range addresses {
+	for _, address := range addresses {
 		free <- struct{}{}
 		work.Go(func() {
 			defer func() { <-free }()
@@ -91,10 +93,10 @@ func tryAll(ctx context.Context, addresses map[string]string) map[string]bool {
 			if err == nil {
 				conn.Close()
 			}
-			if err == nil || errors.Is(err, syscall.ECONNREFUSED) { // its host has answered
+			if err == nil || errors.Is(err, syscall.ECONNREFUSED) { // its container has answered
 				mu.Lock()
 				defer mu.Unlock()
-				found[namespace] = true
+				found = append(found, address)
 			}
 		})
 	}
@@ -102,21 +104,25 @@ func tryAll(ctx context.Context, addresses map[string]string) map[string]bool {
 	return found
 }
 
-// samples answers the address of an instance of each namespace, any of them, but
-// for those in but.
-func (r *routes) samples(but map[string]bool) map[string]string {
+// samples answers addresses of instances that are not reached yet, any of them,
+// so many that nearEach of each namespace are then.
+func (r *routes) samples(reached map[string]bool) []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	out, seen := map[string]string{}, map[string]int{}
+	left, has := map[string][]string{}, map[string]int{}
 	for n, s := range r.services {
 		for _, x := range s.nodes {
-			if but[n.namespace] {
-				continue
-			}
-			if seen[n.namespace]++; rand.IntN(seen[n.namespace]) == 0 {
-				out[n.namespace] = x.address
+			if reached[x.address] {
+				has[n.namespace]++
+			} else {
+				left[n.namespace] = append(left[n.namespace], x.address)
 			}
 		}
+	}
+	var out []string
+	for namespace, all := range left {
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		out = append(out, all[:min(len(all), max(0, nearEach-has[namespace]))]...)
 	}
 	return out
 }

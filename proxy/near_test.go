@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -21,32 +22,54 @@ func TestNear(t *testing.T) {
 	const nowhere = "255.255.255.255:1"
 	for _, tt := range []struct {
 		name      string
-		addresses map[string]string // by namespace
-		waits     bool
+		addresses []string // each of a namespace
+		waits     time.Duration
 	}{
-		{"no services", nil, false},
-		{"all answer", map[string]string{"acme": there, "other": there}, false},
-		{"the host answers", map[string]string{"acme": refuses}, false},
-		{"one does not", map[string]string{"acme": there, "other": nowhere}, true},
+		{"no services", nil, 0},
+		{"all answer", []string{there, there}, 0},
+		{"the host answers", []string{refuses}, 0},
+		{"one does not", []string{there, nowhere}, 300 * time.Millisecond},
+		{"none does", []string{nowhere, nowhere}, 900 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r, n := newRoutes(), &near{within: 300 * time.Millisecond}
+			r, n := newRoutes(), &near{first: 900 * time.Millisecond, next: 300 * time.Millisecond}
 			if n.check() == nil {
 				t.Fatal("it is near before it has tried")
 			}
-			for namespace, address := range tt.addresses {
-				r.put(version{name{namespace, "echo"}, "latest"}, &registrypb.Service{Nodes: []*registrypb.Node{{Id: "a", Address: address}}})
+			for i, address := range tt.addresses {
+				r.put(version{name{fmt.Sprint("space", i), "echo"}, "latest"}, &registrypb.Service{Nodes: []*registrypb.Node{{Id: "a", Address: address}}})
 			}
 			r.once.Do(func() { close(r.ready) })
 			began := time.Now()
 			if err := n.approach(t.Context(), r); err != nil || n.check() != nil {
 				t.Fatalf("%v, and then %v", err, n.check())
 			}
-			if waited := time.Since(began) >= n.within; waited != tt.waits {
-				t.Errorf("it waited for %v", time.Since(began))
+			if took := time.Since(began); took < tt.waits || tt.waits == 0 && took > n.first {
+				t.Errorf("it waited for %v, not %v", took, tt.waits)
 			}
 		})
+	}
+}
+
+// TestSamples shows how many instances of a namespace an edge tries to reach.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	r := newRoutes()
+	var all []*registrypb.Node
+	for i := range 2 * nearEach {
+		all = append(all, &registrypb.Node{Id: fmt.Sprint(i), Address: fmt.Sprintf("10.0.0.%d:1", i)})
+	}
+	r.put(version{name{"acme", "echo"}, "latest"}, &registrypb.Service{Nodes: all})
+	reached := map[string]bool{}
+	for want := nearEach; want >= 0; want-- {
+		tried := r.samples(reached)
+		if len(tried) != want {
+			t.Fatalf("%d are tried after %d were reached, not %d", len(tried), len(reached), want)
+		}
+		if want > 0 {
+			reached[tried[0]] = true
+		}
 	}
 }
 
@@ -55,7 +78,7 @@ func TestNear(t *testing.T) {
 func TestNearWithoutRegistry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		n := &near{within: nearWithin}
+		n := &near{first: nearFirst, next: nearNext}
 		if err := n.approach(t.Context(), newRoutes()); err != nil || n.check() != nil {
 			t.Errorf("%v, and then %v", err, n.check())
 		}
