@@ -43,9 +43,28 @@ const (
 	askTwice  = 2
 )
 
-// dial gives up connections to a host that is gone, as load balancers do: one
+// dialer makes connections.
+type dialer func(ctx context.Context, address string) (net.Conn, error)
+
+// newEdge is the edges of a host as who dials so reaches them. A load balancer
+// dials as the platform does, and gives up connections to a host that is gone: one
 // that is kept would be silent for as long again when the host is back.
-func dial(ctx context.Context, _, address string) (net.Conn, error) { return rpc.Dial(ctx, address) }
+func newEdge(n *Node, dial dialer) (*Edge, error) {
+	conn, err := remote.Dial(n.Address+":8081", grpc.WithContextDialer(dial), grpc.WithConnectParams(connect), grpc.WithIdleTimeout(0))
+	if err != nil {
+		return nil, err
+	}
+	over := func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address) }
+	return &Edge{Name: n.Name, API: n.Address + ":8080", GRPC: conn,
+		HTTP:  &http.Client{Transport: &http.Transport{DialContext: over, MaxIdleConnsPerHost: 100}},
+		Fresh: &http.Client{Transport: &http.Transport{DialContext: over, DisableKeepAlives: true}}}, nil
+}
+
+// Close ends the connections.
+func (e *Edge) Close() error {
+	e.HTTP.CloseIdleConnections()
+	return e.GRPC.Close()
+}
 
 // connect tries again soon: an edge that Docker starts again is back in a second.
 var connect = grpc.ConnectParams{
@@ -67,13 +86,11 @@ func NewBalancer(nodes []*Node) (*Balancer, error) {
 	ctx, end := context.WithCancel(context.Background())
 	b := &Balancer{end: end}
 	for _, n := range nodes {
-		conn, err := remote.Dial(n.Address+":8081", grpc.WithContextDialer(rpc.Dial), grpc.WithConnectParams(connect), grpc.WithIdleTimeout(0))
+		e, err := newEdge(n, rpc.Dial)
 		if err != nil {
 			return nil, errors.Join(err, b.Close())
 		}
-		b.edges = append(b.edges, &Edge{Name: n.Name, API: n.Address + ":8080", GRPC: conn,
-			HTTP:  &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 100}},
-			Fresh: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}})
+		b.edges = append(b.edges, e)
 	}
 	for _, e := range b.edges {
 		b.work.Go(func() { watch(ctx, e.askHTTP, &e.outHTTP) })
@@ -100,8 +117,7 @@ func (b *Balancer) Close() error {
 	b.work.Wait()
 	var errs []error
 	for _, e := range b.edges {
-		e.HTTP.CloseIdleConnections()
-		errs = append(errs, e.GRPC.Close())
+		errs = append(errs, e.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -31,6 +31,9 @@ func TestFull(t *testing.T) {
 		{"Docker restarts on a drained host", f.drained},
 		{"Docker restarts", f.dockerRestarts},
 		{"Docker is killed", f.dockerIsKilled},
+		{"a host is cut off for 7 s", f.partitions},
+		{"a host has 1 Mbit/s", f.slowLink},
+		{"a host loses a fifth of what is sent to it", f.lossyLink},
 		{"a host is lost", f.follower},
 		{"the leader is lost", f.leader},
 	} {

@@ -193,14 +193,6 @@ func (n *Node) DockerIn(ctx context.Context, in io.Reader, args ...string) (stri
 	return string(out), nil
 }
 
-// Cut takes the host off the network; Heal puts it back.
-func (n *Node) Cut(ctx context.Context) error  { return n.link(ctx, "down") }
-func (n *Node) Heal(ctx context.Context) error { return n.link(ctx, "up") }
-
-func (n *Node) link(ctx context.Context, state string) error {
-	return run(ctx, "ip", "-n", n.rig.name("switch"), "link", "set", n.Name, state)
-}
-
 // poll tries until it works, or answers the last error.
 func poll(ctx context.Context, patience time.Duration, try func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)

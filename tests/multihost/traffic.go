@@ -41,15 +41,22 @@ type Traffic struct {
 	work  sync.WaitGroup
 
 	mu       sync.Mutex
-	calls    map[string]int
-	latest   map[string]time.Duration // the longest, from when it was due
+	calls    []Answer
 	failures []Failure
+}
+
+// Answer is a call that has ended, however it did.
+type Answer struct {
+	Kind string
+	Due  time.Time
+	Took time.Duration // from when it was due
+	Edge string
 }
 
 // Start makes calls until Stop.
 func Start(edges *Balancer, kinds []Kind) *Traffic {
 	ctx, end := context.WithCancel(context.Background())
-	t := &Traffic{edges: edges, end: end, calls: map[string]int{}, latest: map[string]time.Duration{}}
+	t := &Traffic{edges: edges, end: end}
 	for i, k := range kinds {
 		t.work.Go(func() {
 			// Kinds do not all begin in the same moment.
@@ -71,8 +78,7 @@ func (t *Traffic) one(k Kind, due time.Time, n int) {
 	err := k.Call(ctx, e, n)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.calls[k.Name]++
-	t.latest[k.Name] = max(t.latest[k.Name], time.Since(due))
+	t.calls = append(t.calls, Answer{k.Name, due, time.Since(due), e.Name})
 	if err != nil {
 		t.failures = append(t.failures, Failure{k.Name, due, time.Now(), e.Name, err})
 	}
@@ -88,11 +94,24 @@ func (t *Traffic) Stop() {
 func (t *Traffic) Calls() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := 0
-	for _, c := range t.calls {
-		n += c
+	return len(t.calls)
+}
+
+// P99 is how long all but one in a hundred of the calls took that are counted.
+func (t *Traffic) P99(counted func(Answer) bool) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []time.Duration
+	for _, a := range t.calls {
+		if counted(a) {
+			all = append(all, a.Took)
+		}
 	}
-	return n
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)*99/100]
 }
 
 // Failures are the calls that failed, by when they were due.
@@ -125,14 +144,16 @@ func (t *Traffic) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var b strings.Builder
-	for _, kind := range slices.Sorted(maps.Keys(t.calls)) {
-		failed := 0
-		for _, f := range failures {
-			if f.Kind == kind {
-				failed++
-			}
-		}
-		fmt.Fprintf(&b, "%s: %d calls, %d failed, longest %v\n", kind, t.calls[kind], failed, t.latest[kind].Round(time.Millisecond))
+	calls, failed, longest := map[string]int{}, map[string]int{}, map[string]time.Duration{}
+	for _, a := range t.calls {
+		calls[a.Kind]++
+		longest[a.Kind] = max(longest[a.Kind], a.Took)
+	}
+	for _, f := range failures {
+		failed[f.Kind]++
+	}
+	for _, kind := range slices.Sorted(maps.Keys(calls)) {
+		fmt.Fprintf(&b, "%s: %d calls, %d failed, longest %v\n", kind, calls[kind], failed[kind], longest[kind].Round(time.Millisecond))
 	}
 	for _, f := range failures[:min(len(failures), 20)] {
 		fmt.Fprintf(&b, "  %s %s through %s: %v\n", f.Due.Format("15:04:05.000"), f.Kind, f.Edge, f.Cause)

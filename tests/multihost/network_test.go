@@ -1,0 +1,141 @@
+package multihost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/micro/platform/tests/platform"
+)
+
+const (
+	// apart is how long a host is cut off, and troubled how long its network is bad.
+	apart    = 7 * time.Second
+	troubled = 20 * time.Second
+	// refused is how soon who is cut off hears that what they want cannot be done.
+	refused = time.Second
+	// budget is how many calls may fail while the network of a host is bad, in
+	// thousandths.
+	budget = 5
+	// unhurried is what a call may take on other hosts in any case.
+	unhurried = 100 * time.Millisecond
+)
+
+// partitions has each host be alone, and one in one direction only, with clients on
+// both sides.
+func (f *fixture) partitions(t *testing.T, name string) {
+	first, second, third := f.site.Rig.Nodes[0], f.site.Rig.Nodes[1], f.site.Rig.Nodes[2]
+	for _, x := range []struct {
+		name string
+		node *Node
+		trouble
+	}{
+		{"is alone", first, alone}, {"is alone", second, alone}, {"is alone", third, alone},
+		{"hears nobody", second, deaf}, {"is heard by nobody", second, mute},
+	} {
+		f.partition(t, fmt.Sprintf("%s: %s %s", name, x.node.Name, x.name), x.node, x.trouble)
+		err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.spread(t)
+	}
+}
+
+func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
+	t.Helper()
+	var end time.Time
+	inside := &Tenant{Token: f.tenant.Token, run: strings.ReplaceAll(name, " ", "-")}
+	var longest time.Duration
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
+		if err := cut(ctx, n, true); err != nil {
+			return err
+		}
+		var err error
+		longest, err = inside.writeAt(ctx, n, time.Now().Add(apart))
+		end = time.Now()
+		return errors.Join(err, cut(ctx, n, false))
+	})
+	f.judge(t, name, traffic, at, func(experiment string, traffic *Traffic, at time.Time) bool {
+		_, inHand, later := traffic.Around(at)
+		var during, after time.Duration
+		for _, x := range later {
+			if x.Due.Before(end) {
+				during = max(during, x.Due.Sub(at))
+			} else {
+				after = max(after, x.Due.Sub(end))
+			}
+		}
+		report.Info(experiment, "failed calls, under way and later", fmt.Sprintf("%d, %d", len(inHand), len(later)))
+		ok := report.Within(experiment, "clients' error window", during, errorWindow)
+		return report.Within(experiment, "clients' error window when it is back", after, rejoined) && ok
+	})
+	if !report.Within(name, "slowest answer to those on its side", longest, refused+askWithin) {
+		t.Errorf("%s: somebody on its side waited for %v", name, longest)
+	}
+	lost, err := inside.lost(t.Context(), f.balancer.Next(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Most(name, "acknowledged writes lost of those on its side", len(lost), 0) {
+		t.Errorf("%s: lost %v", name, lost)
+	}
+}
+
+// writeAt makes writes on a host, through its own edge, until end, and answers
+// how long the slowest took.
+func (x *Tenant) writeAt(ctx context.Context, n *Node, end time.Time) (slowest time.Duration, err error) {
+	e, err := newEdge(n, n.Dial)
+	if err != nil {
+		return 0, err
+	}
+	defer e.Close()
+	for i := 0; time.Now().Before(end) && platform.Until(ctx, time.Now().Add(100*time.Millisecond)); i++ {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, callTime)
+		x.write(ctx, e, i) //nolint:errcheck // most are refused
+		cancel()
+		slowest = max(slowest, time.Since(began))
+	}
+	return slowest, nil
+}
+
+func (f *fixture) slowLink(t *testing.T, name string)  { f.badLink(t, name, slow) }
+func (f *fixture) lossyLink(t *testing.T, name string) { f.badLink(t, name, lossy) }
+
+// badLink has the network of a host be bad for a while.
+func (f *fixture) badLink(t *testing.T, name string, bad trouble) {
+	n := f.site.Rig.Nodes[1]
+	var begin, end time.Time
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
+		platform.Until(ctx, time.Now().Add(troubled/2))
+		begin = time.Now()
+		if err := bad(ctx, n, true); err != nil {
+			return err
+		}
+		platform.Until(ctx, begin.Add(troubled))
+		end = time.Now()
+		return bad(ctx, n, false)
+	})
+	elsewhere := func(from, to time.Time) time.Duration {
+		return traffic.P99(func(a Answer) bool {
+			return a.Edge != n.Name && strings.HasPrefix(a.Kind, "short") && a.Due.After(from) && a.Due.Before(to)
+		})
+	}
+	before, during := elsewhere(at, begin), elsewhere(begin, end)
+	f.judge(t, name, traffic, at, func(experiment string, traffic *Traffic, _ time.Time) bool {
+		return report.Most(experiment, "failed calls", len(traffic.Failures()), traffic.Calls()*budget/1000)
+	})
+	report.Info(name, "p99 through the other hosts before", before.Round(time.Millisecond))
+	if !report.Within(name, "p99 through the other hosts", during, max(2*before, unhurried)) {
+		t.Errorf("%s: calls through other hosts took %v instead of %v", name, during, before)
+	}
+	err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.spread(t)
+}
