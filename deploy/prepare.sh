@@ -15,6 +15,7 @@ need nft nftables
 need busybox busybox-static
 need node nodejs # the tests run JavaScript clients
 need npm npm
+need chromium chromium # and the console
 need promtool prometheus # the tests check the alerts
 need systemd-analyze systemd # and the units
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && id postgres >/dev/null 2>&1 || missing+=(postgresql)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/platform/internal/programtest"
 	"github.com/micro/platform/tests/platform"
 )
 
@@ -20,9 +21,7 @@ import (
 // get them, and those that micro gen client writes.
 func TestClients(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("npm"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("npm is not installed here (deploy/prepare.sh installs it): the clients are not tested")
-	}
+	programtest.Path(t, "npm")
 	p := start(t, false)
 	x := person(t, p, "alice")
 	expect(t, x, "", "micro new helloworld")
@@ -148,10 +147,7 @@ func (c clients) run(t *testing.T, dir, name string, args ...string) string {
 
 // browser opens a page that calls the platform from another origin.
 func (c clients) browser(t *testing.T, dist string) {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("chromium is not installed here: the client is not tested in a browser")
-	}
+	chromium := programtest.Path(t, "chromium")
 	page, err := os.ReadFile("testdata/browser.html")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/micro/platform/internal/programtest"
 )
 
 // timeout bounds each step.
@@ -41,13 +43,10 @@ type answer struct {
 	} `json:"error"`
 }
 
-// Open starts a browser with one page. Where there is none the test is skipped.
+// Open starts a browser with one page.
 func Open(t testing.TB) *Page {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("chromium is not installed here: the console is not tested in a browser")
-	}
+	path := programtest.Path(t, "chromium")
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", "about:blank")

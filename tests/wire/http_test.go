@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/micro/platform/internal/programtest"
 	"github.com/micro/platform/tests/platform"
 )
 
@@ -156,12 +157,7 @@ func isOpenAPI(t *testing.T, a *api) {
 // npmClients installs the packages and runs testdata/clients.js, with an API
 // token, which is what people have in their scripts.
 func npmClients(t *testing.T, a *api) {
-	if _, err := exec.LookPath("npm"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("npm is not installed: the JavaScript clients are not tested")
-		}
-		t.Skip("npm is not installed: make prepare installs it")
-	}
+	programtest.Path(t, "npm")
 	dir := t.TempDir()
 	script, err := os.ReadFile(filepath.Join("testdata", "clients.js"))
 	if err != nil {
