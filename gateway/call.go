@@ -48,6 +48,7 @@ func requestTo(r *http.Request, service, endpoint string) proxy.Request {
 
 // answer makes a unary call.
 func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, call *proxy.Call) error {
+	held(r, call.Buffer)
 	body, err := g.request(r, call.Describe().GetRequest())
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ type jwk struct {
 
 // keys serves the public keys that access tokens are verified with.
 func (g *Gateway) keys(w http.ResponseWriter, r *http.Request) {
-	client := authpb.NewKeysClient(proxy.Client{Edge: g.edge, Origin: originOf})
+	client := authpb.NewKeysClient(proxy.Client{Edge: g.edge, Origin: originOf, Later: later})
 	rsp, err := client.List(r.Context(), &authpb.ListKeysRequest{})
 	if err != nil {
 		writeError(w, err)

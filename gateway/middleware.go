@@ -29,7 +29,7 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 		id := proxy.RequestID(r.Header.Get(requestID))
 		r.Header.Set(requestID, id)
 		w.Header().Set(requestID, id)
-		seen := newWriter(w)
+		seen := g.newWriter(w)
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				g.log.ErrorContext(r.Context(), "panic in a handler", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()), "request_id", id)
@@ -38,7 +38,7 @@ func (g *Gateway) observe(next http.Handler) http.Handler {
 			g.edge.Called(strconv.Itoa(seen.status), time.Since(began))
 			g.log.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", seen.status,
 				"took", time.Since(began), "request_id", id)
-			seen.bound()
+			seen.bound(0)
 		}()
 		next.ServeHTTP(seen, r)
 	})
@@ -145,7 +145,9 @@ func (g *Gateway) identify(next http.Handler) http.Handler {
 		if ns := g.hostNamespace(r.Host); r.Header.Get("Micro-Namespace") == "" && ns != "" {
 			r.Header.Set("Micro-Namespace", ns)
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, g.origin(r))))
+		v := &visit{origin: g.origin(r)}
+		defer v.end()
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 	})
 }
 
@@ -208,20 +210,12 @@ func (g *Gateway) hostNamespace(host string) string {
 	return ns
 }
 
-type originKey struct{}
-
 func (g *Gateway) origin(r *http.Request) rpc.Origin {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return rpc.Origin{}
 	}
 	return rpc.Origin{Address: g.opts.TrustedProxies.Client(host, r.Header.Values("X-Forwarded-For"))}
-}
-
-// originOf answers where the request of a context came from.
-func originOf(ctx context.Context) rpc.Origin {
-	o, _ := ctx.Value(originKey{}).(rpc.Origin)
-	return o
 }
 
 // requestMetadata is the headers as metadata for the Edge, which drops what is

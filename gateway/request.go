@@ -179,7 +179,10 @@ func (g *Gateway) read(r io.Reader) ([]byte, error) {
 // unreadable says why a body did not come through.
 func (g *Gateway) unreadable(err error, what string) error {
 	var large *http.MaxBytesError
+	var decided *errors.Error
 	switch {
+	case errors.As(err, &decided):
+		return err
 	case errors.As(err, &large):
 		return tooLarge(large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -45,7 +45,7 @@ func (g *Gateway) platform() (http.Handler, error) {
 			writeError(w, errors.NewHTTP(status, "no %s %s in the platform's API: /platform/v1/openapi.json lists what there is", r.Method, errors.Clip(r.URL.Path)).From("platform"))
 		}),
 	)
-	client := proxy.Client{Edge: g.edge, Origin: originOf}
+	client := proxy.Client{Edge: g.edge, Origin: originOf, Later: later}
 	if err := routes(context.Background(), api, client); err != nil {
 		return nil, fmt.Errorf("register the REST API: %w", err)
 	}
@@ -79,19 +79,11 @@ func (g *Gateway) platform() (http.Handler, error) {
 	return mux, nil
 }
 
-// strangersBody bounds the body of a request to the platform without a token, in
-// bytes: logging in and signing up take little, and a body is held before anybody
-// knows who sends it.
-const strangersBody = 16 << 10
-
 // checked reads a body as a whole, so that one that is too large or no JSON is
-// refused in our words.
+// refused in our words. Who sends it is known before.
 func (g *Gateway) checked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") == "" {
-			r.Body = http.MaxBytesReader(w, r.Body, strangersBody)
-		}
-		body, err := g.read(r.Body)
+		body, err := g.platformBody(w, r)
 		if err == nil && len(bytes.TrimSpace(body)) > 0 {
 			_, err = parseObject(body)
 		}
@@ -102,6 +94,24 @@ func (g *Gateway) checked(next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
+}
+
+// platformBody is the body of a request to the platform. Of callers without an
+// account it is small.
+func (g *Gateway) platformBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	caller, refusal := g.edge.Identify(r.Context(), proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())})
+	if caller != nil {
+		held(r, func(n int) (func(), error) { return g.edge.Buffer(caller.Namespace, false, n) })
+		return g.read(r.Body)
+	}
+	body, err := g.read(http.MaxBytesReader(w, r.Body, small))
+	if err != nil && refusal != nil { // what is wrong is the token
+		return nil, refusal
+	}
+	return body, err
 }
 
 // lines is the JSON of the contract, streams as an object on each line.

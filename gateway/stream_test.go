@@ -191,10 +191,7 @@ func TestSilentStream(t *testing.T) {
 // stream for ever.
 func TestStalledReader(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits for the deadline of a write")
-	}
-	e := start(t)
+	e := startWith(t, map[string]string{"MICRO_GATEWAY_UNREAD": "1s"})
 	c, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +201,7 @@ func TestStalledReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.until(func() bool { return e.service.Open.Load() == 1 })
-	end := time.After(time.Minute)
+	end := time.After(settle)
 	for e.service.Open.Load() > 0 {
 		select {
 		case <-end:

@@ -3,13 +3,8 @@ package gateway
 import (
 	"net/http"
 	"time"
-)
 
-const (
-	// writeTimeout is how long a client may take for writePiece bytes. A whole
-	// answer has no deadline: streams last for hours.
-	writeTimeout = 30 * time.Second
-	writePiece   = 64 << 10
+	"github.com/micro/platform/proxy"
 )
 
 // writer is a ResponseWriter that remembers the status, and that a client which
@@ -17,11 +12,12 @@ const (
 type writer struct {
 	http.ResponseWriter
 	conn   *http.ResponseController
+	within time.Duration // for a client to take what is written; 0 is for ever
 	status int
 }
 
-func newWriter(w http.ResponseWriter) *writer {
-	out := &writer{ResponseWriter: w, conn: http.NewResponseController(w), status: http.StatusOK}
+func (g *Gateway) newWriter(w http.ResponseWriter) *writer {
+	out := &writer{ResponseWriter: w, conn: http.NewResponseController(w), within: g.opts.Unread, status: http.StatusOK}
 	_ = out.conn.SetWriteDeadline(time.Time{}) // the last answer's, on the same connection
 	return out
 }
@@ -34,27 +30,23 @@ func (w *writer) WriteHeader(status int) {
 
 // Write implements http.ResponseWriter.
 func (w *writer) Write(b []byte) (int, error) {
-	written := 0
-	for {
-		piece := b[written:min(len(b), written+writePiece)]
-		w.bound()
-		n, err := w.ResponseWriter.Write(piece)
-		if written += n; err != nil || written == len(b) {
-			return written, err
-		}
-	}
+	w.bound(len(b))
+	return w.ResponseWriter.Write(b)
 }
 
 // FlushError is for http.ResponseController, by which streams flush.
 func (w *writer) FlushError() error {
-	w.bound()
+	w.bound(0)
 	return w.conn.Flush()
 }
 
-// bound gives what is written next its time. It is called when a handler has
-// returned, too: the end of the answer is still to be sent.
-func (w *writer) bound() {
-	_ = w.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // a server's connection takes it; one that was taken over has its own
+// bound gives n bytes that are written next their time. It is called when a
+// handler has returned, too: the end of the answer is still to be sent. A whole
+// answer has no deadline: streams last for hours.
+func (w *writer) bound(n int) {
+	if w.within > 0 {
+		_ = w.conn.SetWriteDeadline(time.Now().Add(w.within + time.Duration(n)*time.Second/proxy.LeastRate)) // a server's connection takes it; one that was taken over has its own
+	}
 }
 
 // Unwrap is for http.ResponseController.

@@ -115,7 +115,7 @@ func (c *Call) Invoke(ctx context.Context, contentSubtype string, body []byte) (
 		if err != nil {
 			return nil, c.refusedWith(err, a.Trailer)
 		}
-		return (&frame{a.Message}).take(), nil
+		return c.keep(frame{a.Message})
 	}
 	s, err := c.open(ctx, &grpc.StreamDesc{}, subtype(contentSubtype))
 	if err != nil {
@@ -128,7 +128,16 @@ func (c *Call) Invoke(ctx context.Context, contentSubtype string, body []byte) (
 	if err := s.RecvMsg(&out); err != nil {
 		return nil, c.refusedWith(err, s.Trailer())
 	}
-	return out.take(), nil
+	return c.keep(out)
+}
+
+// keep answers the bytes of an answer, which the call holds as long as it is open.
+func (c *Call) keep(f frame) ([]byte, error) {
+	if err := c.hold(f.data.Len()); err != nil {
+		f.data.Free()
+		return nil, err
+	}
+	return f.take(), nil
 }
 
 // Stream is an open call whose messages are bytes.
@@ -178,5 +187,5 @@ func (s *Stream) Recv() ([]byte, error) {
 		}
 		return nil, s.call.refusedWith(err, s.stream.Trailer())
 	}
-	return f.take(), nil
+	return s.call.keep(f)
 }

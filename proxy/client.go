@@ -16,6 +16,9 @@ type Client struct {
 	Edge *Edge
 	// Origin answers where the call in a context came in.
 	Origin func(context.Context) rpc.Origin
+	// Later has a function called when the answer to the call in a context is out:
+	// until then the call is open.
+	Later func(context.Context, func())
 }
 
 var _ grpc.ClientConnInterface = Client{}
@@ -26,7 +29,7 @@ func (c Client) Invoke(ctx context.Context, method string, in, out any, opts ...
 	if err != nil {
 		return err
 	}
-	defer call.Close()
+	c.Later(ctx, call.Close)
 	defer cancel()
 	s, err := call.open(ctx, &grpc.StreamDesc{}, opts...)
 	if err != nil {
@@ -38,7 +41,7 @@ func (c Client) Invoke(ctx context.Context, method string, in, out any, opts ...
 	if err := s.RecvMsg(out); err != nil {
 		return call.refusedWith(err, s.Trailer())
 	}
-	return nil
+	return call.hold(int(size(out)))
 }
 
 // NewStream implements grpc.ClientConnInterface.
@@ -99,7 +102,7 @@ func (s explained) RecvMsg(m any) error {
 		return err
 	}
 	if err == nil {
-		return nil
+		return s.call.hold(int(size(m)))
 	}
 	return s.call.refusedWith(err, s.Trailer())
 }

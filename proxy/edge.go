@@ -193,6 +193,7 @@ type Call struct {
 	md         metadata.MD
 	target     target
 	done       func() // gives its place among the calls in flight back
+	message    message
 	count      count
 }
 
@@ -326,6 +327,7 @@ func (c *Call) Close() {
 }
 
 func (c *Call) leave() {
+	c.drop()
 	c.done()
 	c.done = func() {}
 }

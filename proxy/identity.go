@@ -49,6 +49,16 @@ func (e *Edge) authenticate(ctx context.Context, md metadata.MD, from string) (*
 	return e.verify(ctx, access)
 }
 
+// Identify answers whose a request is, for what an edge does with it before it
+// admits the call: nil is an anonymous caller's. Why is in err if it has a token.
+func (e *Edge) Identify(ctx context.Context, r Request) (caller *identity.Caller, err error) {
+	caller, wrong, err := e.authenticate(ctx, r.Metadata, r.Origin.Address)
+	if wrong != nil {
+		return nil, errors.New(codes.Unauthenticated, "%s", wrong.text).For(wrong.reason).From("go.micro.proxy")
+	}
+	return caller, err
+}
+
 // verify answers whose an access token is.
 func (e *Edge) verify(ctx context.Context, token string) (*identity.Caller, *badToken, error) {
 	caller, err := e.verifier.Load().Verify(ctx, token)

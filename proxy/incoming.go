@@ -33,9 +33,8 @@ type incoming struct {
 	client *client
 
 	mu       sync.Mutex
-	request  func() // gives the last message back
-	messages int    // answers that are queued
-	bytes    int64  // of them
+	messages int   // answers that are queued
+	bytes    int64 // of them
 	large    map[*mark]bool
 	returned bool // only the queue keeps it open
 	ended    bool
@@ -43,11 +42,10 @@ type incoming struct {
 }
 
 func newIncoming(in grpc.ServerStream, c *Call) *incoming {
-	return &incoming{ServerStream: in, call: c, client: clientIn(in.Context()), request: func() {}}
+	return &incoming{ServerStream: in, call: c, client: clientIn(in.Context())}
 }
 
-// RecvMsg implements grpc.ServerStream, for frames. The message before is on its
-// way by then: a callee that takes none lets no other be sent.
+// RecvMsg implements grpc.ServerStream, for frames.
 func (s *incoming) RecvMsg(x any) error {
 	err := s.ServerStream.RecvMsg(x)
 	if errors.Code(err) == codes.ResourceExhausted {
@@ -57,18 +55,10 @@ func (s *incoming) RecvMsg(x any) error {
 		return err
 	}
 	f := x.(*frame)
-	give, err := s.call.Buffer(f.data.Len())
-	if err != nil {
+	if err := s.call.hold(f.data.Len()); err != nil {
 		f.data.Free()
 		return err
 	}
-	s.mu.Lock()
-	give, s.request = s.request, give
-	if s.returned {
-		give = s.request
-	}
-	s.mu.Unlock()
-	give()
 	return nil
 }
 
@@ -128,10 +118,10 @@ func (m *mark) Put(*[]byte) {
 // ended: a client that does not take it in time is cut off.
 func (s *incoming) finish() {
 	s.call.end(context.Canceled)
+	s.call.drop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.returned = true
-	s.request()
 	if s.messages == 0 || !s.client.keep(s) {
 		s.end()
 		return

@@ -118,13 +118,50 @@ const (
 	namespaces = 4
 )
 
+// message is the memory of the last message of a call.
+type message struct {
+	mu    sync.Mutex
+	give  func()
+	ended bool
+}
+
+// hold takes memory for a message of the call in the place of the one before,
+// which is on its way by then: who takes none lets no other be sent. It is given
+// back when the call is closed.
+func (c *Call) hold(n int) error {
+	give, err := c.Buffer(n)
+	if err != nil {
+		return err
+	}
+	c.message.mu.Lock()
+	before := c.message.give
+	if c.message.give = give; c.message.ended {
+		before = give
+	}
+	c.message.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	return nil
+}
+
+// drop gives back what hold has taken.
+func (c *Call) drop() {
+	c.message.mu.Lock()
+	defer c.message.mu.Unlock()
+	if c.message.ended = true; c.message.give != nil {
+		c.message.give()
+	}
+}
+
 // Buffer takes n bytes of memory for a body or an answer of the call; give gives
 // them back.
 func (c *Call) Buffer(n int) (give func(), err error) {
-	return c.edge.buffer(c.Namespace, c.Caller == nil, n)
+	return c.edge.Buffer(c.Namespace, c.Caller == nil, n)
 }
 
-func (e *Edge) buffer(namespace string, anonymous bool, n int) (give func(), err error) {
+// Buffer takes n bytes of memory in a namespace; give gives them back.
+func (e *Edge) Buffer(namespace string, anonymous bool, n int) (give func(), err error) {
 	if n <= small {
 		return func() {}, nil
 	}
