@@ -38,7 +38,7 @@ func as(ctx context.Context, namespace string) context.Context {
 // newNetwork makes a network with two services in namespace acme.
 func newNetwork(t *testing.T) *Service {
 	t.Helper()
-	r := registry.New(pgtest.New(t, "registry"), slog.New(slog.DiscardHandler), registry.Options{MaxVersions: 10})
+	r := registry.New(pgtest.New(t, "registry"), nil, slog.New(slog.DiscardHandler), registry.Options{MaxVersions: 10})
 	for name, address := range map[string]string{"cart": "10.0.0.1:80", "shop": "10.0.0.2:80"} {
 		_, err := r.Register(as(t.Context(), "acme"), &registrypb.Service{
 			Name: name, Version: "v1", Options: &registrypb.Options{Ttl: 90},

@@ -15,7 +15,7 @@ import (
 // BenchmarkSnapshot is what an edge waits for when it starts beside 10,000
 // namespaces with three services each.
 func BenchmarkSnapshot(b *testing.B) {
-	s := New(pgtest.New(b, "registry"), slog.New(slog.DiscardHandler), Options{Sweep: time.Second, MaxVersions: 20})
+	s := New(pgtest.New(b, "registry"), fakeRuntime{}, slog.New(slog.DiscardHandler), Options{Sweep: time.Second, MaxVersions: 20})
 	described, err := proto.Marshal(&registrypb.Service{Endpoints: []*registrypb.Endpoint{{Name: "Greeter.Call"}, {Name: "Greeter.Stream"}}})
 	if err != nil {
 		b.Fatal(err)
@@ -43,7 +43,7 @@ func BenchmarkSnapshot(b *testing.B) {
 // BenchmarkRenew is a heartbeat, of which that many services send 1,000 a
 // second.
 func BenchmarkRenew(b *testing.B) {
-	s := New(pgtest.New(b, "registry"), slog.New(slog.DiscardHandler), Options{Sweep: time.Second, MaxVersions: 20})
+	s := New(pgtest.New(b, "registry"), fakeRuntime{}, slog.New(slog.DiscardHandler), Options{Sweep: time.Second, MaxVersions: 20})
 	ctx := as(b, "a", "x")
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {

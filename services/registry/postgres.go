@@ -110,20 +110,20 @@ func columns(keys []key) (namespaces, services, versions []string) {
 // registration is what is going to be stored of a Service.
 type registration struct {
 	key
+	holder
 	service *registrypb.Service
-	account string
 	ttl     int64 // seconds; 0 does not expire
 	digest  []byte
 }
 
 // newRegistration also makes the digest that renewals are recognised by.
-func newRegistration(namespace, account string, ttl int64, s *registrypb.Service) (registration, error) {
-	r := registration{key{namespace, s.GetName(), s.GetVersion()}, s, account, ttl, nil}
+func newRegistration(namespace string, h holder, ttl int64, s *registrypb.Service) (registration, error) {
+	r := registration{key{namespace, s.GetName(), s.GetVersion()}, h, s, ttl, nil}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
 	if err != nil {
 		return r, fmt.Errorf("encode registration: %w", err)
 	}
-	sum := sha256.Sum256(append(b, account...))
+	sum := sha256.Sum256(append(b, h.account+"/"+h.deployed...))
 	r.digest = sum[:]
 	return r, nil
 }
@@ -160,6 +160,9 @@ func (d db) renew(ctx context.Context, r registration) (bool, error) {
 func (d db) register(ctx context.Context, r registration, maxVersions int) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if err := refuseEvicted(ctx, tx, r); err != nil {
+			return err
+		}
+		if err := holdName(ctx, tx, r); err != nil {
 			return err
 		}
 		created, err := putVersion(ctx, tx, r, maxVersions)
@@ -230,16 +233,17 @@ func putVersion(ctx context.Context, tx pgx.Tx, r registration, maxVersions int)
 
 func putNodes(ctx context.Context, tx pgx.Tx, r registration) error {
 	const put = `
-		INSERT INTO registry.nodes AS n (namespace, service, version, id, address, metadata, account, digest, expires_at)
-		VALUES (@namespace, @service, @version, @id, @address, @metadata, @account, @digest, ` + expires + `)
+		INSERT INTO registry.nodes AS n (namespace, service, version, id, address, metadata, account, deployed, digest, expires_at)
+		VALUES (@namespace, @service, @version, @id, @address, @metadata, @account, @deployed, @digest, ` + expires + `)
 		ON CONFLICT (namespace, service, version, id)
-		DO UPDATE SET address = EXCLUDED.address, metadata = EXCLUDED.metadata, account = EXCLUDED.account,
+		DO UPDATE SET address = EXCLUDED.address, metadata = EXCLUDED.metadata, account = EXCLUDED.account, deployed = EXCLUDED.deployed,
 			digest = EXCLUDED.digest, expires_at = EXCLUDED.expires_at, registered_at = now()
 		WHERE n.account = EXCLUDED.account OR n.expires_at <= now()`
 	for _, n := range r.service.GetNodes() {
 		tag, err := tx.Exec(ctx, put, pgx.NamedArgs{
 			"namespace": r.Namespace, "service": r.Service, "version": r.Version, "id": n.GetId(), "address": n.GetAddress(),
-			"metadata": orEmpty(n.GetMetadata()), "account": r.account, "digest": r.digest, "ttl": r.ttl,
+			"metadata": orEmpty(n.GetMetadata()), "account": r.account, "deployed": r.deployed,
+			"digest": r.digest, "ttl": r.ttl,
 		})
 		if err != nil {
 			return fmt.Errorf("put node: %w", err)

@@ -13,17 +13,17 @@ import (
 // versions that have none left. In one statement a version could go under a
 // node that was just being registered.
 
-// deregister removes nodes by their ids.
-func (d db) deregister(ctx context.Context, k key, ids []string) error {
+// deregister removes nodes by their ids, of one account only unless that is "".
+func (d db) deregister(ctx context.Context, k key, account string, ids []string) error {
 	const nodes = `
 		DELETE FROM registry.nodes
-		WHERE namespace = $1 AND service = $2 AND version = $3 AND id = ANY($4)`
+		WHERE namespace = $1 AND service = $2 AND version = $3 AND id = ANY($4) AND ($5 = '' OR account = $5)`
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		locked, err := lockVersions(ctx, tx, `(v.namespace, v.service, v.version) = ($1, $2, $3)`, "", k.Namespace, k.Service, k.Version)
 		if err != nil {
 			return err
 		}
-		return removeNodes(ctx, tx, locked, nodes, k.Namespace, k.Service, k.Version, ids)
+		return removeNodes(ctx, tx, locked, nodes, k.Namespace, k.Service, k.Version, ids, account)
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rpc"
 	registrypb "github.com/micro/platform/proto/registry"
+	runtimepb "github.com/micro/platform/proto/runtime"
 )
 
 // Options come from MICRO_REGISTRY_*.
@@ -36,7 +37,11 @@ var Component = app.New("registry", func(ctx context.Context, h *app.Host, o Opt
 	if err != nil {
 		return err
 	}
-	svc := New(pool, h.Log, o)
+	runtime, err := h.Conn("runtime")
+	if err != nil {
+		return err
+	}
+	svc := New(pool, runtimepb.NewRuntimeClient(runtime), h.Log, o)
 	if err := svc.db.forgive(ctx); err != nil {
 		return err
 	}
@@ -53,17 +58,18 @@ type Service struct {
 	registrypb.UnsafeRegistryServer
 	registrypb.UnsafeNodesServer
 
-	db   db
-	hub  *hub
-	core core
-	log  *slog.Logger
-	opts Options
+	db      db
+	runtime runtimepb.RuntimeClient
+	hub     *hub
+	core    core
+	log     *slog.Logger
+	opts    Options
 }
 
 // New makes a Service. Watch needs its hub running, and expiry its sweeper.
-func New(pool *pgxpool.Pool, log *slog.Logger, o Options) *Service {
+func New(pool *pgxpool.Pool, runtime runtimepb.RuntimeClient, log *slog.Logger, o Options) *Service {
 	d := db{pool}
-	return &Service{db: d, hub: newHub(d, log), core: newCore(), log: log, opts: o}
+	return &Service{db: d, runtime: runtime, hub: newHub(d, log), core: newCore(), log: log, opts: o}
 }
 
 // everything is the domain that stands for all namespaces.
@@ -99,13 +105,13 @@ func (s *Service) Register(ctx context.Context, req *registrypb.Service) (*regis
 		return nil, err
 	}
 	renewed, err := s.db.renew(ctx, r)
-	if err == nil && !renewed {
-		err = s.db.register(ctx, r, s.opts.MaxVersions)
+	if err != nil || renewed {
+		return &registrypb.EmptyResponse{}, err
 	}
-	if err != nil {
+	if err := s.checkUndeployed(ctx, r); err != nil {
 		return nil, err
 	}
-	return &registrypb.EmptyResponse{}, nil
+	return &registrypb.EmptyResponse{}, s.db.register(ctx, r, s.opts.MaxVersions)
 }
 
 // registration writes onto the nodes whose they are. The platform may register
@@ -127,11 +133,11 @@ func (s *Service) registration(caller identity.Caller, ns string, req *registryp
 		}
 	}
 	ttl := lifetime(req.GetOptions().GetTtl(), caller.IsComponent())
-	return newRegistration(ns, account, ttl, req)
+	return newRegistration(ns, holder{account, deployedAs(caller, req)}, ttl, req)
 }
 
 func trusted(ctx context.Context, caller identity.Caller, ns string) trust {
-	t := trust{any: caller.IsComponent(), loopback: caller.Namespace == identity.Platform && ns == identity.Platform}
+	t := trust{any: caller.IsComponent(), loopback: caller.Namespace == identity.Platform && ns == identity.Platform, container: caller.Deployed()}
 	if a, err := netip.ParseAddr(rpc.OriginOf(ctx).Address); err == nil {
 		t.observed = a
 	}
@@ -157,7 +163,11 @@ func (s *Service) Deregister(ctx context.Context, req *registrypb.Service) (*reg
 			ids = append(ids, n.GetId())
 		}
 	}
-	if err := s.db.deregister(ctx, key{ns, req.GetName(), req.GetVersion()}, ids); err != nil {
+	only := "" // of admins' it is whatever they name
+	if caller, _ := identity.From(ctx); caller.Deployed() {
+		only = caller.ID
+	}
+	if err := s.db.deregister(ctx, key{ns, req.GetName(), req.GetVersion()}, only, ids); err != nil {
 		return nil, err
 	}
 	return &registrypb.EmptyResponse{}, nil

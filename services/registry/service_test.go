@@ -20,14 +20,26 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pgtest"
 	registrypb "github.com/micro/platform/proto/registry"
+	runtimepb "github.com/micro/platform/proto/runtime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// as is a context with a service account of a namespace.
+// as is a context with a program's account of a namespace, which is its admin.
 func as(t testing.TB, namespace, account string) context.Context {
-	return identity.With(t.Context(), identity.Caller{ID: account, Type: identity.Service, Namespace: namespace, Scopes: []string{"service"},
-		Metadata: map[string]string{"revision": "7"}})
+	return identity.With(t.Context(), identity.Caller{ID: account, Type: identity.Service, Namespace: namespace, Scopes: []string{"service"}})
+}
+
+// deployed is a context with the account of a revision of a service.
+func deployed(t testing.TB, namespace, account, service string) context.Context {
+	t.Helper()
+	c := identity.Caller{ID: account, Type: identity.Service, Namespace: namespace, Scopes: []string{"service"},
+		Metadata: map[string]string{"service": service, "version": "latest", "revision": "7"}}
+	ctx, err := identity.Admit(identity.With(t.Context(), c), c, "registry", "Registry.Register")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx
 }
 
 func asComponent(t testing.TB) context.Context {
@@ -61,12 +73,23 @@ func setup(t *testing.T) *Service {
 
 func start(t *testing.T, pool *pgxpool.Pool) *Service {
 	t.Helper()
-	s := New(pool, slog.New(slog.DiscardHandler), Options{Sweep: time.Second, MaxVersions: 20})
+	s := New(pool, fakeRuntime{}, slog.New(slog.DiscardHandler), Options{Sweep: time.Second, MaxVersions: 20})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.hub.run(ctx) }() //nolint:errcheck // it only ends when told
 	t.Cleanup(func() { cancel(); <-done })
 	return s
+}
+
+// fakeRuntime has deployed a service called invoices to every namespace.
+type fakeRuntime struct{ runtimepb.RuntimeClient }
+
+func (fakeRuntime) Read(ctx context.Context, req *runtimepb.ReadRequest, _ ...grpc.CallOption) (*runtimepb.ReadResponse, error) {
+	rsp := &runtimepb.ReadResponse{}
+	if name := req.GetOptions().GetService(); name == "invoices" && identity.CallsAsComponent(ctx) {
+		rsp.Services = append(rsp.Services, &runtimepb.Service{Name: name})
+	}
+	return rsp, nil
 }
 
 func register(t *testing.T, s *Service, ctx context.Context, req *registrypb.Service) {
@@ -103,7 +126,7 @@ func expire(t *testing.T, s *Service) {
 func TestRegister(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	a := as(t, "a", "greeter-1")
+	a := deployed(t, "a", "greeter-1", "greeter")
 	register(t, s, a, greeter("n1"))
 	register(t, s, a, greeter("n1"))
 	register(t, s, a, greeter("n2", func(r *registrypb.Service) { r.Endpoints[0].Name = "Greeter.Hello" }))

@@ -165,6 +165,9 @@ type trust struct {
 	any bool
 	// loopback is for the operators' namespace: what runs beside the server.
 	loopback bool
+	// container is for what the platform has deployed, which nothing but its own
+	// container speaks for: whoever has its token elsewhere gets no calls.
+	container bool
 	// observed is where the call came from, if an edge saw it.
 	observed netip.Addr
 }
@@ -192,6 +195,9 @@ func settleAddress(n *registrypb.Node, t trust) error {
 	ip = ip.Unmap()
 	if !reachable(ip) && (!t.loopback || !ip.IsLoopback()) {
 		return invalid("node %q: address %q must be the caller's own, and one that the platform can reach", errors.Clip(n.GetId()), errors.Clip(n.GetAddress()))
+	}
+	if t.container && !t.loopback && !ip.IsPrivate() {
+		return invalid("node %q: address %q is none of a container, and a deployed service registers from its own", errors.Clip(n.GetId()), ip)
 	}
 	n.Address, n.Port = netip.AddrPortFrom(ip, port).String(), 0
 	return nil
