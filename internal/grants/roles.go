@@ -19,6 +19,9 @@ const (
 	// Unenrolled is a member of a namespace that wants a second factor, until
 	// there is one. Nobody is given it.
 	Unenrolled Role = "unenrolled"
+	// Deployed is a deployed revision: a developer's, as whoever deploys is one at
+	// least, but without an account to see to. Nobody is given it.
+	Deployed Role = "deployed"
 )
 
 // Roles are those that a member may be given, the strongest first.
@@ -56,13 +59,15 @@ func (r Role) May(service, endpoint string) bool {
 	case r == Admin:
 		return !owners[name] && !strings.EqualFold(service, "billing")
 	case !reserved.Service(strings.ToLower(service)):
-		return r == Developer || r == Viewer && kind == read
+		return r == Developer || r == Deployed || r == Viewer && kind == read
 	case own[name]:
 		return r == Developer || r == Viewer || r == Billing || r == Unenrolled && enrolment[name]
 	case admins[name]:
 		return false
 	case r == Developer:
 		return kind == read || develops[strings.ToLower(service)]
+	case r == Deployed:
+		return kind == read || develops[strings.ToLower(service)] || registers[name]
 	case r == Billing:
 		return bills[name]
 	default:
@@ -134,7 +139,14 @@ var admins = map[string]bool{
 
 // develops are the components that developers change.
 var develops = map[string]bool{
-	"broker": true, "config": true, "events": true, "registry": true, "runtime": true, "store": true,
+	"broker": true, "config": true, "events": true, "runtime": true, "store": true,
+}
+
+// registers is how a process says where it is. Edges send calls and their tokens
+// there, so of those who are no admins only what was deployed does.
+var registers = map[string]bool{
+	"registry registry.deregister": true,
+	"registry registry.register":   true,
 }
 
 // bills is what those see who pay.

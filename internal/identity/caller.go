@@ -44,15 +44,23 @@ type Caller struct {
 func (c Caller) Has(scope string) bool { return slices.Contains(c.Scopes, scope) }
 
 // Admin says whether the caller may change its own namespace: a person with
-// scope admin, or a service with scope service.
+// scope admin, or a program of an admin's with scope service. A revision is not:
+// what it runs is the word of whoever deployed it, who need not be one.
 func (c Caller) Admin() bool {
-	return c.Type == User && c.Has("admin") || c.Type == Service && c.Has("service")
+	return c.Type == User && c.Has("admin") || c.Type == Service && c.Has("service") && !c.Deployed()
 }
+
+// Deployed says whether the caller is a deployed revision. The runtime describes
+// it in the account that it makes, and nothing changes that.
+func (c Caller) Deployed() bool { return c.Type == Service && c.Metadata["revision"] != "" }
 
 // Role answers what the caller is as a member of its namespace, or "" for an
 // account that is no member: only its scopes count then.
 func (c Caller) Role() grants.Role {
-	if c.Type != User {
+	switch {
+	case c.Deployed():
+		return grants.Deployed
+	case c.Type != User:
 		return ""
 	}
 	return grants.RoleIn(c.Scopes)
@@ -150,6 +158,9 @@ func Admit(ctx context.Context, c Caller, service, endpoint string) (context.Con
 	case role == grants.Unenrolled:
 		return ctx, errors.New(codes.PermissionDenied,
 			"namespace %q wants a second factor of its members, and %s has none: set one up with \"micro user 2fa enable\"", c.Namespace, c.ID).For(FactorMissing)
+	case role == grants.Deployed:
+		return ctx, errors.New(codes.PermissionDenied, "%s is a deployed revision of namespace %q, and may not call %s:%s: accounts, tokens, rules, members and budgets are changed by people",
+			c.ID, c.Namespace, service, endpoint).For(RoleMissing)
 	default:
 		return ctx, errors.New(codes.PermissionDenied, "%s is %s of namespace %q, and may not call %s:%s: an owner or admin gives another role with \"micro namespace role\"",
 			c.ID, role, c.Namespace, service, endpoint).For(RoleMissing)

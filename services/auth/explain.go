@@ -91,7 +91,7 @@ func (s ruleBook) explainAccount(ctx context.Context, namespace string, req *aut
 	case err != nil:
 		return err
 	}
-	x.caller = &identity.Caller{ID: a.ID, Name: a.Name, Type: a.Type, Namespace: a.Namespace, Scopes: a.scopes()}
+	x.caller = &identity.Caller{ID: a.ID, Name: a.Name, Type: a.Type, Namespace: a.Namespace, Scopes: a.scopes(), Metadata: a.Metadata}
 	text := a.Type + " of the namespace, scopes " + strings.Join(a.Scopes, ", ")
 	if len(a.Scopes) == 0 {
 		text = a.Type + " of the namespace, without scopes"
@@ -111,7 +111,11 @@ func (s ruleBook) explainAccount(ctx context.Context, namespace string, req *aut
 		}
 	}
 	if role := x.caller.Role(); role != "" {
-		x.check("role", role.May(x.service, x.endpoint), "what members who are "+string(role)+" may call")
+		what := "what members who are " + string(role) + " may call"
+		if x.caller.Deployed() {
+			what = "what deployed revisions may call"
+		}
+		x.check("role", role.May(x.service, x.endpoint), what)
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (s *Service) view(ctx context.Context, namespace, path string, secrets bool
 }
 
 func readsSecrets(c identity.Caller) bool {
-	return c.Admin() || c.IsComponent() || c.Role() == grants.Developer || c.Type == identity.User && c.Has("developer") || c.Has("config.secrets")
+	return c.Admin() || c.IsComponent() || c.Role() == grants.Developer || c.Deployed() || c.Type == identity.User && c.Has("developer") || c.Has("config.secrets")
 }
 
 // read answers what a view has of the document as it is now.
