@@ -1,12 +1,14 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,35 +88,58 @@ func (s *Service) edges(ctx context.Context) ([]netip.AddrPort, error) {
 }
 
 // admit refuses the code of a namespace where what the operator requires to
-// keep it in is not there.
-func (s *Service) admit(ctx context.Context, namespace string) error {
+// keep it in is not there. It answers whether a host must be chosen that has gVisor.
+func (s *Service) admit(ctx context.Context, namespace string) (choose bool, err error) {
 	if namespace == identity.Platform {
-		return nil
+		return false, nil
 	}
 	t, err := s.tenants.Of(ctx, namespace)
 	if err != nil {
-		return err
+		return false, err
 	}
 	required := func(setting string) bool { return setting == require || setting == strangers && t.Stranger() }
 	if !required(s.opts.Firewall) && !required(s.opts.GVisor) {
-		return nil
+		return false, nil
 	}
 	hosts, err := s.hosts(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
+	hosts = slices.DeleteFunc(hosts, func(h *schedulerpb.Host) bool { return h.GetState() == down }) // nothing is placed there
+	if required(s.opts.Firewall) {
+		if err := guarded(hosts); err != nil {
+			return false, err
+		}
+	}
+	if !required(s.opts.GVisor) {
+		return false, nil
+	}
+	return s.opts.Networks == overlay, contained(hosts)
+}
+
+// guarded says which host has no firewall in force, and needs one.
+func guarded(hosts []*schedulerpb.Host) error {
 	for _, h := range hosts {
-		switch {
-		case h.GetState() == down: // nothing is placed there
-		case required(s.opts.Firewall) && !h.GetFirewall() && !h.GetUnrouted():
+		if !h.GetFirewall() && !h.GetUnrouted() {
 			return errors.New(codes.FailedPrecondition, "the host's firewall is not in force, and services do not run without it here: tell the operator").
 				Because(fmt.Errorf("%s: %s: docs/isolation.md says what it needs, MICRO_SCHEDULER_FIREWALL=auto goes without", h.GetName(), h.GetProblem()))
-		case required(s.opts.GVisor) && !h.GetGvisor():
-			return errors.New(codes.FailedPrecondition, "the host does not run containers in gVisor, and services do not run without it here: tell the operator").
-				Because(fmt.Errorf("%s: the default runtime of Docker is %q: make it runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", h.GetName(), h.GetRuntime()))
 		}
 	}
 	return nil
+}
+
+// contained says that no host runs services in gVisor. One is enough: they are
+// placed there.
+func contained(hosts []*schedulerpb.Host) error {
+	var others []string
+	for _, h := range hosts {
+		if h.GetGvisor() {
+			return nil
+		}
+		others = append(others, fmt.Sprintf("%s (%s)", h.GetName(), cmp.Or(h.GetRuntime(), "does not answer")))
+	}
+	return errors.New(codes.FailedPrecondition, "no host runs containers in gVisor, and services do not run without it here: tell the operator").
+		Because(fmt.Errorf("the default runtimes of Docker are %s: make one runsc (docs/isolation.md), or set MICRO_SCHEDULER_GVISOR=auto", strings.Join(others, ", ")))
 }
 
 // down is the state of a host that the swarm has lost.

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -169,8 +170,15 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 		return nil, err
 	}
 	d := req.GetDeployment()
-	if err := s.admit(ctx, d.GetId().GetNamespace()); err != nil {
+	choose, err := s.admit(ctx, d.GetId().GetNamespace())
+	if err != nil {
 		return nil, err
+	}
+	hosts := d.GetHosts()
+	if choose {
+		hosts = map[string]string{}
+		maps.Copy(hosts, d.GetHosts())
+		hosts[plan.HostGVisor] = plan.InGVisor
 	}
 	names, err := s.resolvConf(ctx)
 	if err != nil {
@@ -178,7 +186,7 @@ func (s *Service) Apply(ctx context.Context, req *schedulerpb.ApplyRequest) (*sc
 	}
 	p, err := plan.New(plan.Deployment{
 		ID: id(d.GetId()), Image: d.GetImage(), Env: d.GetEnv(), Command: d.GetCommand(), Args: d.GetArgs(),
-		Instances: int(d.GetInstances()), Hosts: d.GetHosts(),
+		Instances: int(d.GetInstances()), Hosts: hosts,
 	}, plan.Config{Cluster: s.cluster, Images: s.opts.Images, Edge: edge, Egress: s.egress(), Limits: s.limits(d), Resolvers: s.opts.Resolvers, ResolvConf: names})
 	if err != nil {
 		return nil, err

@@ -98,6 +98,14 @@ const (
 // gives them to nodes of the swarm; their others are nobody else's business.
 const LabelHost = "micro."
 
+// HostGVisor is the label of hosts, as LabelHost begins it, that run services in
+// gVisor, and InGVisor its value. The scheduler gives it to them.
+const (
+	HostGVisor  = "gvisor"
+	LabelGVisor = LabelHost + HostGVisor
+	InGVisor    = "true"
+)
+
 // The values of LabelPart: what the scheduler makes, and the containers of edges,
 // which the operator makes.
 const (

@@ -31,6 +31,7 @@ type Engine interface {
 	NetworkList(ctx context.Context, o network.ListOptions) ([]network.Summary, error)
 	NetworkRemove(ctx context.Context, id string) error
 	NodeList(ctx context.Context, o swarm.NodeListOptions) ([]swarm.Node, error)
+	NodeUpdate(ctx context.Context, id string, v swarm.Version, n swarm.NodeSpec) error
 	ServiceCreate(ctx context.Context, s swarm.ServiceSpec, o swarm.ServiceCreateOptions) (swarm.ServiceCreateResponse, error)
 	ServiceInspectWithRaw(ctx context.Context, id string, o swarm.ServiceInspectOptions) (swarm.Service, []byte, error)
 	ServiceList(ctx context.Context, o swarm.ServiceListOptions) ([]swarm.Service, error)

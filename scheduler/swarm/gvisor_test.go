@@ -35,6 +35,10 @@ func TestOverlayInGVisor(t *testing.T) {
 	b := inSwarm(t)
 	id, edge := b.edge(t, "serve", ":8081", "proxy")
 	one, two := b.plan(t, "one", "web", "find", plan.EdgeName), b.plan(t, "two", "web", "health", "1s")
+	two.Hosts = map[string]string{plan.HostGVisor: plan.InGVisor}
+	if err := b.mark(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	b.apply(t, one)
 	b.apply(t, two)
 	status := b.wait(t, one.ID, running)

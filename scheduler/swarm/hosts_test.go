@@ -9,7 +9,9 @@ import (
 
 	"github.com/docker/docker/api/types/swarm"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	hostpb "github.com/micro/platform/proto/host"
@@ -22,11 +24,19 @@ type otherHost struct {
 	container *hostpb.Container
 	hangs     atomic.Bool
 	stopped   []string // is told of
+	info      *hostpb.InfoResponse
 }
 
 func (o *otherHost) Stop(_ context.Context, req *hostpb.StopRequest) (*hostpb.StopResponse, error) {
 	o.stopped = append(o.stopped, req.GetContainers()...)
 	return &hostpb.StopResponse{}, nil
+}
+
+func (o *otherHost) Info(context.Context, *hostpb.InfoRequest) (*hostpb.InfoResponse, error) {
+	if o.info == nil {
+		return nil, status.Error(codes.Unavailable, "away")
+	}
+	return o.info, nil
 }
 
 func (o *otherHost) Probe(ctx context.Context, _ *hostpb.ProbeRequest) (*hostpb.ProbeResponse, error) {

@@ -41,6 +41,7 @@ func (d *Driver) TendLoop(ctx context.Context) error {
 	if d.several() {
 		work.Go(func() { d.joinLoop(ctx) })
 		work.Go(func() { d.strayLoop(ctx) })
+		work.Go(func() { d.markLoop(ctx) })
 	}
 	t := tender{Driver: d, retries: map[string]*retry{}}
 	for ctx.Err() == nil {
