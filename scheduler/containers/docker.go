@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"sync"
 	"time"
@@ -65,7 +66,8 @@ type seen struct {
 	asking  *asking   // the last question for its health, nil before the first
 }
 
-// Probe answers what became of the containers of services.
+// Probe answers what became of the containers of services. What was found out of
+// some before ctx has ended is kept, so that the next look gets further.
 func (d *Docker) Probe(ctx context.Context) ([]*hostpb.Container, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,6 +80,7 @@ func (d *Docker) Probe(ctx context.Context) ([]*hostpb.Container, error) {
 	for _, c := range found {
 		s, err := d.look(ctx, c)
 		if err != nil {
+			maps.Copy(d.seen, there)
 			return nil, err
 		}
 		if s != nil {

@@ -54,3 +54,46 @@ func TestShortLife(t *testing.T) {
 		t.Errorf("it was inspected %d times", e.inspect)
 	}
 }
+
+// busy is a Docker that inspects few containers in the time of one look.
+type busy struct {
+	Engine
+	ids  []string
+	left int
+}
+
+func (b *busy) ContainerList(context.Context, container.ListOptions) ([]container.Summary, error) {
+	var out []container.Summary
+	for _, id := range b.ids {
+		out = append(out, container.Summary{ID: id, State: container.StateExited})
+	}
+	return out, nil
+}
+
+func (b *busy) ContainerInspect(context.Context, string) (container.InspectResponse, error) {
+	if b.left--; b.left < 0 {
+		return container.InspectResponse{}, context.DeadlineExceeded
+	}
+	return container.InspectResponse{ContainerJSONBase: &container.ContainerJSONBase{State: &container.State{}, HostConfig: &container.HostConfig{}}}, nil
+}
+
+// TestLookGoesOn: a look that does not get through all containers in its time is
+// gone on with by the next.
+func TestLookGoesOn(t *testing.T) {
+	t.Parallel()
+	b := &busy{ids: []string{"a", "b", "c", "d", "e"}}
+	d := New(b, Options{Cluster: "x"})
+	for looks := 1; ; looks++ {
+		b.left = 2
+		all, err := d.Probe(t.Context())
+		if err == nil {
+			if len(all) != len(b.ids) || looks != 3 {
+				t.Errorf("%d containers after %d looks", len(all), looks)
+			}
+			return
+		}
+		if looks == 10 {
+			t.Fatal("no look gets through")
+		}
+	}
+}
