@@ -47,13 +47,53 @@ func TestDockerAway(t *testing.T) {
 			t.Fatal("List goes on answering")
 		}
 	}
-	// What happens meanwhile is reported when Docker is back, and nothing else.
+	if err := far.Watch(t.Context(), func(s *schedulerpb.Status) error {
+		t.Errorf("a watcher hears %v while nothing is known", s)
+		return nil
+	}); errors.Code(err) != codes.Unavailable {
+		t.Errorf("Watch = %v", err)
+	}
+	// What happens meanwhile is known when Docker is back.
 	if err := b.Remove(t.Context(), s.ID, 0); err != nil {
 		t.Error(err)
 	}
 	way.open(t)
-	if st := far.waitFor(t, s.ID, func(*schedulerpb.Status) bool { return true }); st.GetState() != gone {
-		t.Errorf("state = %v", st)
+	for {
+		select {
+		case st := <-far.states:
+			if st.GetReady() {
+				return
+			}
+			t.Errorf("state = %v", st)
+		case <-time.After(20 * time.Second):
+			t.Fatal("Docker is not watched again")
+		}
+	}
+}
+
+// TestStartWaitsForDocker: the time in which a container has to answer does not go
+// by while Docker is away.
+func TestStartWaitsForDocker(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	way := newWay(t)
+	engine, err := client.NewClientWithOpts(client.WithHost("unix://"+way.socket), client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { engine.Close() })
+	far := &bench{Driver: New(engine, b.opts, b.log), engine: engine, states: make(chan *schedulerpb.Status, 1000)}
+	far.run(t)
+	s := b.plan(t, "ns", "web", "idle")
+	b.apply(t, s)
+	far.wait(t, s.ID, starting)
+	way.close()
+	b.wait(t, s.ID, failed) // it has had its time
+	way.open(t)
+	back := time.Now()
+	far.wait(t, s.ID, failed)
+	if took := time.Since(back); took < b.opts.Start/4 {
+		t.Errorf("it has failed %v after Docker was back", took)
 	}
 }
 

@@ -50,7 +50,7 @@ type Driver struct {
 	empty  chan struct{} // holds one when there may be networks to remove
 	proven chan struct{} // holds one when a service runs for the first time
 	guard  func(context.Context) error
-	ended  chan Ended // containers that ended and are to be told of
+	ends   *ends
 	spans  *spans
 
 	changes sync.Mutex // held while services and networks are made or removed
@@ -58,13 +58,15 @@ type Driver struct {
 	// The rest is the observing goroutine's own.
 	running map[string]*hostpb.Container // by container
 	endings map[string]ending            // by task
+	ages    *ages
 }
 
 // New makes a Driver. Run makes it look at Docker.
 func New(engine Engine, o Options, log *slog.Logger) *Driver {
 	d := &Driver{
 		engine: engine, opts: o, log: log, now: time.Now, hub: newHub(), wake: make(chan struct{}, 1), empty: make(chan struct{}, 1), proven: make(chan struct{}, 1),
-		ended:   make(chan Ended, maxEnded),
+		ends:    &ends{of: map[place]time.Time{}, wake: make(chan struct{}, 1)},
+		ages:    &ages{since: map[string]time.Duration{}, asked: map[string]bool{}},
 		running: map[string]*hostpb.Container{}, endings: map[string]ending{}, spans: &spans{of: map[string]*schedulerpb.Container{}},
 	}
 	if o.Dial == nil {
@@ -130,37 +132,43 @@ func (d *Driver) apply(ctx context.Context, s plan.Service) error {
 	case err != nil:
 		return fmt.Errorf("inspect service %s: %w", s.Name, err)
 	}
-	again, err := d.givenUp(ctx, is)
-	switch {
-	case err != nil:
+	tasks, err := d.tasksOf(ctx, is)
+	if err != nil {
 		return err
-	case again:
-		want.TaskTemplate.ForceUpdate = 1
-	case is.Spec.Labels[plan.LabelHash] == s.Hash:
-		return nil
 	}
-	if proven := is.Spec.Labels[labelProven]; proven != "" {
-		want.Labels[labelProven] = proven
-	}
-	want.TaskTemplate.ForceUpdate += is.Spec.TaskTemplate.ForceUpdate
-	if _, err := d.engine.ServiceUpdate(ctx, is.ID, is.Version, want, swarm.ServiceUpdateOptions{}); err != nil {
-		if leaderless(err) {
-			return fmt.Errorf("update service %s: %w", s.Name, err)
+	if is.Spec.Labels[plan.LabelHash] == s.Hash {
+		if abandoned(tasks) {
+			err = d.refill(ctx, is, tasks)
 		}
-		// Docker has no code of its own for a version that is outdated.
-		return errors.New(codes.Aborted, "%s was changed at the same time, try again", s.ID).Because(err)
+		return changed(s, err)
 	}
-	return nil
+	for _, label := range []string{labelProven, labelAgain} {
+		if value := is.Spec.Labels[label]; value != "" {
+			want.Labels[label] = value
+		}
+	}
+	want.TaskTemplate.ForceUpdate = is.Spec.TaskTemplate.ForceUpdate // another one replaces all containers
+	_, err = d.engine.ServiceUpdate(ctx, is.ID, is.Version, want, swarm.ServiceUpdateOptions{})
+	return changed(s, err)
 }
 
-// givenUp says whether Docker has given up an instance of a service.
-func (d *Driver) givenUp(ctx context.Context, s swarm.Service) (bool, error) {
+// changed explains why a service could not be changed. Docker has no code of its
+// own for a version that is outdated.
+func changed(s plan.Service, err error) error {
+	if err == nil || leaderless(err) {
+		return err
+	}
+	return errors.New(codes.Aborted, "%s was changed at the same time, try again", s.ID).Because(err)
+}
+
+// tasksOf answers the tasks of a service, oldest first.
+func (d *Driver) tasksOf(ctx context.Context, s swarm.Service) ([]swarm.Task, error) {
 	tasks, err := d.engine.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.ID))})
 	if err != nil {
-		return false, fmt.Errorf("list tasks of %s: %w", s.Spec.Name, err)
+		return nil, fmt.Errorf("list tasks of %s: %w", s.Spec.Name, err)
 	}
 	slices.SortFunc(tasks, func(a, b swarm.Task) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	return abandoned(tasks), nil
+	return tasks, nil
 }
 
 // Scale changes how many containers a deployment has. Those that stay are left

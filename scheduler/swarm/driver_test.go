@@ -382,6 +382,105 @@ func TestProvenServiceIsStartedAgain(t *testing.T) {
 	}
 }
 
+// TestOthersStayWhenOneIsStartedAgain crashes one of three instances until Swarm
+// gives it up: when it is started again the other two are not touched.
+func TestOthersStayWhenOneIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tender := tender{Driver: b.Driver, retries: map[string]*retry{}}
+	s := b.plan(t, "ns", "web", "serve", ":8080")
+	s.Instances = 3
+	b.apply(t, s)
+	st := b.wait(t, s.ID, running)
+	keep := map[string]bool{st.GetInstances()[1].GetContainer(): true, st.GetInstances()[2].GetContainer(): true}
+	if err := tender.tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for st.GetState() != failed {
+		i := slices.IndexFunc(st.GetInstances(), func(i *schedulerpb.Instance) bool { return !keep[i.GetContainer()] })
+		crash(t, &schedulerpb.Status{Instances: st.GetInstances()[i : i+1]})
+		if st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return len(s.GetInstances()) == 2 }); st.GetState() != failed {
+			st = b.waitFor(t, s.ID, func(s *schedulerpb.Status) bool { return s.GetState() == running || s.GetState() == failed })
+		}
+	}
+	if err := tender.tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st = b.wait(t, s.ID, running)
+	for _, i := range st.GetInstances() {
+		delete(keep, i.GetContainer())
+	}
+	if len(keep) > 0 {
+		t.Errorf("%v were replaced: %v run", keep, st.GetInstances())
+	}
+}
+
+// refusing is a Docker that refuses to change one service.
+type refusing struct {
+	Engine
+	name string
+}
+
+func (r refusing) ServiceUpdate(ctx context.Context, id string, v swarm.Version, s swarm.ServiceSpec, o swarm.ServiceUpdateOptions) (swarm.ServiceUpdateResponse, error) {
+	if s.Name == r.name {
+		return swarm.ServiceUpdateResponse{}, errors.New(codes.Internal, "no")
+	}
+	return r.Engine.ServiceUpdate(ctx, id, v, s, o)
+}
+
+// TestOneServiceDoesNotHoldUpTheTender: what fails for one service is done for the
+// others.
+func TestOneServiceDoesNotHoldUpTheTender(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var names []string
+	for _, name := range []string{"a", "b", "c"} {
+		s := b.plan(t, "ns", name, "serve", ":8080")
+		b.apply(t, s)
+		b.wait(t, s.ID, running)
+		names = append(names, s.Name)
+	}
+	for _, name := range names { // whichever comes first
+		half := New(refusing{b.engine, name}, b.opts, b.log)
+		half.hub = b.hub
+		tender := tender{Driver: half, retries: map[string]*retry{}}
+		if err := tender.tend(t.Context()); err == nil {
+			t.Errorf("%s was changed", name)
+		}
+		found, err := b.read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range found.services {
+			if s.Spec.Name != name && s.Spec.Labels[labelProven] == "" {
+				t.Errorf("%s was left out because of %s", s.Spec.Name, name)
+			}
+			s.Spec.Labels[labelProven] = ""
+			if _, err := b.engine.ServiceUpdate(t.Context(), s.ID, s.Version, s.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestClocksApart: the clock of this host, or that of the container's, may be
+// minutes off.
+func TestClocksApart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	s := b.plan(t, "ns", "web", "idle")
+	b.apply(t, s)
+	b.wait(t, s.ID, starting)
+	ahead := New(b.engine, b.opts, b.log)
+	ahead.now = func() time.Time { return time.Now().Add(5 * time.Minute) }
+	if _, err := ahead.observe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := ahead.List(); err != nil || len(st) != 1 || st[0].GetState() != starting {
+		t.Errorf("%v, %v", st, err)
+	}
+}
+
 // TestRunningIsNoted shows that a service is known to have run long before the
 // next look at all of them: it may end that soon, and again.
 func TestRunningIsNoted(t *testing.T) {

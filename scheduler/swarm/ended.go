@@ -3,9 +3,11 @@ package swarm
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
@@ -22,15 +24,63 @@ type Ended struct {
 	At        time.Time
 }
 
+// place is an address in the network of a namespace.
+type place struct{ namespace, ip string }
+
+// ends are the containers that ended and are still to be told of: the last one at
+// each place, since the end of a later one is that of those before it, too.
+type ends struct {
+	mu   sync.Mutex
+	of   map[place]time.Time
+	wake chan struct{} // holds one when there is more to tell
+}
+
 const (
-	// maxEnded bounds what waits to be told. More is left to the registry, where
-	// nodes that are not renewed end by themselves.
-	maxEnded = 1000
-	// tellEvery is the wait before another try to tell, and tellTries how many
-	// there are.
-	tellEvery = time.Second
-	tellTries = 30
+	// maxEnds bounds how many wait to be told of, and endFor for how long each. More
+	// is left to the registry, where nodes that are not renewed end by themselves.
+	maxEnds = 10_000
+	endFor  = 10 * time.Minute
+	// tellAtOnce is how many are told of at a time.
+	tellAtOnce = 8
+	// Tries to tell grow apart from tellFirst to tellLast.
+	tellFirst = time.Second
+	tellLast  = 30 * time.Second
 )
+
+// add notes an end, unless there are too many.
+func (e *ends) add(p place, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if old, ok := e.of[p]; ok && old.After(at) || !ok && len(e.of) >= maxEnds {
+		return
+	}
+	e.of[p] = at
+	nudge(e.wake)
+}
+
+// told drops an end, unless there has been another one since.
+func (e *ends) told(p place, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.of[p].Equal(at) {
+		delete(e.of, p)
+	}
+}
+
+// list answers the ends that are still of use, and drops the others.
+func (e *ends) list(now time.Time) []Ended {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []Ended
+	for p, at := range e.of {
+		if now.Sub(at) > endFor {
+			delete(e.of, p)
+			continue
+		}
+		out = append(out, Ended{Namespace: p.namespace, IP: p.ip, At: at})
+	}
+	return out
+}
 
 // noteEnded notes the end of a container that ran. is is what it is now, nil when
 // it is gone.
@@ -38,44 +88,52 @@ func (d *Driver) noteEnded(was, is *hostpb.Container) {
 	if was.GetIp() == "" {
 		return
 	}
-	e := Ended{Namespace: was.GetNamespace(), IP: was.GetIp(), At: d.now()}
+	at := d.now()
 	// Exactly, since another one may have got the address and registered by now.
 	if t := is.GetEnded(); t != 0 {
-		e.At = time.UnixMicro(t)
+		at = time.UnixMicro(t)
 	}
-	select {
-	case d.ended <- e:
-	default:
-	}
+	d.ends.add(place{was.GetNamespace(), was.GetIp()}, at)
 }
 
-// TellEnded has tell called for every container that ends, until ctx does.
+// TellEnded has tell called for every container that ends, until it has succeeded
+// or ctx ends.
 func (d *Driver) TellEnded(ctx context.Context, tell func(context.Context, Ended) error) error {
-	for {
+	for wait := tellFirst; ctx.Err() == nil; {
+		again := endFor
+		if d.tellAll(ctx, tell) {
+			wait = tellFirst
+		} else {
+			again, wait = wait, min(2*wait, tellLast)
+		}
+		t := time.NewTimer(again)
 		select {
 		case <-ctx.Done():
-			return nil
-		case e := <-d.ended:
-			d.tellEnded(ctx, e, tell)
+		case <-d.ends.wake:
+		case <-t.C:
 		}
+		t.Stop()
 	}
+	return nil
 }
 
-func (d *Driver) tellEnded(ctx context.Context, e Ended, tell func(context.Context, Ended) error) {
-	for range tellTries {
-		err := func() error {
+// tellAll tells once of all that waits, and answers whether nothing is left.
+func (d *Driver) tellAll(ctx context.Context, tell func(context.Context, Ended) error) bool {
+	var work errgroup.Group
+	work.SetLimit(tellAtOnce)
+	for _, e := range d.ends.list(d.now()) {
+		work.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
-			return tell(ctx, e)
-		}()
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		d.log.Debug("the end of a container could not be told", "namespace", e.Namespace, "error", err)
-		if pause(ctx, tellEvery) != nil {
-			return
-		}
+			if err := tell(ctx, e); err != nil {
+				d.log.Debug("the end of a container could not be told, trying again", "namespace", e.Namespace, "error", err)
+				return err
+			}
+			d.ends.told(place{e.Namespace, e.IP}, e.At)
+			return nil
+		})
 	}
+	return work.Wait() == nil
 }
 
 // End answers how a container of a deployment ended, with its last lines.

@@ -256,11 +256,11 @@ func (h *hosts) join(ctx context.Context, networks, leave []string) error {
 	return errors.Join(failures...)
 }
 
-// presume answers what the swarm says of the container of a task whose host is
-// away: one that has run for so long is taken to run on. nil is no such container.
-func (h *hosts) presume(t swarm.Task, now time.Time, long time.Duration) *hostpb.Container {
+// presume answers what the swarm says of the container of a task that has run for a
+// while and whose host is away: it is taken to run on. nil is no such container.
+func (h *hosts) presume(t swarm.Task) *hostpb.Container {
 	is := t.Status.ContainerStatus
-	if h.dial == nil || !h.missing(t.NodeID) || is == nil || t.Spec.ContainerSpec == nil || t.Status.State != swarm.TaskStateRunning || now.Sub(t.Status.Timestamp) < long {
+	if h.dial == nil || !h.missing(t.NodeID) || is == nil || t.Spec.ContainerSpec == nil || t.Status.State != swarm.TaskStateRunning {
 		return nil
 	}
 	id, _ := plan.FromLabels(t.Spec.ContainerSpec.Labels)

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/micro/platform/framework/errors"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -56,21 +58,25 @@ func (h *hub) set(states map[plan.ID]*schedulerpb.Status) {
 	}
 }
 
-// lose says that Docker cannot be looked at. What was known stays.
+// lose says that Docker cannot be looked at. What was known stays, and watchers
+// are sent away: they would take it for what is, and where there are several hosts
+// another scheduler may know more.
 func (h *hub) lose(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.away = err
-}
-
-// end sends watchers away: somebody else may know more.
-func (h *hub) end(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.away = errors.New(codes.Unavailable, "%s", detail(err)).Because(err)
 	for w := range h.watchers {
-		w.over = err
+		w.over = h.away
 		nudge(w.wake)
 	}
+}
+
+// detail is what people may read of an error.
+func detail(err error) string {
+	if errors.Code(err) == codes.Unavailable {
+		return errors.FromError(err).Detail
+	}
+	return "Docker cannot be looked at now, ask again"
 }
 
 func (h *hub) tell(id plan.ID, s *schedulerpb.Status) {
@@ -98,7 +104,7 @@ func (h *hub) snapshot() map[plan.ID]*schedulerpb.Status {
 func (h *hub) add() *watcher {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := &watcher{pending: maps.Clone(h.states), wake: make(chan struct{}, 1)}
+	w := &watcher{pending: maps.Clone(h.states), over: h.away, wake: make(chan struct{}, 1)}
 	h.watchers[w] = struct{}{}
 	nudge(w.wake)
 	return w

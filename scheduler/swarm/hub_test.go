@@ -83,7 +83,8 @@ func TestWatchWaitsForTheFirstLook(t *testing.T) {
 	}
 }
 
-// TestWatchersAreSentAway: who watches hears that there is no more to come.
+// TestWatchersAreSentAway: who watches hears that there is no more to come, and who
+// asks while Docker is away gets nothing that was known before.
 func TestWatchersAreSentAway(t *testing.T) {
 	t.Parallel()
 	h := newHub()
@@ -97,8 +98,14 @@ func TestWatchersAreSentAway(t *testing.T) {
 		})
 	}()
 	<-began
-	h.end(over)
+	h.lose(over)
 	if err := <-done; !errors.Is(err, over) {
 		t.Errorf("the watcher heard %v", err)
+	}
+	if err := h.watch(t.Context(), func(s *schedulerpb.Status) error {
+		t.Errorf("a later one hears %v", s)
+		return nil
+	}); !errors.Is(err, over) {
+		t.Errorf("a later one heard %v", err)
 	}
 }

@@ -24,6 +24,7 @@ type verdict struct {
 	ready   []*schedulerpb.Instance
 	started bool   // a container was started at least once
 	failed  bool   // an instance will not come without help
+	silent  bool   // though it runs
 	noImage bool   // a host does not have the image
 	reason  string // of that, or of what is being waited for
 	// exits are those of instances that others stand in for: somebody may want to
@@ -96,13 +97,13 @@ func (d *Driver) serving(v *verdict, t swarm.Task, c *hostpb.Container) {
 		return
 	}
 	v.started = true
-	started := time.UnixMicro(c.GetStarted())
 	switch {
 	case c.GetPort() != 0:
 		address := net.JoinHostPort(c.GetIp(), strconv.Itoa(int(c.GetPort())))
-		v.ready = append(v.ready, &schedulerpb.Instance{Container: short(c.GetId()), Address: address, Started: started.Unix()})
-	case d.now().Sub(started) > d.opts.Start:
-		v.failed, v.reason = true, silence(c, d.opts.Start)
+		v.ready = append(v.ready, &schedulerpb.Instance{Container: short(c.GetId()), Address: address, Started: time.UnixMicro(c.GetStarted()).Unix()})
+	case d.hosts.missing(t.NodeID): // it has all of its time when its host is back
+	case d.ages.of("silent "+c.GetId()) > d.opts.Start:
+		v.failed, v.silent, v.reason = true, true, silence(c, d.opts.Start)
 	}
 }
 
@@ -150,7 +151,7 @@ func (d *Driver) missing(ctx context.Context, v *verdict, s swarm.Service, tasks
 		v.noImage = v.noImage || hopeless(last)
 	case last.Status.State == swarm.TaskStatePending && last.Status.Err != "":
 		v.because("no host has room for it: " + last.Status.Err)
-		v.failed = v.failed || d.now().Sub(last.CreatedAt) > d.opts.Start
+		v.failed = v.failed || d.ages.of("pending "+last.ID) > d.opts.Start
 	case len(tasks) > 1 && ended(tasks[len(tasks)-2]):
 		previous := tasks[len(tasks)-2]
 		v.because(d.reason(ctx, previous))
@@ -167,7 +168,7 @@ func (d *Driver) noteExits(ctx context.Context, v *verdict, tasks []swarm.Task) 
 		if t.Status.State != swarm.TaskStateFailed && t.Status.State != swarm.TaskStateComplete {
 			continue
 		}
-		if e, final := d.end(ctx, t); final || d.now().Sub(t.Status.Timestamp) > d.opts.Start {
+		if e, final := d.end(ctx, t); final || d.ages.of("ended "+t.ID) > d.opts.Start {
 			v.exits = append(v.exits, e.exit)
 		}
 	}
@@ -203,11 +204,6 @@ func hopeless(t swarm.Task) bool {
 // away for a moment.
 func pulled(t swarm.Task) bool {
 	return t.Spec.ContainerSpec != nil && strings.Contains(t.Spec.ContainerSpec.Image, "@")
-}
-
-// outdatedTask says whether a service was started again since a task was made.
-func outdatedTask(t swarm.Task, s swarm.Service) bool {
-	return t.Spec.ForceUpdate < s.Spec.TaskTemplate.ForceUpdate
 }
 
 // short is a container's ID as people know it.

@@ -9,22 +9,21 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
-	"google.golang.org/grpc/codes"
 
-	"github.com/micro/platform/framework/errors"
 	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
 
-// How often Docker is looked at: soon while something is on its way, seldom
-// otherwise. Docker's events and our own changes make it at once, though not
-// more often than lookLeast. The events are those of one host: several are looked
-// at often.
+// How often Docker is looked at: soon while something is on its way, less while a
+// container that is too late still runs, seldom otherwise. Docker's events and our
+// own changes make it at once, though not more often than lookLeast. The events
+// are those of one host: several are looked at often.
 const (
 	lookSoon   = 200 * time.Millisecond
 	lookOften  = time.Second
-	lookSeldom = 3 * time.Second
+	lookLate   = 3 * time.Second
+	lookSeldom = 30 * time.Second
 	lookLeast  = 50 * time.Millisecond
 )
 
@@ -50,9 +49,6 @@ func (d *Driver) Run(ctx context.Context) error {
 		}
 		err = d.explain(err)
 		d.hub.lose(err)
-		if d.several() { // another scheduler has another Docker
-			d.hub.end(errors.New(codes.Unavailable, "Docker is away here, ask again").Because(err))
-		}
 		d.log.Warn("docker cannot be used, deployments are not watched", "error", err, "retry_in", wait)
 		select {
 		case <-ctx.Done():
@@ -66,22 +62,16 @@ func (d *Driver) Run(ctx context.Context) error {
 func (d *Driver) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	d.ages.pause()
 	if err := d.join(ctx); err != nil {
 		return err
 	}
 	changed, lost := d.engine.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster))})
 	for {
-		settled, err := d.observe(ctx)
+		next, err := d.observe(ctx)
 		if err != nil {
 			return err
-		}
-		next := lookSoon
-		switch {
-		case settled && d.several():
-			next = lookOften
-		case settled:
-			next = lookSeldom
 		}
 		if err := pause(ctx, lookLeast); err != nil {
 			return err
@@ -156,7 +146,10 @@ type world struct {
 	containers map[string]*hostpb.Container // by task
 }
 
+// read answers services and their tasks.
 func (d *Driver) read(ctx context.Context) (world, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	w := world{tasks: map[string][]swarm.Task{}, containers: map[string]*hostpb.Container{}}
 	var err error
 	if w.services, err = d.engine.ServiceList(ctx, swarm.ServiceListOptions{Filters: d.having(nil)}); err != nil {
@@ -170,44 +163,68 @@ func (d *Driver) read(ctx context.Context) (world, error) {
 	for _, t := range tasks {
 		w.tasks[t.ServiceID] = append(w.tasks[t.ServiceID], t)
 	}
+	return w, nil
+}
+
+// find adds the containers to what was read.
+func (d *Driver) find(ctx context.Context, w world) error {
 	if err := d.survey(ctx); err != nil {
-		return w, err
+		return err
 	}
 	found, err := d.hosts.probe(ctx)
 	if err != nil {
-		return w, err
+		return err
 	}
 	for _, c := range found {
 		w.containers[c.GetTask()] = c
 	}
-	for _, t := range tasks {
-		if w.containers[t.ID] == nil {
-			if c := d.hosts.presume(t, d.now(), d.opts.Start); c != nil {
+	for _, tasks := range w.tasks {
+		for _, t := range tasks {
+			if t.Status.State != swarm.TaskStateRunning {
+				continue
+			}
+			ran := d.ages.of("running " + t.ID)
+			if w.containers[t.ID] != nil || ran < d.opts.Start {
+				continue
+			}
+			if c := d.hosts.presume(t); c != nil {
 				w.containers[t.ID] = c
 			}
 		}
 	}
-	return w, nil
+	return nil
 }
 
-// observe looks once. It answers whether everything is as it will stay.
-func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
+// observe looks once. It answers when to look again if nothing is heard.
+func (d *Driver) observe(ctx context.Context) (next time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	d.ages.tick(d.now())
 	w, err := d.read(ctx)
 	if err != nil {
-		return false, err
+		return 0, err
+	}
+	if err := d.find(ctx, w); err != nil {
+		return 0, err
 	}
 	d.forget(w)
 	d.span(w)
-	states, settled, unproven := map[plan.ID]*schedulerpb.Status{}, true, false
+	states, unproven := map[plan.ID]*schedulerpb.Status{}, false
+	if next = lookSeldom; d.several() {
+		next = lookOften
+	}
 	for _, s := range w.services {
 		id, ok := plan.FromLabels(s.Spec.Labels)
 		if !ok {
 			continue
 		}
 		v := d.judge(ctx, s, w)
-		settled = settled && v.settled()
+		switch {
+		case !v.settled():
+			next = min(next, lookSoon)
+		case v.silent: // it may answer yet
+			next = min(next, lookLate)
+		}
 		states[id] = v.status(id)
 		unproven = unproven || states[id].GetState() == schedulerpb.Status_RUNNING && s.Spec.Labels[labelProven] == ""
 	}
@@ -215,7 +232,7 @@ func (d *Driver) observe(ctx context.Context) (settled bool, err error) {
 	if unproven {
 		nudge(d.proven)
 	}
-	return settled, nil
+	return next, nil
 }
 
 // forget notes the containers that have ended, and drops what is remembered of

@@ -77,7 +77,10 @@ func (b *bench) run(t *testing.T) {
 	var work sync.WaitGroup
 	work.Go(func() { b.Run(ctx) })
 	work.Go(func() {
-		b.Watch(ctx, func(s *schedulerpb.Status) error { b.states <- s; return nil })
+		for ctx.Err() == nil { // it is sent away while Docker is
+			b.Watch(ctx, func(s *schedulerpb.Status) error { b.states <- s; return nil }) //nolint:errcheck // likewise
+			pause(ctx, 50*time.Millisecond)                                               //nolint:errcheck // the loop ends
+		}
 	})
 	t.Cleanup(func() {
 		cancel()

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/micro/platform/framework/errors"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -47,7 +48,7 @@ func (d *Driver) TendLoop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := t.tend(ctx); err != nil {
 			d.log.Debug("not tended", "error", err)
-			if d.several() { // another scheduler has another Docker
+			if d.several() && away(err) { // another scheduler has another Docker
 				return nil
 			}
 		}
@@ -72,9 +73,9 @@ type retry struct {
 	wait time.Duration
 }
 
+// tend looks after everything once. What cannot be done for one service is left
+// for the next time, and the others get theirs.
 func (t *tender) tend(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	w, err := t.read(ctx)
 	if err != nil {
 		return err
@@ -86,6 +87,7 @@ func (t *tender) tend(ctx context.Context) error {
 		}
 	}
 	used := map[string]bool{}
+	var errs []error
 	for _, s := range w.services {
 		id, ok := plan.FromLabels(s.Spec.Labels)
 		if !ok {
@@ -93,32 +95,37 @@ func (t *tender) tend(ctx context.Context) error {
 		}
 		used[id.Namespace] = true
 		if err := t.help(ctx, s, w.tasks[s.ID], states[id].GetState()); err != nil {
-			return fmt.Errorf("tend %s: %w", id, err)
+			errs = append(errs, fmt.Errorf("tend %s: %w", id, err))
 		}
 	}
-	return t.removeNetworks(ctx, used)
+	return errors.Join(append(errs, t.removeNetworks(ctx, used))...)
 }
 
 // help marks a service that runs, and starts one again that did.
 func (t *tender) help(ctx context.Context, s swarm.Service, tasks []swarm.Task, state schedulerpb.Status_State) error {
 	proven := s.Spec.Labels[labelProven] != ""
+	s.Spec.Labels = maps.Clone(s.Spec.Labels)
+	change := func(ctx context.Context) error {
+		_, err := t.engine.ServiceUpdate(ctx, s.ID, s.Version, s.Spec, swarm.ServiceUpdateOptions{})
+		return err
+	}
 	switch {
 	case state == schedulerpb.Status_RUNNING && !proven:
-		s.Spec.Labels = maps.Clone(s.Spec.Labels)
 		s.Spec.Labels[labelProven] = "yes"
 	case state == schedulerpb.Status_FAILED && proven && abandoned(tasks) && t.due(s.ID):
-		s.Spec.TaskTemplate.ForceUpdate++
 		t.log.Info("starting a service again that Docker had given up", "service", s.Spec.Name)
+		change = func(ctx context.Context) error { return t.refill(ctx, s, tasks) }
 	default:
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	t.changes.Lock()
 	defer t.changes.Unlock()
-	_, err := t.engine.ServiceUpdate(ctx, s.ID, s.Version, s.Spec, swarm.ServiceUpdateOptions{})
-	if err != nil && isGone(err) {
-		return nil
+	if err := change(ctx); !isGone(err) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // due says whether a service may be tried again. Each time it takes twice as
@@ -138,28 +145,17 @@ func (t *tender) due(id string) bool {
 	return true
 }
 
-// abandoned says whether Swarm has given up an instance.
-func abandoned(tasks []swarm.Task) bool {
-	last := map[int]swarm.Task{}
-	for _, t := range tasks { // oldest first
-		last[t.Slot] = t
-	}
-	for _, t := range last {
-		if ended(t) && t.Status.State != swarm.TaskStateShutdown && t.DesiredState == swarm.TaskStateShutdown {
-			return true
-		}
-	}
-	return false
-}
-
 // removeNetworks removes the networks of namespaces that have nothing running
 // any more, without asking about those that are used.
 func (d *Driver) removeNetworks(ctx context.Context, used map[string]bool) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	networks, err := d.engine.NetworkList(ctx, network.ListOptions{Filters: d.having(nil)})
 	if err != nil {
 		return fmt.Errorf("list networks: %w", err)
 	}
 	seen := map[string]bool{}
+	var errs []error
 	for _, n := range networks {
 		ns := n.Labels[plan.LabelNamespace]
 		if ns == "" || used[ns] || seen[ns] {
@@ -167,8 +163,8 @@ func (d *Driver) removeNetworks(ctx context.Context, used map[string]bool) error
 		}
 		seen[ns] = true
 		if err := d.removeNetwork(ctx, ns); err != nil {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -61,6 +61,9 @@ func (r *reconciler) awaitAnswer(ctx context.Context, rev revision, before *sche
 			return ctx.Err()
 		case <-changed:
 		case <-late.C:
+			if !ready {
+				continue
+			}
 			return r.startFailed(ctx, rev, s, fmt.Sprintf("not started within %v: %s", r.svc.opts.StartTimeout, note))
 		}
 	}
