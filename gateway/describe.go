@@ -23,22 +23,30 @@ func (g *Gateway) service(w http.ResponseWriter, r *http.Request) {
 // describe writes the OpenAPI document of a service.
 func (g *Gateway) describe(w http.ResponseWriter, r *http.Request, service string) {
 	request := proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())}
-	d, err := g.edge.Describe(r.Context(), service, request)
+	d, call, err := g.edge.Describe(r.Context(), service, request)
 	// Anonymous callers are refused the one as if it were there.
 	if rest, ok := unversioned(service); ok && slices.Contains([]codes.Code{codes.NotFound, codes.Unauthenticated, codes.PermissionDenied}, errors.Code(err)) {
-		d, err = g.edge.Describe(r.Context(), rest, request)
+		d, call, err = g.edge.Describe(r.Context(), rest, request)
 	}
 	if err != nil {
 		writeError(w, notAdmitted(err))
 		return
 	}
+	defer call.Close()
 	s := openapi.Service{Name: d.Service, Version: d.Version, Server: baseURL(r), Handlers: d.Handlers}
 	for _, e := range d.Endpoints {
 		s.Endpoints = append(s.Endpoints, openapi.Endpoint{Endpoint: e, Public: d.Public[e.GetName()]})
 	}
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Add("Vary", "Authorization, Micro-Namespace, Cookie")
-	write(w, http.StatusOK, encode(openapi.New(s)))
+	document := encode(openapi.New(s))
+	give, err := call.Buffer(len(document))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	defer give()
+	write(w, http.StatusOK, document)
 }
 
 // baseURL is where the client reached us. A proxy before us says whether that

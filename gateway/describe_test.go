@@ -10,13 +10,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/platform/framework/auth"
 	"github.com/micro/platform/framework/server"
 	"github.com/micro/platform/framework/testdata/echo"
 	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/meter"
 	authpb "github.com/micro/platform/proto/auth"
+	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
 	"github.com/micro/platform/proxy/proxytest"
 )
@@ -206,6 +209,50 @@ func TestAnonymousLearnNoNames(t *testing.T) {
 		}
 	}
 	if n := e.Asked() - before; n != 0 {
-		t.Errorf("strangers made the registry look %d times", n)
+		t.Errorf("anonymous callers made the registry look %d times", n)
+	}
+}
+
+// TestDocumentsAreCalls shows that a document is held to what a call is, counts as
+// one, and that its service is not asked for each.
+func TestDocumentsAreCalls(t *testing.T) {
+	t.Parallel()
+	usage := &proxytest.Usage{}
+	e := start(t, usage.Component())
+	asked := e.service.Calls.Load()
+	for range 5 {
+		if status, _, text := e.do("GET", "/echo/openapi.json", ""); status != http.StatusOK {
+			t.Fatal(status, text)
+		}
+	}
+	if n := e.service.Calls.Load() - asked; n != 1 {
+		t.Errorf("five documents asked the service %d times, want 1", n)
+	}
+	e.until(func() bool {
+		n := 0
+		for _, r := range usage.Records("echo") {
+			if r.Endpoint == "" && r.Class == meter.OK {
+				n++
+			}
+		}
+		return n == 5
+	})
+	for _, tt := range []struct {
+		name   string
+		tenant *namespacespb.Tenant
+		status int
+	}{
+		{"rate", &namespacespb.Tenant{Namespace: "acme", Plan: "free", Limits: map[string]int64{"rate": 0}}, http.StatusTooManyRequests},
+		{"stopped service", &namespacespb.Tenant{Namespace: "acme", Plan: "local", Throttles: []*namespacespb.Throttle{{Service: "echo", Action: namespacespb.Action_STOP, Reason: "its budget"}}}, http.StatusTooManyRequests},
+		{"suspended", &namespacespb.Tenant{Namespace: "acme", Plan: "local", Suspension: &namespacespb.Suspension{Reason: "spam"}}, http.StatusForbidden},
+	} {
+		e.Tenant(tt.tenant)
+		status, text := 0, ""
+		for end := time.Now().Add(settle); status != tt.status && time.Now().Before(end); {
+			status, _, text = e.do("GET", "/echo/openapi.json", "")
+		}
+		if status != tt.status {
+			t.Errorf("%s: %d %s", tt.name, status, text)
+		}
 	}
 }

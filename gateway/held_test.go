@@ -56,9 +56,6 @@ func TestHeldBodies(t *testing.T) {
 			t.Parallel()
 			e := startWith(t, map[string]string{"MICRO_GATEWAY_BODY_LIMIT": "16777216", "MICRO_GATEWAY_BUFFERED": "200000"})
 			large := `{"name":"` + strings.Repeat("x", 40<<10) + `"}`
-			if status, _, text := e.do("POST", "/echo/Echo/Call", large); status != http.StatusOK {
-				t.Fatalf("alone: %d %s", status, text)
-			}
 			stalled := e.begin(path, "Bearer "+e.token, 1<<20, 100<<10)
 			e.until(func() bool {
 				status, _, _ := e.do("POST", "/echo/Echo/Call", large)

@@ -79,6 +79,7 @@ type Edge struct {
 	calls           *meter.Log
 	usage           usagepb.ComponentsClient
 	tenants         *tenants.Tenants
+	told            *told
 	limiter         *rate.Limiter
 	called          func(code string, took time.Duration)
 }
@@ -118,7 +119,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		keys:     identity.NewKeySet(authpb.NewKeysClient(conns["auth"]), time.Now),
 		admitted: newAdmitted(), open: newOpen(), exchange: newExchange(authpb.NewComponentsClient(conns["auth"])),
 		routes: newRoutes(), lookups: newLookups(), inFlight: newShares(int64(o.InFlight), 0), buffered: newShares(o.Buffered, namespaces*o.Buffered), trust: newTrust(o.Trust), near: &near{first: nearFirst, next: nearNext},
-		limiter:   rate.New(limits, h.Log),
+		limiter: rate.New(limits, h.Log), told: newTold(),
 		anonymous: newAnonymous(o.Anonymous), anonymousPlaces: newPlaces(0),
 	}
 	e.tenants = tenants.New(namespacespb.NewComponentsClient(conns["namespaces"]), h.Log, e.tenantChanged)

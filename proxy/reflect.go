@@ -18,7 +18,7 @@ import (
 const (
 	maxHandlers   = 100
 	maxFiles      = 500
-	maxReflection = 4 << 20 // bytes
+	maxReflection = 512 << 10 // bytes
 )
 
 // errNotDescribed says that a service does not know what it was asked about.
