@@ -27,13 +27,13 @@ func adminPlanGetCommand(c *cli) *cobra.Command {
 func adminPlanSetCommand(c *cli) *cobra.Command {
 	var own, unset []string
 	cmd := &cobra.Command{
-		Use: "set NAMESPACE [PLAN]", Short: "Put a namespace on a plan, or change limits of it alone",
-		Long:    "Puts a namespace on a plan; \"default\" follows the server's default. It holds within a second.",
+		Use: "set NAMESPACE [PLAN]", Short: "Put a namespace on a plan, or set limits of its own",
+		Long:    "Puts a namespace on a plan; \"default\" follows the server's default. It takes effect within a second.",
 		Example: "  micro admin plan set demo pro\n  micro admin plan set demo --limit services=50 --limit memory=1GiB\n  micro admin plan set demo default --unset services",
 		Args:    atMost(2),
 	}
-	cmd.Flags().StringArrayVar(&own, "limit", nil, "a limit of the namespace's own, `NAME=VALUE`; again for each")
-	cmd.Flags().StringArrayVar(&unset, "unset", nil, "a limit `NAME` that is the plan's again; again for each")
+	cmd.Flags().StringArrayVar(&own, "limit", nil, "set a limit for this namespace only, `NAME=VALUE` (repeatable)")
+	cmd.Flags().StringArrayVar(&unset, "unset", nil, "remove the namespace's own limit `NAME`, so that the plan's applies (repeatable)")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		if len(args) == 0 {
 			return usage("missing argument: NAMESPACE (usage: %s)", cmd.UseLine())

@@ -25,7 +25,7 @@ type foundNamespace struct {
 
 func adminNamespacesCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "namespaces [TEXT]", Short: "List the namespaces that there are, or those with a text in their name or their owner's address",
+		Use: "namespaces [TEXT]", Short: "List namespaces, optionally those whose name or owner matches a text",
 		Example: "  micro admin namespaces\n  micro admin namespaces jane@example.com", Args: atMost(1),
 	}
 	asJSON := outputFlag(cmd)

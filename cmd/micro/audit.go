@@ -17,7 +17,7 @@ import (
 
 func auditCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "audit", Short: "List who changed what in your namespace, from where, and what operators did in it",
+		Use: "audit", Short: "Show who changed what in your namespace, including operators",
 		Example: "  micro audit --since 24h\n  micro audit --action 'runtime.*' --account jane@example.com -o json\n  micro audit export > audit.jsonl",
 		Args:    exactly(),
 	}
@@ -55,7 +55,7 @@ func auditCommand(c *cli) *cobra.Command {
 }
 
 func auditExportCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "export", Short: "Print the whole log, the oldest first, an entry in JSON a line", Args: exactly()}
+	cmd := &cobra.Command{Use: "export", Short: "Print the whole log as JSON lines, oldest first", Args: exactly()}
 	filter := auditFilterFlags(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		f, err := filter()
@@ -85,7 +85,7 @@ func auditExportCommand(c *cli) *cobra.Command {
 
 func auditVerifyCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "verify", Short: "Check that no entry was changed or taken out since it was written", Args: exactly(),
+		Use: "verify", Short: "Verify that no entry was changed or removed", Args: exactly(),
 		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
 			rsp, err := x.audit().Verify(ctx, &auditpb.VerifyRequest{Namespace: x.Namespace})
 			if err != nil {

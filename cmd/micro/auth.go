@@ -86,7 +86,7 @@ func listAccountsCommand(c *cli) *cobra.Command {
 }
 
 func listRulesCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "rules", Short: "List the rules, the one that is looked at first on top", Args: exactly()}
+	cmd := &cobra.Command{Use: "rules", Short: "List the rules, in the order in which they are checked", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()
@@ -145,7 +145,7 @@ func createAccountCommand(c *cli) *cobra.Command {
 	var secret, kind string
 	var scopes []string
 	cmd := &cobra.Command{
-		Use: "account ID", Short: "Create an account; its secret is shown this once", Args: exactly("ID"),
+		Use: "account ID", Short: "Create an account; its secret is shown only once", Args: exactly("ID"),
 		Example: "  micro auth create account --type service --scopes service ci",
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			rsp, err := authpb.NewAuthClient(x.Conn).Generate(ctx, &authpb.GenerateRequest{
@@ -158,7 +158,7 @@ func createAccountCommand(c *cli) *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&secret, "secret", "", "the secret (default: one is made up)")
+	f.StringVar(&secret, "secret", "", "the secret (default: generated)")
 	f.StringSliceVar(&scopes, "scopes", nil, "what the account may do: `a,b`")
 	f.StringVar(&kind, "type", "", "user or service")
 	return cmd
@@ -201,7 +201,7 @@ all accounts of the namespace, + all accounts of the platform.`,
 	f.StringVar(&scope, "scope", "", "who the rule is about")
 	f.StringVar(&resource, "resource", "", "what it is about: `type:name:endpoint`, each may be *")
 	f.StringVar(&access, "access", "granted", "granted or denied")
-	f.Int32Var(&priority, "priority", 0, "rules with a higher one are looked at first")
+	f.Int32Var(&priority, "priority", 0, "rules with a higher priority are checked first")
 	return cmd
 }
 
@@ -230,7 +230,7 @@ func createTokenCommand(c *cli) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "the account")
 	f.StringVar(&secret, "secret", "", "its secret")
-	f.Int64Var(&expiry, "expiry", 60, "how many `seconds` it is good for")
+	f.Int64Var(&expiry, "expiry", 60, "lifetime in `seconds`")
 	return cmd
 }
 
@@ -248,7 +248,7 @@ func updateSecretCommand(c *cli) *cobra.Command {
 			return c.done(x, "Account updated", err)
 		}),
 	}
-	cmd.Flags().StringVar(&old, "old_secret", "", "the secret as it is")
-	cmd.Flags().StringVar(&fresh, "new_secret", "", "the secret as it shall be")
+	cmd.Flags().StringVar(&old, "old_secret", "", "current secret")
+	cmd.Flags().StringVar(&fresh, "new_secret", "", "new secret")
 	return cmd
 }

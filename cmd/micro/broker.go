@@ -20,11 +20,11 @@ func brokerCommand(c *cli) *cobra.Command {
 func publishCommand(c *cli) *cobra.Command {
 	var headers []string
 	cmd := &cobra.Command{
-		Use: "publish TOPIC MESSAGE", Short: "Hand a message to those who listen now",
+		Use: "publish TOPIC MESSAGE", Short: "Publish a message to the current subscribers",
 		Example: `  micro broker publish orders.new '{"id":7}'`,
 		Args:    exactly("TOPIC", "MESSAGE"),
 	}
-	cmd.Flags().StringArrayVar(&headers, "header", nil, "`name=value`, any number of times")
+	cmd.Flags().StringArrayVar(&headers, "header", nil, "`name=value` (repeatable)")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		m := &brokerpb.Message{Header: map[string]string{"Micro-Topic": args[0]}, Body: []byte(args[1])}
 		if json.Valid(m.Body) {
@@ -55,14 +55,14 @@ func subscribeCommand(c *cli) *cobra.Command {
 	req := &brokerpb.SubscribeRequest{}
 	var count int
 	cmd := &cobra.Command{
-		Use: "subscribe TOPIC", Short: "Print messages as they come",
+		Use: "subscribe TOPIC", Short: "Subscribe to a topic and print its messages",
 		Long:    `Prints messages as they come. In TOPIC, * is one level, > at the end one or more.`,
 		Example: "  micro broker subscribe 'orders.*'",
 		Args:    exactly("TOPIC"),
 	}
 	asJSON := outputFlag(cmd)
-	cmd.Flags().StringVar(&req.Queue, "queue", "", "share the messages with those who have the same `name`")
-	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after this `number` of messages")
+	cmd.Flags().StringVar(&req.Queue, "queue", "", "share the messages with the subscribers of the same `queue`")
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "stop after this `number` of messages")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()
 		if err != nil {

@@ -43,8 +43,8 @@ What happens when it is spent: notify (nothing else), throttle (calls are held
 back), stop (calls are refused, containers stopped).`,
 		Example: "  micro budget set 50 --action stop\n  micro budget set 7.50 --service thumbnails --action throttle",
 	}
-	cmd.Flags().StringVar(&req.Service, "service", "", "of this service `NAME` only")
-	cmd.Flags().StringVar(&action, "action", "notify", "`WHAT` happens when it is spent: notify, throttle or stop")
+	cmd.Flags().StringVar(&req.Service, "service", "", "only this service `NAME`")
+	cmd.Flags().StringVar(&action, "action", "notify", "`what` to do when it is spent: notify, throttle or stop")
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()
@@ -70,8 +70,8 @@ back), stop (calls are refused, containers stopped).`,
 
 func (c *cli) budgetDelete() *cobra.Command {
 	var req usagepb.DeleteBudgetRequest
-	cmd := &cobra.Command{Use: "delete", Short: "Remove a budget; the namespace then has the server's default", Args: exactly()}
-	cmd.Flags().StringVar(&req.Service, "service", "", "of this service `NAME`")
+	cmd := &cobra.Command{Use: "delete", Short: "Remove a budget; the server's default applies again", Args: exactly()}
+	cmd.Flags().StringVar(&req.Service, "service", "", "budget of this service `NAME`")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		req.Namespace = x.Namespace
 		_, err := usagepb.NewBudgetsClient(x.Conn).Delete(ctx, &req)

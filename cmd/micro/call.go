@@ -33,9 +33,9 @@ type caller struct {
 
 func (o *caller) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "json", "json, or raw for the bytes as they came")
-	f.StringSliceVar(&o.metadata, "metadata", nil, "metadata to send along: `key=value`")
-	f.StringVar(&o.address, "address", "", "`address` of the service itself, instead of the server's")
+	f.StringVarP(&o.output, "output", "o", "json", "json, or raw for the bytes as received")
+	f.StringSliceVar(&o.metadata, "metadata", nil, "metadata to send with the call: `key=value`")
+	f.StringVar(&o.address, "address", "", "call the service at this `address`, bypassing the server")
 }
 
 func callCommand(c *cli) *cobra.Command {
@@ -61,7 +61,7 @@ func callCommand(c *cli) *cobra.Command {
 		ValidArgsFunction: c.completeServices,
 	}
 	o.flags(cmd)
-	cmd.Flags().DurationVar(&o.timeout, "request_timeout", serviceTimeout, "how long to wait for the answer")
+	cmd.Flags().DurationVar(&o.timeout, "request_timeout", serviceTimeout, "deadline of the call")
 	return cmd
 }
 

@@ -31,7 +31,7 @@ func certsCommand(c *cli) *cobra.Command {
 
 func initCertsCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "init DIR", Short: "Make a certificate authority in a directory", Args: exactly("DIR"),
+		Use: "init DIR", Short: "Create a certificate authority in a directory", Args: exactly("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := certs.Open(args[0]).Init(); err != nil {
 				return err
@@ -46,11 +46,11 @@ func issueCertCommand(c *cli, authority func() (*certs.Authority, error)) *cobra
 	var hosts []string
 	var life time.Duration
 	cmd := &cobra.Command{
-		Use: "issue COMPONENT...", Short: "Issue certificates to components, over those they have", Args: cobra.MinimumNArgs(1),
+		Use: "issue COMPONENT...", Short: "Issue certificates to components, replacing existing ones", Args: cobra.MinimumNArgs(1),
 	}
 	asJSON := outputFlag(cmd)
-	cmd.Flags().StringSliceVar(&hosts, "host", nil, "a name or address of the component's hosts; it may be given again")
-	cmd.Flags().DurationVar(&life, "life", certificateLife, "how long the certificates are good")
+	cmd.Flags().StringSliceVar(&hosts, "host", nil, "a name or address of the component's hosts (repeatable)")
+	cmd.Flags().DurationVar(&life, "life", certificateLife, "how long the certificates are valid")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		inJSON, err := asJSON()
 		if err != nil {
@@ -90,7 +90,7 @@ func isComponent(name string) error {
 }
 
 func listCertsCommand(c *cli, authority func() (*certs.Authority, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List authorities and certificates with the time they end", Args: exactly()}
+	cmd := &cobra.Command{Use: "list", Short: "List authorities and certificates with their expiry", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		inJSON, err := asJSON()

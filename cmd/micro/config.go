@@ -38,7 +38,7 @@ func getConfigCommand(c *cli) *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 	}
 	o := secretFlag(cmd, "print secrets as they are")
-	cmd.Flags().BoolVar(&all, "all", false, "print all of the settings, if there is no PATH")
+	cmd.Flags().BoolVar(&all, "all", false, "print all settings; with no PATH")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		path := strings.Join(args, "")
 		if path == "" && !all {
@@ -102,7 +102,7 @@ func setConfigCommand(c *cli) *cobra.Command {
 
 func delConfigCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "del PATH", Short: "Delete a value, with all below it", Args: exactly("PATH"),
+		Use: "del PATH", Short: "Delete a value and everything below it", Args: exactly("PATH"),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			if args[0] == "" {
 				return usage("PATH is empty, which would delete all settings")
@@ -115,7 +115,7 @@ func delConfigCommand(c *cli) *cobra.Command {
 
 func watchConfigCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "watch [PATH]", Short: "Print a value now, and again when it changes", Args: cobra.MaximumNArgs(1),
+		Use: "watch [PATH]", Short: "Print a value, and again whenever it changes", Args: cobra.MaximumNArgs(1),
 	}
 	o := secretFlag(cmd, "print secrets as they are")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
@@ -185,7 +185,7 @@ func historyCommand(c *cli) *cobra.Command {
 }
 
 func rollbackCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "rollback VERSION", Short: "Go back to the settings of a version, secrets too", Args: exactly("VERSION")}
+	cmd := &cobra.Command{Use: "rollback VERSION", Short: "Restore the settings of a version, including secrets", Args: exactly("VERSION")}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()

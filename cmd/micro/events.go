@@ -62,12 +62,12 @@ func (c *cli) eventsPublish() *cobra.Command {
 func (c *cli) eventsRead() *cobra.Command {
 	var req eventspb.ReadRequest
 	var since string
-	cmd := &cobra.Command{Use: "read TOPIC", Short: "Print events of the past, the oldest first", Args: exactly("TOPIC")}
+	cmd := &cobra.Command{Use: "read TOPIC", Short: "Print past events, oldest first", Args: exactly("TOPIC")}
 	f := cmd.Flags()
-	f.Uint64VarP(&req.Limit, "limit", "l", 0, "at most so many, 1000 being the most; 0 is 250")
-	f.Uint64Var(&req.Offset, "offset", 0, "leave out so many")
-	f.StringVar(&req.After, "after", "", "begin after the event with this `id`")
-	f.StringVar(&since, "since", "", "begin with the events of a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
+	f.Uint64VarP(&req.Limit, "limit", "l", 0, "maximum number of events, up to 1000; 0 is 250")
+	f.Uint64Var(&req.Offset, "offset", 0, "number of records to skip")
+	f.StringVar(&req.After, "after", "", "start after the event with this `id`")
+	f.StringVar(&since, "since", "", "start at a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()
@@ -125,7 +125,7 @@ func (c *cli) eventsTopics() *cobra.Command {
 }
 
 func (c *cli) eventsGroups() *cobra.Command {
-	cmd := &cobra.Command{Use: "groups TOPIC", Short: "List the groups of a topic, and what each has before it", Args: exactly("TOPIC")}
+	cmd := &cobra.Command{Use: "groups TOPIC", Short: "List the groups of a topic and how far behind each is", Args: exactly("TOPIC")}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()
@@ -152,14 +152,14 @@ func (c *cli) eventsReplay() *cobra.Command {
 	var req eventspb.SeekRequest
 	var since string
 	cmd := &cobra.Command{
-		Use: "replay TOPIC GROUP", Short: "Let a group go on from another place", Args: exactly("TOPIC", "GROUP"),
+		Use: "replay TOPIC GROUP", Short: "Move a group to another position in the topic", Args: exactly("TOPIC", "GROUP"),
 		Example: "  micro events replay orders billing --since 2h\n  micro events replay orders billing --start",
 	}
 	f := cmd.Flags()
 	f.StringVar(&req.After, "after", "", "after the event with this `id`")
-	f.StringVar(&since, "since", "", "with the events of a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
-	f.BoolVar(&req.Start, "start", false, "with the oldest event")
-	f.BoolVar(&req.End, "end", false, "with what is to come")
+	f.StringVar(&since, "since", "", "from a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
+	f.BoolVar(&req.Start, "start", false, "from the oldest event")
+	f.BoolVar(&req.End, "end", false, "from the next new event")
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()
@@ -185,7 +185,7 @@ func (c *cli) eventsReplay() *cobra.Command {
 
 func (c *cli) eventsDelete() *cobra.Command {
 	return &cobra.Command{
-		Use: "delete TOPIC [GROUP]", Short: "Delete a topic with its events, groups and dead letters, or a group of it", Args: atMost(2),
+		Use: "delete TOPIC [GROUP]", Short: "Delete a topic with everything in it, or one of its groups", Args: atMost(2),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			if len(args) == 0 {
 				return usage("missing argument: TOPIC")

@@ -23,15 +23,15 @@ func (c *cli) eventsConsume() *cobra.Command {
 	var follow bool
 	var since string
 	cmd := &cobra.Command{
-		Use: "consume TOPIC", Short: "Take the events of a topic, as a group or by itself", Args: exactly("TOPIC"),
+		Use: "consume TOPIC", Short: "Consume the events of a topic, alone or as a member of a group", Args: exactly("TOPIC"),
 		Long: "Prints events as they come. With --group they count as done for that group, and\n" +
 			"the next consumer goes on after them. Without --follow it ends when nothing has\ncome for a second.",
 		Example: "  micro events consume -f orders\n  micro events consume --group audit --since 24h orders",
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&follow, "follow", "f", false, "go on with the events that are to come")
+	f.BoolVarP(&follow, "follow", "f", false, "keep waiting for new events")
 	f.StringVarP(&req.Group, "group", "g", "", "`name` of the group to consume as")
-	f.StringVar(&since, "since", "", "begin with the events of a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
+	f.StringVar(&since, "since", "", "start at a `time`: 1h, 2006-01-02T15:04:05Z or unix seconds")
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()

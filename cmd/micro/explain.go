@@ -37,7 +37,7 @@ const nobody = "-"
 func explainCommand(c *cli) *cobra.Command {
 	req := &authpb.ExplainRequest{}
 	cmd := &cobra.Command{
-		Use: "explain ACCOUNT SERVICE ENDPOINT", Short: "Say who may call what, and which rule decides", Args: exactly("ACCOUNT", "SERVICE", "ENDPOINT"),
+		Use: "explain ACCOUNT SERVICE ENDPOINT", Short: "Explain whether an account may call an endpoint, and which rule decides", Args: exactly("ACCOUNT", "SERVICE", "ENDPOINT"),
 		Long: `Asks what the edges ask when an account calls an endpoint: the account, its API
 token, then the rules, in their order. The account "-" is a call without a token.`,
 		Example: `  micro auth explain jane@example.com notes Notes.List

@@ -13,7 +13,7 @@ func factorCommand(c *cli) *cobra.Command {
 	return group("2fa", "Manage your second factor, an authenticator",
 		factorStatusCommand(c), enableFactorCommand(c), disableFactorCommand(c),
 		&cobra.Command{
-			Use: "recover CODE", Short: "Make new recovery codes in the place of the old ones", Args: exactly("CODE"),
+			Use: "recover CODE", Short: "Replace the recovery codes with new ones", Args: exactly("CODE"),
 			RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 				rsp, err := authpb.NewFactorsClient(x.Conn).Recover(ctx, &authpb.RecoverRequest{Code: args[0]})
 				if err == nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -197,9 +198,12 @@ func (f *fakePlatform) Create(ctx context.Context, req *runtimepb.CreateRequest)
 func (f *fakePlatform) Update(_ context.Context, req *runtimepb.UpdateRequest) (*runtimepb.UpdateResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.services[req.GetResource().GetService().GetName()] == nil {
+	given := req.GetResource().GetService()
+	s := f.services[given.GetName()]
+	if s == nil {
 		return nil, errors.New(codes.NotFound, "not found").From("runtime.Runtime.Update")
 	}
+	maps.Copy(s.Metadata, given.GetMetadata())
 	return &runtimepb.UpdateResponse{Revision: 2}, nil
 }
 

@@ -60,7 +60,7 @@ service only, so it can be kept and compared.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.golang, "go", false, "for Go: DIR/client.go")
 	f.BoolVar(&o.typeScript, "ts", false, "for TypeScript: DIR/client.ts")
-	f.StringVar(&o.out, "out", "", "`directory` to write to, made if it is not there (default: SERVICE-client)")
+	f.StringVar(&o.out, "out", "", "`directory` to write to, created if missing (default: SERVICE-client)")
 	f.StringVar(&o.api, "api", "", "address of the HTTP API, like https://api.example.com, where it is not next to the proxy")
 	return cmd
 }

@@ -25,7 +25,7 @@ const nodeTimeout = 10 * time.Second
 
 func healthCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "health SERVICE", Short: "Ask the instances of a service whether they are well", Args: exactly("SERVICE"),
+		Use: "health SERVICE", Short: "Check the health of a service's instances", Args: exactly("SERVICE"),
 		ValidArgsFunction: c.completeServices,
 	}
 	asJSON := outputFlag(cmd)
@@ -58,7 +58,7 @@ func healthCommand(c *cli) *cobra.Command {
 func statsCommand(c *cli) *cobra.Command {
 	var all string
 	cmd := &cobra.Command{
-		Use: "stats SERVICE...", Short: "Show what the instances of services use",
+		Use: "stats SERVICE...", Short: "Show the resource usage of services' instances",
 		ValidArgsFunction: c.completeServices,
 	}
 	cmd.Flags().StringVar(&all, "all", "", "builtin for all services of the platform, custom for all of yours")

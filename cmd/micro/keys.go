@@ -14,7 +14,7 @@ func keysCommand(c *cli) *cobra.Command {
 	return group("keys", "Manage the keys that tokens are signed with, for operators",
 		listKeysCommand(c), rotateKeyCommand(c),
 		&cobra.Command{
-			Use: "retire ID", Short: "End a key and all tokens signed with it, those of running services too", Args: exactly("ID"),
+			Use: "retire ID", Short: "Retire a signing key; every token signed with it ends, also those of running services", Args: exactly("ID"),
 			RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 				_, err := authpb.NewKeysClient(x.Conn).Retire(ctx, &authpb.RetireKeyRequest{Id: args[0]})
 				return err
@@ -43,7 +43,7 @@ func keyOf(k *authpb.Key) key {
 }
 
 func listKeysCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the keys that are good", Args: exactly()}
+	cmd := &cobra.Command{Use: "list", Short: "List the valid signing keys", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()
@@ -76,7 +76,7 @@ func listKeysCommand(c *cli) *cobra.Command {
 func rotateKeyCommand(c *cli) *cobra.Command {
 	var now bool
 	cmd := &cobra.Command{
-		Use: "rotate", Short: "Have another key sign; tokens in use stay good", Args: exactly(),
+		Use: "rotate", Short: "Sign with a new key; tokens in use stay valid", Args: exactly(),
 		RunE: c.with(func(ctx context.Context, x *client, _ []string) error {
 			rsp, err := authpb.NewKeysClient(x.Conn).Rotate(ctx, &authpb.RotateKeyRequest{Now: now})
 			if err != nil {

@@ -50,13 +50,13 @@ func deletionOf(d *namespacespb.Deletion) deletion {
 func deleteNamespaceCommand(c *cli) *cobra.Command {
 	var confirm, reason string
 	cmd := &cobra.Command{
-		Use: "delete NAME", Short: "Stop a namespace, and have it erased after some days", Args: exactly("NAME"),
+		Use: "delete NAME", Short: "Delete a namespace: it stops now and is erased some days later", Args: exactly("NAME"),
 		Long: `Deletes a namespace that you own. Its services stop and its calls are refused at once.
 Nothing is lost until the time that the answer shows: until then "micro namespace undelete"
 takes it back. After that all of it is erased, for good.`,
 		Example: "  micro namespace delete demo --confirm demo",
 	}
-	cmd.Flags().StringVar(&confirm, "confirm", "", "the name once more, where nobody can be asked for it")
+	cmd.Flags().StringVar(&confirm, "confirm", "", "repeat the name to confirm, where there is no terminal to ask")
 	cmd.Flags().StringVar(&reason, "reason", "", "why; members of the namespace see it")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		if confirm == "" && c.Interactive() {
@@ -81,7 +81,7 @@ takes it back. After that all of it is erased, for good.`,
 
 func undeleteNamespaceCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "undelete NAME", Short: "Keep a namespace that was deleted, with all it has", Args: exactly("NAME"),
+		Use: "undelete NAME", Short: "Restore a deleted namespace with everything in it", Args: exactly("NAME"),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			_, err := namespacespb.NewNamespacesClient(x.Conn).Undelete(ctx, &namespacespb.UndeleteNamespaceRequest{Namespace: args[0]})
 			return c.done(x, "Namespace "+args[0]+" is not deleted", err)
@@ -90,7 +90,7 @@ func undeleteNamespaceCommand(c *cli) *cobra.Command {
 }
 
 func namespaceStatusCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "status [NAME]", Short: "Show whether a namespace is deleted, and how far that has come", Args: atMost(1)}
+	cmd := &cobra.Command{Use: "status [NAME]", Short: "Show whether a namespace is being deleted, and how far the erasure is", Args: atMost(1)}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := asJSON()
@@ -150,7 +150,7 @@ func (c *cli) printDeletion(d deletion) error {
 const erasuresPage = 1000
 
 func adminErasuresCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "erasures", Short: "List the namespaces that are deleted, and how far their erasure has come", Args: exactly()}
+	cmd := &cobra.Command{Use: "erasures", Short: "List the deleted namespaces and the progress of their erasure", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()

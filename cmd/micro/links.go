@@ -21,7 +21,7 @@ type linked struct {
 // linksCommand is about the accounts elsewhere by which a person signs in. They
 // are linked in the console.
 func linksCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the accounts elsewhere that sign you in", Args: exactly()}
+	cmd := &cobra.Command{Use: "list", Short: "List the GitHub and Google accounts that sign you in", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()
@@ -43,8 +43,8 @@ func linksCommand(c *cli) *cobra.Command {
 		}
 		return c.Table(rows)
 	})
-	return group("links", "Manage the accounts elsewhere that sign you in", cmd, &cobra.Command{
-		Use: "remove ID", Short: "Unlink an account elsewhere", Args: exactly("ID"),
+	return group("links", "Manage the GitHub and Google accounts that sign you in", cmd, &cobra.Command{
+		Use: "remove ID", Short: "Unlink such an account", Args: exactly("ID"),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			_, err := authpb.NewProvidersClient(x.Conn).Unlink(ctx, &authpb.UnlinkRequest{Id: args[0]})
 			return err

@@ -138,7 +138,7 @@ func (c *cli) keep(x *client, account *authpb.Account, token config.Token) error
 func logoutCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout",
-		Short: "End the login of the current environment",
+		Short: "Log out of the current environment",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := c.place()

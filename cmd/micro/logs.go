@@ -24,7 +24,7 @@ func logsCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:               "logs NAME[@VERSION]",
-		Short:             "Show what a service writes",
+		Short:             "Show the log of a service",
 		Example:           "  micro logs -f helloworld\n  micro logs --build -n 100 helloworld\n  micro logs --previous helloworld",
 		Args:              exactly("NAME"),
 		ValidArgsFunction: c.completeServices,
@@ -60,10 +60,10 @@ func logsCommand(c *cli) *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&req.Stream, "follow", "f", false, "go on with the lines that are to come")
-	f.Int64VarP(&req.Count, "lines", "n", defaultLines, "`number` of lines to begin with")
+	f.BoolVarP(&req.Stream, "follow", "f", false, "keep printing new lines")
+	f.Int64VarP(&req.Count, "lines", "n", defaultLines, "`number` of past lines to start with")
 	f.BoolVar(&req.Build, "build", false, "the log of the newest build, instead of the service's")
-	f.BoolVarP(&before.previous, "previous", "p", false, "the last lines of the instance that crashed last; with --output json, of all that are kept")
+	f.BoolVarP(&before.previous, "previous", "p", false, "the last lines of the most recent crash; with --output json, of every crash that is kept")
 	f.IntVar(&before.number, "crash", 0, "the last lines of the `N`th last crash, 1 being the last")
 	f.StringVarP(&format, "output", "o", "", "json, or lines as they are")
 	return cmd

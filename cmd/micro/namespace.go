@@ -46,7 +46,7 @@ func namespaceCommand(c *cli) *cobra.Command {
 			}),
 		},
 		&cobra.Command{
-			Use: "leave NAME", Short: "Leave the current namespace, which must be named", Args: exactly("NAME"),
+			Use: "leave NAME", Short: "Leave the current namespace; its name confirms it", Args: exactly("NAME"),
 			RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 				_, err := namespacespb.NewMembersClient(x.Conn).Leave(ctx, &namespacespb.LeaveRequest{Namespace: args[0]})
 				return err
@@ -93,7 +93,7 @@ func listNamespacesCommand(c *cli) *cobra.Command {
 
 func createNamespaceCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "create NAME", Short: "Make another namespace, and change to it", Args: exactly("NAME"),
+		Use: "create NAME", Short: "Create another namespace, and switch to it", Args: exactly("NAME"),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			rsp, err := namespacespb.NewNamespacesClient(x.Conn).Create(ctx, &namespacespb.CreateNamespaceRequest{Name: args[0]})
 			if err != nil {
@@ -112,7 +112,7 @@ func createNamespaceCommand(c *cli) *cobra.Command {
 // and, as a verb of the user, "user set namespace".
 func switchCommand(c *cli, use string) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: "Change to another of your namespaces", Args: exactly("NAME"),
+		Use: use, Short: "Switch to another of your namespaces", Args: exactly("NAME"),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error { return c.change(ctx, x, args[0]) }),
 	}
 }
@@ -264,7 +264,7 @@ func transferCommand(c *cli) *cobra.Command {
 
 func requireFactorCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
-		Use: "require-2fa on|off", Short: "Want a second factor of every member, or no longer", Args: exactly("on|off"),
+		Use: "require-2fa on|off", Short: "Require a second factor of every member, or stop requiring it", Args: exactly("on|off"),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			if args[0] != "on" && args[0] != "off" {
 				return usage("%q: on and off are possible", args[0])

@@ -27,20 +27,21 @@ type importFlags struct {
 func importNamespaceCommand(c *cli) *cobra.Command {
 	var f importFlags
 	cmd := &cobra.Command{
-		Use: "import FILE", Short: "Read what \"micro namespace export\" has written", Args: exactly("FILE"),
+		Use: "import FILE", Short: "Import an archive of \"micro namespace export\"", Args: exactly("FILE"),
 		Long: `Reads an archive into the current namespace, or another of yours, on any server, and
 deploys its services. The whole file is checked first: of a damaged one nothing is
-written. What exists is refused, unless --overwrite replaces it. An import that was
-cut off goes on when it is said again. Members are not made: they are listed.`,
+written. What exists is refused, unless --overwrite replaces it. Run the same
+command again to resume an interrupted import. Members are not created; the command
+lists them so that you can invite them.`,
 		Example: "  micro namespace import acme.tar.gz --dry-run\n  micro namespace import acme.tar.gz --into acme-copy --only config,store",
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			return c.importNamespace(ctx, x, args[0], f)
 		}),
 	}
 	cmd.Flags().StringVar(&f.into, "into", "", "`namespace` to import into, instead of the current one")
-	cmd.Flags().StringVar(&f.only, "only", "", "some of services,config,store,events,rules")
+	cmd.Flags().StringVar(&f.only, "only", "", "import only these parts: services,config,store,events,rules")
 	cmd.Flags().BoolVar(&f.overwrite, "overwrite", false, "replace what exists")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be imported, and what is in the way; write nothing")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "report what would be imported and what conflicts, without writing")
 	f.flags(cmd, "import the secrets, with the passphrase of the archive")
 	return cmd
 }

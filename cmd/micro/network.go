@@ -92,7 +92,7 @@ func (c *cli) networkRoutes() *cobra.Command {
 }
 
 func (c *cli) networkServices() *cobra.Command {
-	cmd := &cobra.Command{Use: "services", Short: "List the services that have instances", Args: exactly()}
+	cmd := &cobra.Command{Use: "services", Short: "List the services with running instances", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()
@@ -116,7 +116,7 @@ func (c *cli) networkServices() *cobra.Command {
 
 func (c *cli) networkHosts() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "hosts", Short: "List the hosts and how they keep tenants' code in, for operators", Args: exactly(),
+		Use: "hosts", Short: "List the hosts and how they isolate tenants' code (operators)", Args: exactly(),
 	}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {

@@ -18,7 +18,7 @@ import (
 func newCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "new NAME",
-		Short: "Write a service to start from",
+		Short: "Create the project of a new service",
 		Long: `Writes the project of a service into a new directory. It builds and runs as it is:
 "micro run" deploys it, "make build" compiles it here, which needs Go and nothing
 else.`,
@@ -70,7 +70,7 @@ func (c *cli) seed(ctx context.Context, module *modproxy.Module) {
 func genCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gen [FILE.proto...]",
-		Short: "Write the Go code of .proto files, or clients of services",
+		Short: "Generate Go code from .proto files, or clients of services",
 		Long: `Writes the Go code of .proto files beside them: of those that are named, or all below
 proto/. No protoc is needed. It also makes the framework's module known to this
 machine's Go, in the version that belongs to this micro.`,

@@ -17,7 +17,7 @@ import (
 
 func planCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "plan", Short: "Show the plans that there are, and which one the namespace is on", Args: exactly(),
+		Use: "plan", Short: "List the plans, and show which one the namespace is on", Args: exactly(),
 		Long: "Shows every plan with its limits side by side; the namespace's own has a star.\nAn operator of the server changes it.",
 	}
 	asJSON := outputFlag(cmd)
@@ -81,7 +81,7 @@ type limit struct {
 
 func limitsCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "limits", Short: "Show what the namespace may take, and has taken", Args: exactly(),
+		Use: "limits", Short: "Show the namespace's limits and usage", Args: exactly(),
 		Long: "Shows every limit of the namespace with what is used of it, where that is known, and\nwhether it is suspended or a service of it held back.",
 	}
 	asJSON := outputFlag(cmd)

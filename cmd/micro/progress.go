@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -251,11 +252,12 @@ func (c *cli) callable(ctx context.Context, x *client, name string) *registrypb.
 	return nil
 }
 
-// apiAddress guesses the HTTP address from the proxy's: they stand side by side
-// unless somebody changed that, and then $API has to be set.
+// apiAddress answers the HTTP address to print in an example: what apiOf says
+// where the proxy has one of its usual ports, and else $API, which a person has
+// to set.
 func apiAddress(proxy string) string {
-	if host, ok := strings.CutSuffix(proxy, ":8081"); ok {
-		return "http://" + host + ":8080"
+	if _, port, err := net.SplitHostPort(proxy); err != nil || port == "443" || port == "8081" {
+		return apiOf(proxy)
 	}
 	return "$API"
 }

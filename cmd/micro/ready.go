@@ -20,7 +20,7 @@ const readyWithin = 5 * time.Second
 func readyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ready [COMPONENT]",
-		Short: "Ask the process of a component on this host whether it is ready",
+		Short: "Check whether a component's process on this host is ready",
 		Long: `Asks at MICRO_OPS_ADDRESS, as a health check in a container that has nothing but
 this program. The exit code is 0 when the process should get calls. Where the address is
 not on loopback, the certificate of COMPONENT is shown.`,

@@ -21,7 +21,7 @@ func resetPasswordCommand(c *cli) *cobra.Command {
 	var r reset
 	cmd := &cobra.Command{
 		Use:   "password",
-		Short: "Set a new password with a code that is sent to your email address",
+		Short: "Reset a forgotten password with a code sent by mail",
 		Long: `Sets a new password for an account whose password was forgotten. A code is sent to the
 email address; all logins of the account end when it is used. Ask for a namespace with
 --namespace if the account owns none. With --code no new code is sent.`,
@@ -32,7 +32,7 @@ email address; all logins of the account end when it is used. Ask for a namespac
 	f := cmd.Flags()
 	f.StringVar(&r.email, "email", "", "the account's email address")
 	f.StringVar(&r.code, "code", "", "the code that was sent to it")
-	f.StringVar(&r.fresh.value, "new-password", "", "the password as it shall be; other users of this machine may see it, --password-stdin is safer")
+	f.StringVar(&r.fresh.value, "new-password", "", "new password; other users of this machine may see it, --password-stdin is safer")
 	f.BoolVar(&r.fresh.stdin, "password-stdin", false, "read the password from the first line of the standard input")
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 func revisionsCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revisions [NAME[@VERSION]]",
-		Short: "Show what was deployed, by whom and what became of it",
+		Short: "List the revisions of a service: what, by whom, and how it went",
 		Long: `Shows the revisions that are kept of a service, or of every service, newest first.
 Those that say "yes" under KEPT can be rolled back to.`,
 		Args:              atMost(1),
@@ -127,7 +127,7 @@ func rollBackCommand(c *cli) *cobra.Command {
 	var detach bool
 	cmd := &cobra.Command{
 		Use:   "rollback NAME[@VERSION] [REVISION]",
-		Short: "Run an earlier revision of a service again",
+		Short: "Roll a service back to an earlier revision",
 		Long: `Deploys an earlier revision again, without building it: the one that ran before the
 one that serves, or the one that is named. It gets the calls when it is healthy.
 "micro revisions NAME" shows which are kept.`,
@@ -164,14 +164,14 @@ one that serves, or the one that is named. It gets the calls when it is healthy.
 			return nil
 		}),
 	}
-	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "do not wait until the service runs")
+	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "return at once, without waiting until it runs")
 	return cmd
 }
 
 func scaleCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:               "scale NAME[@VERSION] N",
-		Short:             "Change how many instances of a service run",
+		Short:             "Set the number of instances of a service",
 		Example:           "  micro scale helloworld 3",
 		Args:              exactly("NAME", "N"),
 		ValidArgsFunction: c.completeServices,

@@ -38,11 +38,15 @@ type deployment struct {
 	force, detach, verbose, watch            bool
 }
 
+// kept are the flags of run that an update takes and does not follow: what they
+// say stays as the service was first run. Scripts may give them.
+var kept = []string{"image", "command", "args", "type", "force"}
+
 func (d *deployment) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&d.name, "name", "", "name of the service (default: that of its directory)")
 	f.StringVar(&d.source, "source", "", "what to run, instead of an argument")
-	f.StringVar(&d.image, "image", "", "a ready-made image, where the server runs such")
+	f.StringVar(&d.image, "image", "", "a ready-made image, where the server supports that")
 	f.StringVar(&d.command, "command", "", "program to start in the container, instead of the service")
 	f.StringVar(&d.args, "args", "", "arguments of the program, with spaces between them")
 	f.StringVar(&d.kind, "type", "", "type of the service")
@@ -50,7 +54,7 @@ func (d *deployment) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&d.metadata, "metadata", nil, "metadata of the service: `a=1,b=2`")
 	f.Int64VarP(&d.instances, "instances", "i", 0, "how many instances to run (default 1)")
 	f.BoolVar(&d.force, "force", false, "deploy again even if the service runs already")
-	f.BoolVarP(&d.detach, "detach", "d", false, "do not wait until the service runs")
+	f.BoolVarP(&d.detach, "detach", "d", false, "return at once, without waiting until it runs")
 	f.BoolVarP(&d.verbose, "verbose", "v", false, "show the log of the build")
 }
 
@@ -90,11 +94,19 @@ runs from git, or from a directory of this machine, stands for its source.`,
 		Example:           "  micro update ./helloworld\n  micro update helloworld",
 		Args:              atMost(1),
 		ValidArgsFunction: c.completeServices,
-		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
-			return c.deploy(ctx, x, &d, args, c.update)
-		}),
 	}
+	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
+		for _, name := range kept {
+			if cmd.Flags().Changed(name) {
+				fmt.Fprintf(c.Err, "--%s has no effect on an update: to change it, \"micro kill\" the service and \"micro run\" it again\n", name)
+			}
+		}
+		return c.deploy(ctx, x, &d, args, c.update)
+	})
 	d.flags(cmd)
+	for _, name := range kept {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
 	return cmd
 }
 
@@ -110,10 +122,16 @@ type target struct {
 // waits for what becomes of it.
 func (c *cli) deploy(ctx context.Context, x *client, d *deployment, args []string, apply applyFunc) error {
 	arg := cmp.Or(strings.Join(args, ""), d.source, ".")
+	metadata, err := pairs("--metadata", d.metadata)
+	if err != nil {
+		return err
+	}
 	t, err := c.target(ctx, x, d, arg)
 	if err != nil {
 		return err
 	}
+	maps.Copy(metadata, t.service.GetMetadata())
+	t.service.Metadata = metadata
 	if d.watch && t.local == nil {
 		return usage("--watch needs a directory of this machine, %s is a repository", arg)
 	}
@@ -232,12 +250,6 @@ func (c *cli) namedTarget(ctx context.Context, x *client, d *deployment, arg str
 func (x *client) runtime() runtimepb.RuntimeClient { return runtimepb.NewRuntimeClient(x.Conn) }
 
 func (c *cli) create(ctx context.Context, x *client, d *deployment, t *target) (int64, error) {
-	metadata, err := pairs("--metadata", d.metadata)
-	if err != nil {
-		return 0, err
-	}
-	maps.Copy(metadata, t.service.GetMetadata())
-	t.service.Metadata = metadata
 	rsp, err := x.runtime().Create(ctx, &runtimepb.CreateRequest{
 		Resource: &runtimepb.Resource{Service: t.service},
 		Options: &runtimepb.CreateOptions{

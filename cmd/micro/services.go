@@ -20,7 +20,7 @@ import (
 )
 
 func servicesCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "services", Short: "List the services that run", Args: exactly()}
+	cmd := &cobra.Command{Use: "services", Short: "List the running services", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()

@@ -21,7 +21,7 @@ func signupCommand(c *cli) *cobra.Command {
 	var s signup
 	cmd := &cobra.Command{
 		Use:   "signup",
-		Short: "Make an account and a namespace of your own",
+		Short: "Create an account and a namespace",
 		Long: `Makes an account. A code is sent to your email address; with it you choose a
 password and the name of your namespace, where your services will run.
 

@@ -18,7 +18,7 @@ import (
 func statusCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME [VERSION]]",
-		Short: "Show what is deployed and how it is",
+		Short: "Show the deployed services and their status",
 		Long: `Shows what is deployed. A service is pending, building, starting, running, stopping,
 stopped, or in error, with the reason in the last column.`,
 		Args:              atMost(2),
@@ -118,7 +118,7 @@ func states(services []*runtimepb.Service) []state {
 func killCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "kill NAME[@VERSION]...",
-		Short: "Stop services and forget them",
+		Short: "Stop services and delete them",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return exactly("NAME")(cmd, args)

@@ -65,10 +65,10 @@ type listFlags struct {
 func (o *listFlags) add(cmd *cobra.Command) {
 	o.tableFlags.add(cmd)
 	f := cmd.Flags()
-	f.BoolVarP(&o.prefix, "prefix", "p", false, "all whose keys begin with the argument")
-	f.BoolVarP(&o.suffix, "suffix", "s", false, "all whose keys end with the argument")
-	f.Uint64VarP(&o.limit, "limit", "l", 0, "at most so many; 0 is all")
-	f.Uint64Var(&o.offset, "offset", 0, "leave out so many")
+	f.BoolVarP(&o.prefix, "prefix", "p", false, "records whose keys begin with KEY")
+	f.BoolVarP(&o.suffix, "suffix", "s", false, "records whose keys end with KEY")
+	f.Uint64VarP(&o.limit, "limit", "l", 0, "maximum number of records; 0 is all")
+	f.Uint64Var(&o.offset, "offset", 0, "number of records to skip")
 	f.StringVar(&o.order, "order", "asc", "asc or desc, by key")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 }
@@ -92,7 +92,7 @@ func (c *cli) storeRead() *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{Use: "read KEY", Short: "Print the value of a key, or of all that begin with it", Args: exactly("KEY")}
 	o.add(cmd)
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the keys and how long they live, too")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show keys and expiry as well")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		inJSON, err := o.check()
 		if err != nil {
@@ -248,7 +248,7 @@ func (c *cli) storeWrite() *cobra.Command {
 	var expiry time.Duration
 	var absent bool
 	var version int64
-	cmd := &cobra.Command{Use: "write KEY VALUE...", Short: "Write a record; the values are joined by blanks", Args: func(_ *cobra.Command, args []string) error {
+	cmd := &cobra.Command{Use: "write KEY VALUE...", Short: "Write a record; values are joined with spaces", Args: func(_ *cobra.Command, args []string) error {
 		if len(args) < 2 {
 			return usage("missing argument: micro store write KEY VALUE")
 		}
@@ -318,7 +318,7 @@ func (c *cli) storeTables() *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{Use: "tables", Short: "List the tables", Args: exactly()}
 	o.addDatabase(cmd)
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what they hold, too")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what they hold as well")
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()
@@ -354,7 +354,7 @@ func (c *cli) storeDrop() *cobra.Command {
 
 func (c *cli) storeUsage() *cobra.Command {
 	var o tableFlags
-	cmd := &cobra.Command{Use: "usage", Short: "Show what is kept, and how much may be", Args: exactly()}
+	cmd := &cobra.Command{Use: "usage", Short: "Show how much is stored, and the limits", Args: exactly()}
 	o.addDatabase(cmd)
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {

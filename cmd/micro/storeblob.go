@@ -36,8 +36,8 @@ func (c *cli) blobPut() *cobra.Command {
 		Long:  "Readers see the old blob until all of the new one has come. Breaking off leaves the old one.",
 	}
 	o.addDatabase(cmd)
-	cmd.Flags().StringVar(&contentType, "content-type", "", "kept with the blob, such as image/png")
-	cmd.Flags().BoolVar(&public, "public", false, "kept with the blob")
+	cmd.Flags().StringVar(&contentType, "content-type", "", "content type to store with the blob, such as image/png")
+	cmd.Flags().BoolVar(&public, "public", false, "mark the blob as public")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		in, size, err := c.blobInput(args[1])
 		if err != nil {

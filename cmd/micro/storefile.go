@@ -131,7 +131,7 @@ func (c *cli) storeImport() *cobra.Command {
 	}
 	o.addDatabase(cmd)
 	cmd.Flags().StringVarP(&o.table, "table", "t", "", "table to write to, instead of those in the file")
-	cmd.Flags().BoolVar(&absent, "if-absent", false, "leave the records that exist")
+	cmd.Flags().BoolVar(&absent, "if-absent", false, "skip records that exist")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, args []string) error {
 		in := io.Reader(os.Stdin)
 		if args[0] != "-" {

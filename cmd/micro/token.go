@@ -17,7 +17,7 @@ func tokenCommand(c *cli) *cobra.Command {
 	return group("token", "Manage API tokens, for programs that act for you",
 		createAPITokenCommand(c), listAPITokensCommand(c),
 		&cobra.Command{
-			Use: "revoke NAME|ID", Short: "End an API token, within a second everywhere", Args: exactly("NAME"),
+			Use: "revoke NAME|ID", Short: "Revoke an API token; it stops working everywhere within a second", Args: exactly("NAME"),
 			RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 				_, err := authpb.NewTokensClient(x.Conn).Revoke(ctx, &authpb.RevokeTokenRequest{Id: args[0], Options: x.authOptions()})
 				return err
@@ -55,7 +55,7 @@ func createAPITokenCommand(c *cli) *cobra.Command {
 	var expires string
 	req := &authpb.CreateTokenRequest{}
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Create an API token; it is shown this once", Args: exactly("NAME"),
+		Use: "create NAME", Short: "Create an API token; it is shown only once", Args: exactly("NAME"),
 		Long: `Creates a token with which a program acts as you, within what is granted. It works
 wherever an access token does: in MICRO_TOKEN, or as "Authorization: Bearer".
 
@@ -97,9 +97,9 @@ whose names begin with Get, List, Read, Find, Search, Query, Count, Show, Descri
 		return nil
 	})
 	f := cmd.Flags()
-	f.StringArrayVar(&req.Grants, "grant", nil, "what it may do: `service:endpoint:access`, any number of times")
-	f.StringVar(&expires, "expires", "", "after which `time` it ends: 12h, 30d (default 90d, at most 365d)")
-	f.BoolVar(&req.NeverExpires, "never-expires", false, "it does not end until it is revoked")
+	f.StringArrayVar(&req.Grants, "grant", nil, "what it may do: `service:endpoint:access` (repeatable)")
+	f.StringVar(&expires, "expires", "", "`lifetime` of the token: 12h, 30d (default 90d, at most 365d)")
+	f.BoolVar(&req.NeverExpires, "never-expires", false, "valid until it is revoked")
 	return cmd
 }
 
@@ -126,7 +126,7 @@ func until(unix int64) string {
 }
 
 func listAPITokensCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the API tokens: yours, for admins those of the namespace", Args: exactly()}
+	cmd := &cobra.Command{Use: "list", Short: "List your API tokens; admins see all of the namespace", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()
@@ -162,7 +162,7 @@ func day(unix int64) string {
 func sessionsCommand(c *cli) *cobra.Command {
 	var others bool
 	revoke := &cobra.Command{
-		Use: "revoke [ID]", Short: "End one of your logins, or all others", Args: atMost(1),
+		Use: "revoke [ID]", Short: "Log out one of your sessions, or all others", Args: atMost(1),
 		RunE: c.with(func(ctx context.Context, x *client, args []string) error {
 			req := &authpb.RevokeSessionRequest{Others: others, Id: cmp.Or(append(args, "")...)}
 			if others == (req.GetId() != "") {
@@ -172,7 +172,7 @@ func sessionsCommand(c *cli) *cobra.Command {
 			return err
 		}),
 	}
-	revoke.Flags().BoolVar(&others, "others", false, "all but the one in use")
+	revoke.Flags().BoolVar(&others, "others", false, "all sessions but the current one")
 	return group("sessions", "Manage your logins", listSessionsCommand(c), revoke)
 }
 
@@ -186,7 +186,7 @@ type session struct {
 }
 
 func listSessionsCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List your logins", Args: exactly()}
+	cmd := &cobra.Command{Use: "list", Short: "List your sessions", Args: exactly()}
 	asJSON := outputFlag(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		inJSON, err := asJSON()

@@ -32,11 +32,11 @@ the days that are named, which are days of UTC. Refused calls cost nothing.
 		Example: "  micro usage --by day,service\n  micro usage --from 2026-11-01 --to 2026-11-30 --by member\n  micro usage --export -o csv > november.csv",
 	}
 	f := cmd.Flags()
-	f.StringVar(&q.from, "from", "", "the first `day`, 2006-01-02; the first of the month")
-	f.StringVar(&q.to, "to", "", "the last `day`; today")
-	f.StringVar(&q.service, "service", "", "of this service `NAME` only")
-	f.StringSliceVar(&q.by, "by", []string{"service"}, "a row for each `WHAT`: day, service, endpoint, member, class; several with commas, or none")
-	f.BoolVar(&q.export, "export", false, "print every row as it is kept")
+	f.StringVar(&q.from, "from", "", "first `day`, 2006-01-02 (default: the first of this month)")
+	f.StringVar(&q.to, "to", "", "last `day` (default: today)")
+	f.StringVar(&q.service, "service", "", "only this service `NAME`")
+	f.StringSliceVar(&q.by, "by", []string{"service"}, "group by `WHAT`: day, service, endpoint, member, class, comma-separated, or none")
+	f.BoolVar(&q.export, "export", false, "print every row, unaggregated, as CSV or JSON")
 	f.StringVarP(&q.output, "output", "o", "table", "table, json or csv")
 	cmd.RunE = c.with(func(ctx context.Context, x *client, _ []string) error {
 		if !slices.Contains([]string{"table", "json", "csv"}, q.output) {

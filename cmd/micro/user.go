@@ -15,7 +15,7 @@ import (
 
 func userCommand(c *cli) *cobra.Command {
 	namespace := group("namespace", "Print the current namespace", &cobra.Command{
-		Use: "set NAMESPACE", Short: "Change the current namespace, for operators", Args: exactly("NAMESPACE"),
+		Use: "set NAMESPACE", Short: "Switch to any namespace (operators)", Args: exactly("NAMESPACE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.setSetting("namespaces."+c.currentEnv()+".current", args[0])
 		},
@@ -214,7 +214,7 @@ func setPasswordCommand(c *cli) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&email, "email", "", "account to change (default: who is logged in)")
-	f.StringVar(&old, "old-password", "", "the password as it is")
-	f.StringVar(&fresh.value, "new-password", "", "the password as it shall be")
+	f.StringVar(&old, "old-password", "", "current password")
+	f.StringVar(&fresh.value, "new-password", "", "new password")
 	return cmd
 }
