@@ -501,11 +501,14 @@ func (x *Socket) GetLoopback() bool {
 }
 
 type BusyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Service   string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Version   string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Revision  int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Addresses of its containers on any host, at most 1000: the edges on this host
+	// are looked at for connections to them.
+	Addresses     []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -566,6 +569,13 @@ func (x *BusyRequest) GetRevision() int64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *BusyRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
 }
 
 type BusyResponse struct {
@@ -1203,12 +1213,13 @@ const file_host_host_proto_rawDesc = "" +
 	"\x06health\x18\x0f \x01(\x0e2\f.host.HealthR\x06health\"8\n" +
 	"\x06Socket\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\x05R\x04port\x12\x1a\n" +
-	"\bloopback\x18\x02 \x01(\bR\bloopback\"{\n" +
+	"\bloopback\x18\x02 \x01(\bR\bloopback\"\x99\x01\n" +
 	"\vBusyRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x03R\brevision\"F\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x1c\n" +
+	"\taddresses\x18\x05 \x03(\tR\taddresses\"F\n" +
 	"\fBusyResponse\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\x03R\arunning\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\"*\n" +

@@ -45,7 +45,7 @@ type HostClient interface {
 	// have ended as long as Docker has them.
 	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
 	// Busy answers how many containers of a deployment run on this host, and
-	// whether somebody is connected to them.
+	// whether somebody is connected to them, or an edge of this host to others.
 	Busy(ctx context.Context, in *BusyRequest, opts ...grpc.CallOption) (*BusyResponse, error)
 	// End says how a container of a service has ended. One that Docker does not
 	// have any more is NotFound.
@@ -165,7 +165,7 @@ type HostServer interface {
 	// have ended as long as Docker has them.
 	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
 	// Busy answers how many containers of a deployment run on this host, and
-	// whether somebody is connected to them.
+	// whether somebody is connected to them, or an edge of this host to others.
 	Busy(context.Context, *BusyRequest) (*BusyResponse, error)
 	// End says how a container of a service has ended. One that Docker does not
 	// have any more is NotFound.

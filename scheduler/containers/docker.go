@@ -208,29 +208,6 @@ func (d *Docker) inspect(ctx context.Context, id string) (*container.InspectResp
 	return &info, nil
 }
 
-// Busy answers how many containers of a deployment run, and whether somebody is
-// connected to one, or may be, where that cannot be seen.
-func (d *Docker) Busy(ctx context.Context, id plan.ID) (running int, connected bool, err error) {
-	found, err := d.list(ctx, plan.Labels(d.opts.Cluster, id), false)
-	if err != nil {
-		return 0, false, err
-	}
-	for _, c := range found {
-		if connected || !d.opts.Local {
-			return len(found), true, nil
-		}
-		info, err := d.inspect(ctx, c.ID)
-		if err != nil {
-			return 0, false, err
-		}
-		if info != nil && info.State.Running {
-			n, known := connections(info.State.Pid, c.ID)
-			connected = n > 0 || !known
-		}
-	}
-	return len(found), connected, nil
-}
-
 // End says how a container has ended.
 func (d *Docker) End(ctx context.Context, id string) (*hostpb.EndResponse, error) {
 	info, err := d.inspect(ctx, id)

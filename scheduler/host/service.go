@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -147,8 +148,30 @@ func (s *Service) Busy(ctx context.Context, req *hostpb.BusyRequest) (*hostpb.Bu
 	if err := id.Check(); err != nil {
 		return nil, err
 	}
-	running, connected, err := s.containers.Busy(ctx, id)
+	at, err := addresses(req.GetAddresses())
+	if err != nil {
+		return nil, err
+	}
+	running, connected, err := s.containers.Busy(ctx, id, at)
 	return &hostpb.BusyResponse{Running: int64(running), Connected: connected}, s.explain(err)
+}
+
+// maxAddresses bounds how many addresses one call may name.
+const maxAddresses = 1000
+
+func addresses(texts []string) ([]netip.Addr, error) {
+	if len(texts) > maxAddresses {
+		return nil, errors.New(codes.InvalidArgument, "%d addresses are named; there may be %d", len(texts), maxAddresses)
+	}
+	var out []netip.Addr
+	for _, text := range texts {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, errors.New(codes.InvalidArgument, "addresses: %q is none of IP", errors.Clip(text))
+		}
+		out = append(out, a)
+	}
+	return out, nil
 }
 
 // End implements the RPC.

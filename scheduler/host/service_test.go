@@ -45,6 +45,10 @@ func TestOnlyComponents(t *testing.T) {
 			_, err := s.Busy(ctx, &hostpb.BusyRequest{Namespace: "ns"})
 			return err
 		},
+		"Busy nowhere": func(ctx context.Context) error {
+			_, err := s.Busy(ctx, &hostpb.BusyRequest{Namespace: "ns", Service: "web", Version: "latest", Revision: 1, Addresses: []string{"web"}})
+			return err
+		},
 		"End": func(ctx context.Context) error {
 			_, err := s.End(ctx, &hostpb.EndRequest{Container: "none"})
 			return err
@@ -69,7 +73,7 @@ func TestOnlyComponents(t *testing.T) {
 	}
 	component := as(identity.Platform, identity.Component)
 	want := map[string]codes.Code{
-		"Busy": codes.InvalidArgument, "End": codes.NotFound, "Log": codes.InvalidArgument, "Join too many": codes.InvalidArgument, "Stop too many": codes.InvalidArgument,
+		"Busy": codes.InvalidArgument, "Busy nowhere": codes.InvalidArgument, "End": codes.NotFound, "Log": codes.InvalidArgument, "Join too many": codes.InvalidArgument, "Stop too many": codes.InvalidArgument,
 	}
 	for name, call := range calls {
 		for who, ctx := range map[string]context.Context{

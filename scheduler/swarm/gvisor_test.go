@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/dockertest"
+	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -59,4 +60,18 @@ func TestOverlayInGVisor(t *testing.T) {
 	}
 	_, edge = b.edge(t, "serve", ":8081", "proxy")
 	poll(t, func() bool { return strings.HasPrefix(dial(plan.EdgeName+":8081"), "yes") })
+	b.drains(t, one.ID, edge, at)
+
+	for _, tt := range []struct {
+		s    plan.Service
+		want string
+	}{
+		{b.plan(t, "two", "greedy", "eat"), "killed: out of memory (limit 64 MiB)"},
+		{b.plan(t, "two", "broken", "exit", "7"), "exited with code 7:"},
+	} {
+		b.apply(t, tt.s)
+		if got := b.wait(t, tt.s.ID, schedulerpb.Status_FAILED).GetReason(); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s failed: %q, want %q", tt.s.ID, got, tt.want)
+		}
+	}
 }

@@ -29,7 +29,7 @@ const askTimeout = time.Second
 // looker looks at the containers of services on one host.
 type looker interface {
 	Probe(ctx context.Context) ([]*hostpb.Container, error)
-	Busy(ctx context.Context, id plan.ID) (running int, connected bool, err error)
+	Busy(ctx context.Context, id plan.ID, elsewhere []netip.Addr) (running int, connected bool, err error)
 	End(ctx context.Context, container string) (*hostpb.EndResponse, error)
 	Log(ctx context.Context, id plan.ID, count int) (lines []containers.Line, found int, err error)
 }
@@ -178,8 +178,9 @@ func (h *hosts) probe(ctx context.Context) ([]*hostpb.Container, error) {
 // connected to one, or may be: on a host that does not answer.
 func (h *hosts) busy(ctx context.Context, id plan.ID) (running int, connected bool, err error) {
 	var mu sync.Mutex
+	at := h.addresses(id)
 	h.each(ctx, func(ctx context.Context, x *host) {
-		n, c, e := x.Busy(ctx, id)
+		n, c, e := x.Busy(ctx, id, at)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -191,6 +192,31 @@ func (h *hosts) busy(ctx context.Context, id plan.ID) (running int, connected bo
 		running, connected = running+n, connected || c
 	})
 	return running, connected, err
+}
+
+// maxAddresses bounds how many addresses hosts are asked about: instances are fewer.
+const maxAddresses = 1000
+
+// addresses answers where the containers of a deployment are, as they were seen
+// last.
+func (h *hosts) addresses(id plan.ID) []netip.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []netip.Addr
+	for _, x := range h.all {
+		for _, c := range x.last {
+			ip, err := netip.ParseAddr(c.GetIp())
+			if err == nil && c.GetRunning() && len(out) < maxAddresses && deploymentOf(c) == id {
+				out = append(out, ip)
+			}
+		}
+	}
+	return out
+}
+
+// deploymentOf is the deployment that a container is of.
+func deploymentOf(c *hostpb.Container) plan.ID {
+	return plan.ID{Namespace: c.GetNamespace(), Service: c.GetService(), Version: c.GetVersion(), Revision: c.GetRevision()}
 }
 
 // survey learns which hosts there are.
@@ -232,7 +258,7 @@ func (h *hosts) had(x *host, id plan.ID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.ContainsFunc(x.last, func(c *hostpb.Container) bool {
-		return c.GetRunning() && id == plan.ID{Namespace: c.GetNamespace(), Service: c.GetService(), Version: c.GetVersion(), Revision: c.GetRevision()}
+		return c.GetRunning() && deploymentOf(c) == id
 	})
 }
 
@@ -333,10 +359,14 @@ func (a *agent) Probe(ctx context.Context) ([]*hostpb.Container, error) {
 }
 
 // Busy implements looker.
-func (a *agent) Busy(ctx context.Context, id plan.ID) (running int, connected bool, err error) {
+func (a *agent) Busy(ctx context.Context, id plan.ID, elsewhere []netip.Addr) (running int, connected bool, err error) {
 	ctx, cancel := ask(ctx, askTimeout)
 	defer cancel()
-	rsp, err := a.client.Busy(ctx, &hostpb.BusyRequest{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision})
+	req := &hostpb.BusyRequest{Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision}
+	for _, ip := range elsewhere {
+		req.Addresses = append(req.Addresses, ip.String())
+	}
+	rsp, err := a.client.Busy(ctx, req)
 	return int(rsp.GetRunning()), rsp.GetConnected(), err
 }
 

@@ -189,6 +189,27 @@ func TestOverlay(t *testing.T) {
 	})
 }
 
+// drains removes a deployment with a call in hand, which ends first.
+func (b *bench) drains(t *testing.T, id plan.ID, edge, at string) {
+	t.Helper()
+	running, connected, err := b.hosts.busy(t.Context(), id)
+	if running != 1 || connected || err != nil {
+		t.Errorf("%d run, connected: %v, %v", running, connected, err)
+	}
+	slow := make(chan string, 1)
+	go func() { slow <- through(t, edge, at, "/sleep", url.Values{"for": {"2s"}}) }()
+	poll(t, func() bool {
+		_, connected, err = b.hosts.busy(t.Context(), id)
+		return connected && err == nil
+	})
+	if err := b.Remove(t.Context(), id, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-slow; got != "slept" {
+		t.Errorf("the call in hand got %q", got)
+	}
+}
+
 // TestOverlayGoes drains, removes, and looks for what is left.
 func TestOverlayGoes(t *testing.T) {
 	t.Parallel()
@@ -197,22 +218,7 @@ func TestOverlayGoes(t *testing.T) {
 	s := b.plan(t, "one", "web", "serve", ":8080")
 	b.apply(t, s)
 	at := b.wait(t, s.ID, running).GetInstances()[0].GetAddress()
-	running, connected, err := b.hosts.busy(t.Context(), s.ID)
-	if running != 1 || connected || err != nil {
-		t.Errorf("%d run, connected: %v, %v", running, connected, err)
-	}
-	slow := make(chan string, 1)
-	go func() { slow <- through(t, edge, at, "/sleep", url.Values{"for": {"2s"}}) }()
-	poll(t, func() bool {
-		_, connected, err = b.hosts.busy(t.Context(), s.ID)
-		return connected && err == nil
-	})
-	if err := b.Remove(t.Context(), s.ID, time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-slow; got != "slept" {
-		t.Errorf("the call in hand got %q", got)
-	}
+	b.drains(t, s.ID, edge, at)
 	b.wait(t, s.ID, schedulerpb.Status_GONE)
 	poll(t, func() bool {
 		if err := b.removeNetworks(t.Context(), nil); err != nil {
