@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -120,18 +121,33 @@ func OpenRedis(address, name string, retry bool) (redis.UniversalClient, error) 
 		if err != nil {
 			return nil, err
 		}
-		o.ClientName = name
+		o.ClientName, o.Dialer, o.DialerRetries = name, dialRedis(o.TLSConfig), 1
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, err
 	}
-	o.ClientName = name
+	o.ClientName, o.Dialer, o.DialerRetries = name, dialRedis(o.TLSConfig), 1
 	if !retry {
 		o.MaxRetries = -1
 	}
 	return redis.NewClient(o), nil
+}
+
+// dialRedis gives up on a server that cannot be reached, or not any more, after a
+// second: whoever waits for it can then be told.
+func dialRedis(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if config == nil {
+		return rpc.DialDatabase
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := rpc.DialDatabase(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return tls.Client(conn, config), nil
+	}
 }
 
 // Outbox makes the outbox for the component's mail, in its own schema. It sends

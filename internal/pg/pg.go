@@ -13,6 +13,8 @@ import (
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/micro/platform/internal/rpc"
 )
 
 // maxConns bounds the connections of one component in one process. Postgres'
@@ -45,6 +47,7 @@ func Open(ctx context.Context, url, secret, component string) (*pgxpool.Pool, er
 	maps.Copy(cfg.ConnConfig.RuntimeParams, params)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "micro " + component
 	cfg.ConnConfig.RuntimeParams["search_path"] = component
+	cfg.ConnConfig.DialFunc = rpc.DialDatabase
 	cfg.ConnConfig.Tracer = otelpgx.NewTracer()
 	cfg.MaxConns = maxConns
 	cfg.MaxConnIdleTime = 5 * time.Minute

@@ -31,6 +31,16 @@ func breakAfter(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
+// databaseIdle is as long as may be: whoever waits for a database has sent it
+// something.
+const databaseIdle = 15 * time.Second
+
+// DialDatabase connects to a database on another host.
+func DialDatabase(ctx context.Context, network, address string) (net.Conn, error) {
+	d := Dialer(databaseIdle)
+	return d.DialContext(ctx, network, address)
+}
+
 // componentIdle is short: who listens to a component on a host that is gone
 // would miss what the others say.
 const componentIdle = 2 * time.Second
