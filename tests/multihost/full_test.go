@@ -94,7 +94,7 @@ func (f *fixture) drained(t *testing.T, name string) {
 		_, err := other.Docker(ctx, "node", "update", "--availability", how, n.Name)
 		return err
 	}
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		err := available(ctx, "drain")
 		if err == nil {
 			err = poll(ctx, time.Minute, func() error { return f.left(ctx, n) })
@@ -122,7 +122,7 @@ const dockerWindow = 15 * time.Second
 
 func (f *fixture) docker(t *testing.T, name string, stop func(*Node) error) {
 	n := f.site.Rig.Nodes[1]
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		return errors.Join(stop(n), n.StartDocker(ctx), f.site.edgesAnswer(ctx, n))
 	})
 	f.judge(t, name, traffic, at, window(dockerWindow))
@@ -140,7 +140,7 @@ func (f *fixture) follower(t *testing.T, name string) {
 	}
 	// One that has components, if the leader leaves one.
 	i := slices.IndexFunc(f.site.Rig.Nodes, func(n *Node) bool { return n != leader })
-	f.lose(t, name, f.site.Rig.Nodes[i])
+	f.lose(t, name, f.site.Rig.Nodes[i], restored)
 	f.heal(t, name+", and comes back", f.site.Rig.Nodes[i])
 	f.spread(t)
 }
@@ -150,7 +150,7 @@ func (f *fixture) leader(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.lose(t, name, leader)
+	f.lose(t, name, leader, elected)
 	f.heal(t, name+", and comes back", leader)
 	f.spread(t)
 }

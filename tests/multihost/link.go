@@ -83,23 +83,33 @@ func (n *Node) Dial(ctx context.Context, address string) (net.Conn, error) {
 	}
 	done := make(chan dialed, 1)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
 		var d dialed
-		if d.err = enter("/run/netns/" + n.namespace()); d.err == nil {
-			d.conn, d.err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		}
+		err := within("/run/netns/"+n.namespace(), func() { d.conn, d.err = (&net.Dialer{}).DialContext(ctx, "tcp", address) })
+		d.err = errors.Join(err, d.err)
 		done <- d
 	}()
 	d := <-done
 	return d.conn, d.err
 }
 
-// enter has the thread make its connections in a network namespace.
-func enter(file string) error {
-	f, err := os.Open(file)
+// within does something in a network namespace. The thread is left as it was: if
+// it ended, what it has started would end with it, hosts among that.
+func within(namespace string, do func()) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
+	defer own.Close()
+	other, err := os.Open(namespace)
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	if err := unix.Setns(int(other.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	do()
+	return unix.Setns(int(own.Fd()), unix.CLONE_NEWNET)
 }

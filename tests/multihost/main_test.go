@@ -94,18 +94,23 @@ func newSite(t *testing.T, controllers int) *Site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			s.keepLogs(t)
-		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { s.end(t) })
 	return s
 }
 
-// keepLogs copies what the components said to where it outlives the rig.
+// end closes the site, and keeps its logs if they may be wanted.
+func (s *Site) end(t *testing.T) {
+	t.Helper()
+	if t.Failed() {
+		s.keepLogs(t)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// keepLogs copies what components and containers said to where it outlives the
+// rig.
 func (s *Site) keepLogs(t *testing.T) {
 	t.Helper()
 	to, err := os.MkdirTemp("", "micro-multihost-logs-")
@@ -115,9 +120,10 @@ func (s *Site) keepLogs(t *testing.T) {
 	}
 	for _, n := range s.Rig.Nodes {
 		files, _ := filepath.Glob(filepath.Join(n.Dir, "*.log"))
-		for _, name := range edges {
+		names, _ := n.Docker(context.Background(), "ps", "--all", "--format", "{{.Names}}")
+		for _, name := range strings.Fields(names) {
 			file := filepath.Join(n.Dir, name+".log")
-			out, _ := n.Command(context.Background(), "docker", "logs", edgeName(name)).CombinedOutput()
+			out, _ := n.Command(context.Background(), "sh", "-c", `docker inspect --format "{{json .State}}" "$1"; docker logs "$1"`, "sh", name).CombinedOutput()
 			if os.WriteFile(file, out, 0o644) == nil {
 				files = append(files, file)
 			}
@@ -132,7 +138,7 @@ func (s *Site) keepLogs(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("what the components said is in %s", to)
+	t.Logf("what components and containers said is in %s", to)
 }
 
 // signupTimeout is for a platform that has just been started.

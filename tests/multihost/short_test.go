@@ -18,5 +18,5 @@ func TestShort(t *testing.T) {
 	report.Info("start", "hosts, Swarm, components and edges", time.Since(began).Round(time.Second))
 	f.deploy(t)
 	f.update(t, "rolling update")
-	f.lose(t, "a host is lost", f.site.Rig.Nodes[2]) // one without components
+	f.lose(t, "a host is lost", f.site.Rig.Nodes[2], restored) // one without components
 }

@@ -189,7 +189,8 @@ func (s *Site) Stack(ctx context.Context, tag string) error {
 	err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, tag) })
 	if err != nil {
 		tasks, _ := first.Docker(ctx, "stack", "ps", "--no-trunc", "--format", "{{.Name}} on {{.Node}}: {{.CurrentState}} {{.Error}}", stackName)
-		return fmt.Errorf("%w\n%s", err, tasks)
+		updates, _ := s.updates(ctx)
+		return fmt.Errorf("%w\n%s%s", err, tasks, updates)
 	}
 	return nil
 }
@@ -208,15 +209,22 @@ func (s *Site) stackRuns(ctx context.Context, tag string) error {
 			return fmt.Errorf("docker stack services: %s", strings.TrimSpace(line))
 		}
 	}
-	out, err = first.Docker(ctx, "service", "ls", "-q")
-	if err != nil {
-		return err
-	}
-	out, err = first.Docker(ctx, append([]string{"service", "inspect", "--format", "{{.Spec.Name}}{{with .UpdateStatus}} {{.State}} {{.Message}}{{end}}"}, strings.Fields(out)...)...)
+	out, err = s.updates(ctx)
 	for line := range strings.Lines(out) {
 		if _, state, is := strings.Cut(strings.TrimSpace(line), " "); is && !strings.HasPrefix(state, "completed") {
 			return fmt.Errorf("docker service inspect: %s", strings.TrimSpace(line))
 		}
 	}
 	return err
+}
+
+// updates answers a line for every service of the swarm: how far Swarm has come
+// with its last change.
+func (s *Site) updates(ctx context.Context) (string, error) {
+	first := s.Rig.Nodes[0]
+	out, err := first.Docker(ctx, "service", "ls", "-q")
+	if err != nil {
+		return "", err
+	}
+	return first.Docker(ctx, append([]string{"service", "inspect", "--format", "{{.Spec.Name}}{{with .UpdateStatus}} {{.State}} {{.Message}}{{end}}"}, strings.Fields(out)...)...)
 }

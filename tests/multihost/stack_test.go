@@ -18,17 +18,13 @@ func TestStack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { s.end(t) })
 	report.Info("the stack", "hosts, Swarm and stack", time.Since(began).Round(time.Second))
 	f := &fixture{site: s, balancer: balance(t, s)}
 	f.alice, f.tenant = signup(t, s, "alice")
 	f.deploy(t)
 	const upgrade = "the stack is upgraded"
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settled, func(ctx context.Context) error { return s.Upgrade(ctx, "2") })
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error { return s.Upgrade(ctx, "2") })
 	f.judge(t, upgrade, traffic, at, none)
 	report.Info(upgrade, "it took", time.Since(at).Round(time.Second))
 }

@@ -155,7 +155,14 @@ func (t *Traffic) String() string {
 	for _, kind := range slices.Sorted(maps.Keys(calls)) {
 		fmt.Fprintf(&b, "%s: %d calls, %d failed, longest %v\n", kind, calls[kind], failed[kind], longest[kind].Round(time.Millisecond))
 	}
-	for _, f := range failures[:min(len(failures), 20)] {
+	const shown = 10 // at each end
+	for i, f := range failures {
+		if i == shown && len(failures) > 2*shown {
+			fmt.Fprintf(&b, "  … %d more …\n", len(failures)-2*shown)
+		}
+		if i >= shown && i < len(failures)-shown {
+			continue
+		}
 		fmt.Fprintf(&b, "  %s %s through %s: %v\n", f.Due.Format("15:04:05.000"), f.Kind, f.Edge, f.Cause)
 	}
 	return b.String()
