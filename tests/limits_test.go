@@ -32,6 +32,7 @@ var refusals = map[string]struct{ file, test string }{
 	"topics":          {"services/events/retention_test.go", "TestPlan"},
 	"event_rate":      {"services/events/retention_test.go", "TestPlan"},
 	"event_retention": {"services/events/retention_test.go", "TestPlan"},
+	"event_bytes":     {"services/events/room_test.go", "TestEventBytes"},
 	"members":         {"services/namespaces/members_test.go", "TestMemberLimit"},
 }
 

@@ -84,6 +84,9 @@ type Limits struct {
 	EventRate Limit `name:"event_rate" unit:"events per second"`
 	// EventRetention is how long events are kept, in seconds.
 	EventRetention Limit `name:"event_retention" unit:"seconds"`
+	// EventBytes is how much the events of all topics take, dead letters
+	// included, in bytes.
+	EventBytes Limit `name:"event_bytes" unit:"bytes"`
 
 	// Members is how many people the namespace may have, its owner included.
 	Members Limit `name:"members" unit:"members"`

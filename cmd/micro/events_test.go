@@ -60,7 +60,7 @@ func startEvents(t *testing.T, namespace string) (address string, stop func(), e
 	)
 	log := slog.New(slog.DiscardHandler)
 	limiter := rate.New(redistest.New(t), log)
-	limits := tenants.Fixed(plans.Limits{Topics: 3, EventRate: plans.Unlimited, EventRetention: plans.Unlimited})
+	limits := tenants.Fixed(plans.Limits{Topics: 3, EventRate: plans.Unlimited, EventRetention: plans.Unlimited, EventBytes: plans.Unlimited})
 	svc := events.New(redistest.New(t), limits, limiter, log, events.Options{MaxAge: time.Hour, MaxBytes: 1 << 20, MaxGroups: 5, MaxConsumers: 5, Sweep: time.Hour, Scan: time.Second})
 	svc.Register(s)
 	ctx, cancel := context.WithCancel(t.Context())

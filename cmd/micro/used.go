@@ -74,6 +74,9 @@ func (x *client) usedTopics(ctx context.Context, out map[string]int64) error {
 		return err
 	}
 	out["topics"] = int64(len(rsp.GetTopics()))
+	for _, t := range rsp.GetTopics() {
+		out["event_bytes"] += t.GetBytes()
+	}
 	return nil
 }
 

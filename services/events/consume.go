@@ -92,7 +92,7 @@ func (s *Service) open(ctx context.Context, t topic, req *eventspb.ConsumeReques
 	defer cancel()
 	if req.GetGroup() == "" {
 		after, err := s.begin(ctx, t, req)
-		return &private{db: s.db, topic: t, last: after}, err
+		return &private{db: s.db, room: s.room, topic: t, last: after}, err
 	}
 	groups, err := s.db.groups(ctx, t)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Service) open(ctx context.Context, t topic, req *eventspb.ConsumeReques
 			return nil, err
 		}
 	}
-	return shared{db: s.db, topic: t, group: req.GetGroup(), process: s.hub.process}, nil
+	return shared{db: s.db, room: s.room, topic: t, group: req.GetGroup(), process: s.hub.process}, nil
 }
 
 // begin answers the position after which a new group begins.

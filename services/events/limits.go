@@ -65,6 +65,15 @@ func (l limits) topics(ctx context.Context, namespace string) (plans.Limit, erro
 	return least(t.Limits.Topics, l.opts.MaxTopics), nil
 }
 
+// bytes is how much a namespace's topics may take, and the plan that says so.
+func (l limits) bytes(ctx context.Context, namespace string) (plans.Limit, string, error) {
+	t, err := l.tenants.Of(ctx, namespace)
+	if err != nil {
+		return 0, "", err
+	}
+	return t.Limits.EventBytes, t.Plan, nil
+}
+
 // age is how long a namespace's events are kept.
 func (l limits) age(ctx context.Context, namespace string) (time.Duration, error) {
 	t, err := l.tenants.Of(ctx, namespace)

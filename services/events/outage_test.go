@@ -174,7 +174,7 @@ func TestCutOffAtTheStart(t *testing.T) {
 	cancel()
 	for range 100 {
 		c := newConsumer(auto("orders", "g"))
-		src := shared{db: p.db, topic: at, group: "g", process: p.hub.process}
+		src := shared{db: p.db, room: p.room, topic: at, group: "g", process: p.hub.process}
 		if g, err := p.hub.join(gone, at, "g", src, c); err == nil {
 			p.hub.leave(g, c)
 		}

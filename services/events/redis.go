@@ -227,6 +227,11 @@ func (d db) trim(ctx context.Context, key string, older time.Time, maxBytes int6
 	if err := d.client.XTrimMinID(ctx, key, strconv.FormatInt(older.UnixMilli(), 10)).Err(); err != nil {
 		return fmt.Errorf("trim by age: %w", err)
 	}
+	return d.trimTo(ctx, key, maxBytes)
+}
+
+// trimTo removes the oldest events that take more than a number of bytes.
+func (d db) trimTo(ctx context.Context, key string, maxBytes int64) error {
 	used, err := d.client.MemoryUsage(ctx, key).Result()
 	if err == redis.Nil || err == nil && used <= maxBytes {
 		return nil

@@ -33,6 +33,13 @@ func (s *Service) Restore(ctx context.Context, req *eventspb.RestoreRequest) (*e
 		if err := s.limits.publish(ctx, ns, len(past)); err != nil {
 			return nil, err
 		}
+		blobs := make([][]byte, len(past))
+		for i, b := range past {
+			blobs[i] = b.blob
+		}
+		if err := s.room.take(ctx, t, blobs...); err != nil {
+			return nil, err
+		}
 	}
 	rsp := &eventspb.RestoreResponse{}
 	err = s.makeTopic(ctx, t, func() error {

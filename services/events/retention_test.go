@@ -256,7 +256,7 @@ func TestLimits(t *testing.T) {
 // together.
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	l := plans.Limits{Topics: 2, EventRate: 1, EventRetention: 3600}
+	l := plans.Limits{Topics: 2, EventRate: 1, EventRetention: 3600, EventBytes: plans.Unlimited}
 	o := options()
 	o.MaxAge = 24 * time.Hour
 	p, q := startPlan(t, redistest.New(t), l, o), startPlan(t, redistest.New(t), l, o)

@@ -75,6 +75,7 @@ type Service struct {
 	writer *writer
 	hub    *hub
 	limits limits
+	room   *room
 	log    *slog.Logger
 	opts   Options
 	now    func() time.Time
@@ -82,8 +83,8 @@ type Service struct {
 
 // New makes a Service on a durable Redis. It works while Run does.
 func New(client redis.UniversalClient, t *tenants.Tenants, r *rate.Limiter, log *slog.Logger, o Options) *Service {
-	d := db{client}
-	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), limits: limits{t, r, o}, log: log, opts: o, now: time.Now}
+	d, l := db{client}, limits{t, r, o}
+	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), limits: l, room: newRoom(d, l), log: log, opts: o, now: time.Now}
 }
 
 // Run writes what is published, wakes consumers and removes what has expired,
@@ -165,6 +166,9 @@ func (s *Service) publish(ctx context.Context, namespace, name string, events ..
 
 // write writes events to a topic, and makes it if it is not there.
 func (s *Service) write(ctx context.Context, t topic, blobs [][]byte) ([]string, error) {
+	if err := s.room.take(ctx, t, blobs...); err != nil {
+		return nil, err
+	}
 	ids, err := s.writer.write(ctx, t, blobs, false)
 	if err != redis.Nil {
 		return ids, err
@@ -179,12 +183,15 @@ func (s *Service) write(ctx context.Context, t topic, blobs [][]byte) ([]string,
 // makeTopic lists a topic before and after create makes its stream: before, so
 // that no stream is ever unlisted; after, for it may have been removed meanwhile.
 func (s *Service) makeTopic(ctx context.Context, t topic, create func() error) error {
-	limit := plans.Unlimited // of dead letters: the platform makes them too
-	if !t.dead {
-		var err error
-		if limit, err = s.limits.topics(ctx, t.namespace); err != nil {
-			return err
+	limit, err := s.limits.topics(ctx, t.namespace)
+	if err == nil && t.dead {
+		var letters bool // of a topic that is counted, as the platform makes them, too
+		if letters, err = s.db.exists(ctx, t.alive()); letters {
+			limit = plans.Unlimited
 		}
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.db.register(ctx, t, limit); err != nil {
 		return err

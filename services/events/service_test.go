@@ -51,7 +51,7 @@ type process struct {
 // start runs a service on a Redis until stop or the end of the test.
 func start(t testing.TB, client redis.UniversalClient, o Options) process {
 	t.Helper()
-	return startPlan(t, client, plans.Limits{Topics: plans.Unlimited, EventRate: plans.Unlimited, EventRetention: plans.Unlimited}, o)
+	return startPlan(t, client, plans.Limits{Topics: plans.Unlimited, EventRate: plans.Unlimited, EventRetention: plans.Unlimited, EventBytes: plans.Unlimited}, o)
 }
 
 // startPlan is start with all namespaces on a plan.

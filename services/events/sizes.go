@@ -42,27 +42,38 @@ func (a componentsAPI) Sizes(ctx context.Context, req *eventspb.SizesRequest) (*
 
 // size answers how much memory a namespace's topics take.
 func (d db) size(ctx context.Context, namespace string) (int64, error) {
+	sizes, err := d.sizes(ctx, namespace)
+	var sum int64
+	for _, n := range sizes {
+		sum += n
+	}
+	return sum, err
+}
+
+// sizes answers how much memory each topic of a namespace takes, by the
+// stream's key.
+func (d db) sizes(ctx context.Context, namespace string) (map[string]int64, error) {
 	names, err := d.topics(ctx, namespace)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	sizes := make([]*redis.IntCmd, 0, len(names))
+	asked := make(map[string]*redis.IntCmd, len(names))
 	_, err = d.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, name := range names {
 			t, err := newTopic(namespace, name)
 			if err != nil {
 				return err
 			}
-			sizes = append(sizes, p.MemoryUsage(ctx, t.key()))
+			asked[t.key()] = p.MemoryUsage(ctx, t.key())
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, fmt.Errorf("measure topics: %w", err)
+		return nil, fmt.Errorf("measure topics: %w", err)
 	}
-	var sum int64
-	for _, s := range sizes {
-		sum += s.Val() // 0 for one that is gone
+	out := make(map[string]int64, len(asked))
+	for key, n := range asked {
+		out[key] = n.Val() // 0 for one that is gone
 	}
-	return sum, nil
+	return out, nil
 }

@@ -38,6 +38,7 @@ const (
 // shared is a group with a name. Redis remembers it.
 type shared struct {
 	db      db
+	room    *room
 	topic   topic
 	group   string
 	process string
@@ -116,6 +117,9 @@ func (s shared) done(ctx context.Context, at []position) error {
 }
 
 func (s shared) bury(ctx context.Context, at position, blob []byte) error {
+	if err := s.room.take(ctx, s.topic.deadTopic(), blob); err != nil {
+		return err
+	}
 	return s.db.bury(ctx, s.topic, s.group, at, blob)
 }
 
@@ -133,6 +137,7 @@ func (s shared) leave(ctx context.Context, sent, unsent []position) error {
 // nothing of it is in Redis.
 type private struct {
 	db    db
+	room  *room
 	topic topic
 	last  position // read; next alone uses it
 }
@@ -160,6 +165,9 @@ func (p *private) again(ctx context.Context, at position, attempt int64) (entry,
 func (p *private) done(context.Context, []position) error { return nil }
 
 func (p *private) bury(ctx context.Context, at position, blob []byte) error {
+	if err := p.room.take(ctx, p.topic.deadTopic(), blob); err != nil {
+		return err
+	}
 	return p.db.bury(ctx, p.topic, "", at, blob)
 }
 

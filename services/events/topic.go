@@ -64,6 +64,9 @@ func (t topic) letters() string { return t.unit() + ":dead" }
 // deadTopic is where the topic's dead letters are.
 func (t topic) deadTopic() topic { return topic{t.namespace, t.base, true} }
 
+// alive is the topic whose dead letters these are.
+func (t topic) alive() topic { return topic{t.namespace, t.base, false} }
+
 // namespaces is the key of the set of all namespaces with topics.
 const namespaces = "events:namespaces"
 
