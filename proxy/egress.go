@@ -220,7 +220,7 @@ func (x *egress) may(ctx context.Context, caller identity.Caller) error {
 	case t.Limits.Egress == 0:
 		return errors.New(codes.PermissionDenied, "services of namespace %q do not reach the internet on plan %s: its limit \"egress\" is 0", caller.Namespace, t.Plan)
 	}
-	return notTaken(t, party{namespace: caller.Namespace, member: true}, false)
+	return notTaken(t, party{namespace: caller.Namespace, member: true, spends: true}, false)
 }
 
 // pass makes a plain request for a service.

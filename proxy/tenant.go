@@ -55,11 +55,9 @@ func (e *Edge) within(ctx context.Context, c *Call, isCore bool) error {
 	if err := notTaken(t, c.party(), isCore); err != nil {
 		return err
 	}
-	if !isCore {
-		if x := t.Throttle(c.Service); x.Action == tenants.Slow {
-			if err := e.slowed(ctx, c, t, x); err != nil {
-				return err
-			}
+	if x := t.Throttle(c.Service); x.Action == tenants.Slow && c.party().spends {
+		if err := e.slowed(ctx, c, t, x); err != nil {
+			return err
 		}
 	}
 	return e.rates(ctx, c, t)
@@ -71,10 +69,12 @@ type party struct {
 	// member says that the caller may know what is between the namespace and the
 	// operators.
 	member bool
+	// spends says that the call is held when nothing is left to spend.
+	spends bool
 }
 
 func (c *Call) party() party {
-	return party{c.Namespace, c.Service, c.Caller != nil && c.Caller.Namespace == c.Namespace}
+	return party{c.Namespace, c.Service, c.Caller != nil && c.Caller.Namespace == c.Namespace, spends(c.Service, c.Endpoint)}
 }
 
 // notTaken says why a call of a namespace is not taken at all, if so. Those
@@ -93,15 +93,15 @@ func notTaken(t *tenants.Tenant, p party, isCore bool) error {
 		return errors.New(codes.PermissionDenied, "namespace %q is suspended since %s by the operators of this server: %s; nothing of it is lost",
 			p.namespace, s.Since.UTC().Format(time.DateOnly), s.Reason).For(identity.Suspended).From("go.micro.proxy")
 	}
-	if isCore {
-		return nil
-	}
 	x := t.Throttle(p.service)
-	if x.Action != tenants.Stop {
+	if x.Action != tenants.Stop || !p.spends {
 		return nil
 	}
 	text := fmt.Sprintf("service %q takes no calls at the moment", p.service)
-	if p.member {
+	switch {
+	case p.member && isCore:
+		text = fmt.Sprintf("%q is stopped for namespace %q but for listing, deleting and export: %s", p.service, p.namespace, x.Reason)
+	case p.member:
 		text = fmt.Sprintf("service %q of namespace %q is stopped: %s", p.service, p.namespace, x.Reason)
 	}
 	return errors.New(codes.ResourceExhausted, "%s", text).Because(&quota.Reached{Wait: stoppedFor}).From("go.micro.proxy")

@@ -135,6 +135,31 @@ func TestThrottles(t *testing.T) {
 	e.tell(&namespacespb.Tenant{Namespace: namespace, Plan: "local"}, codes.OK, user...)
 }
 
+// TestNothingLeftToSpend shows that a quota or a budget of the whole namespace
+// holds what it uses of the platform, too, and leaves it a way out.
+func TestNothingLeftToSpend(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	namespace := e.tenant(t)
+	user := bearer(e.User(t, namespace))
+	e.tell(&namespacespb.Tenant{Namespace: namespace, Plan: "local",
+		Throttles: []*namespacespb.Throttle{{Action: namespacespb.Action_STOP, Reason: "the 10 calls a month of plan local are used up"}}}, codes.ResourceExhausted, user...)
+	for method, held := range map[string]bool{
+		"/store.Store/Write": true, "/store.Store/Read": true, "/store.BlobStore/Write": true, "/store.Store/Usage": false, "/store.Store/Delete": false,
+		"/events.Stream/Publish": true, "/events.Store/Read": true, "/events.Topics/List": false, "/events.Topics/Delete": false,
+		"/broker.Broker/Publish": true, "/broker.Broker/Subscribe": true,
+		"/config.Config/Get": true, "/config.Config/Set": true, "/config.Config/Delete": false,
+		"/runtime.Runtime/Create": true, "/runtime.Runtime/Update": true, "/runtime.Source/Upload": true, "/runtime.Runtime/Read": false, "/runtime.Runtime/Delete": false,
+		"/auth.Auth/Inspect": false, "/auth.Rules/Create": false, "/namespaces.Plans/Limits": false, "/usage.Budgets/Set": false, "/audit.Audit/List": false,
+		"/registry.Registry/GetService": false,
+	} {
+		_, err := e.trailer(method, user...)
+		if got := errors.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "used up"); got != held {
+			t.Errorf("%s: %v, want it held %v", method, err, held)
+		}
+	}
+}
+
 // TestSuspensionUnderLoad shows that a namespace is suspended at two edges
 // within a second while they are busy, its open streams included, that only its
 // members are told why, that others notice nothing, and that it is lifted as
