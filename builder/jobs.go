@@ -16,6 +16,7 @@ import (
 
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
 	builderpb "github.com/micro/platform/proto/builder"
 )
 
@@ -25,6 +26,7 @@ const (
 	silence     = 10 * time.Second       // without a heartbeat, and the build is someone else's
 	busyWait    = time.Second
 	stoppedWait = 5 * time.Second // of builds whose namespace is stopped
+	forever     = 100 * 365 * 24 * time.Hour
 	stopTime    = 4 * time.Second
 	sweepEvery  = 10 * time.Minute
 )
@@ -93,7 +95,7 @@ func (w *workers) stop(ctx context.Context) {
 
 // recoverLoop queues the builds again whose worker has died.
 func (w *workers) recoverLoop(ctx context.Context) error {
-	return every(ctx, silence/4, func() {
+	return app.Every(ctx, silence/4, func() {
 		if err := w.recover(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn("abandoned builds were not queued again", "error", err)
 		}
@@ -118,7 +120,7 @@ func (w *workers) recover(ctx context.Context) error {
 
 // sweepLoop removes what builds left behind on Docker.
 func (w *workers) sweepLoop(ctx context.Context) error {
-	return every(ctx, sweepEvery, func() {
+	return app.Every(ctx, sweepEvery, func() {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		if err := w.images.Sweep(ctx, time.Now(), w.isErased); err != nil && ctx.Err() == nil {
@@ -127,25 +129,18 @@ func (w *workers) sweepLoop(ctx context.Context) error {
 	})
 }
 
-// every calls f now and then until ctx ends.
-func every(ctx context.Context, interval time.Duration, f func()) error {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		f()
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
 // Work implements river.Worker. What it answers decides about the job alone;
 // the build's own state is in its row.
 func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 	id := j.Args.ID
-	if t, err := w.tenants.Of(ctx, id.Namespace); err != nil || t.Stopped() != "" { // nothing of it runs
+	t, err := w.tenants.Of(ctx, id.Namespace)
+	if err != nil {
+		return river.JobSnooze(stoppedWait)
+	}
+	if why := t.Stopped(); why != "" { // nothing of it runs
+		if _, err := w.db.hold(ctx, id, why+": the build waits", forever); err != nil {
+			return err
+		}
 		return river.JobSnooze(stoppedWait)
 	}
 	if why := w.unfit(ctx); why != "" { // an attempt would only be spent
@@ -156,10 +151,6 @@ func (w *workers) Work(ctx context.Context, j *river.Job[job]) error {
 		if held {
 			return river.JobSnooze(busyWait)
 		}
-	}
-	t, err := w.tenants.Of(ctx, id.Namespace)
-	if err != nil {
-		return err
 	}
 	b, err := w.db.claim(ctx, id, t.Limits.Builds)
 	switch {

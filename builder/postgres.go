@@ -128,14 +128,18 @@ func (d db) requeue(ctx context.Context, tx pgx.Tx, id image.ID, gone string, cr
 	return tag.RowsAffected() > 0, nil
 }
 
-// hold notes why a queued build waits. It answers false when the build is not
-// queued, or has waited for its time.
+// heldFor is how long a build that is held counts as such unless it is said again:
+// longer than until it is looked at the next time.
+const heldFor = 3 * stoppedWait
+
+// hold notes why a queued build waits, and that others need not wait for it. It
+// answers false when the build is not queued, or has waited for its time.
 func (d db) hold(ctx context.Context, id image.ID, why string, patience time.Duration) (bool, error) {
 	const q = `
 		UPDATE builder.builds
-		SET step = @step
+		SET step = @step, held_until = now() + @held::interval
 		WHERE phase = @queued AND created_at > now() - @patience::interval AND` + whereID
-	tag, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"step": why, "patience": patience}))
+	tag, err := d.pool.Exec(ctx, q, with(args(id), pgx.NamedArgs{"step": why, "patience": patience, "held": heldFor}))
 	if err != nil {
 		return false, fmt.Errorf("hold build: %w", err)
 	}
@@ -147,7 +151,7 @@ var errBusy = stderrors.New("the namespace has as many builds running as it may"
 
 // claim gives a queued build to the caller, pgx.ErrNoRows when it is not to be
 // had (any more), or errBusy: when as many run as the namespace may have at
-// once, or when one of its own does and others have none.
+// once, or when one of its own does and others, who could have one, have none.
 func (d db) claim(ctx context.Context, id image.ID, atOnce plans.Limit) (b build, err error) {
 	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('builder claim ' || $1, 0))", id.Namespace); err != nil {
@@ -159,7 +163,7 @@ func (d db) claim(ctx context.Context, id image.ID, atOnce plans.Limit) (b build
 		}
 		const q = `
 			UPDATE builder.builds
-			SET phase = @running, attempt = attempt + 1, slot = @slot, heartbeat_at = now(), started_at = now(), step = ''
+			SET phase = @running, attempt = attempt + 1, slot = @slot, heartbeat_at = now(), started_at = now(), step = '', held_until = NULL
 			WHERE phase = @queued AND` + whereID + `
 			RETURNING source, upload, ref, entrypoint, credentials, attempt, slot`
 		rows, _ := tx.Query(ctx, q, with(args(id), pgx.NamedArgs{"slot": slot})) // CollectExactlyOneRow reports the error
@@ -185,7 +189,7 @@ func freeSlot(ctx context.Context, tx pgx.Tx, id image.ID, atOnce plans.Limit) (
 	}
 	const others = `
 		SELECT EXISTS (SELECT 1 FROM builder.builds AS waiting
-			WHERE phase = @queued AND namespace <> @namespace AND NOT EXISTS (
+			WHERE phase = @queued AND namespace <> @namespace AND coalesce(held_until < now(), true) AND NOT EXISTS (
 				SELECT 1 FROM builder.builds AS running WHERE phase = @running AND running.namespace = waiting.namespace))`
 	var wait bool
 	if err := tx.QueryRow(ctx, others, args(id)).Scan(&wait); err != nil {
