@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/client"
-
 	"github.com/micro/platform/builder/baseimage"
+	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/scaffold"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -21,7 +20,7 @@ func BenchmarkBuild(b *testing.B) {
 	if err := MakeImage(b.Context(), io.Discard); err != nil {
 		b.Fatal(err)
 	}
-	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	docker, err := dockerhost.New()
 	if err != nil {
 		b.Fatal(err)
 	}

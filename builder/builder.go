@@ -57,51 +57,13 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	pool, err := h.DB(ctx)
+	docker, err := dockerhost.New()
 	if err != nil {
 		return err
-	}
-	bucket, err := h.Bucket(ctx)
-	if err != nil {
-		return err
-	}
-	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), "builder")
-	if err != nil {
-		return err
-	}
-	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err != nil {
-		return fmt.Errorf("DOCKER_HOST: %w", err)
 	}
 	h.OnStop(func(context.Context) { docker.Close() })
-	framework, err := modproxy.New()
-	if err != nil {
-		return err
-	}
-	proxy, err := moduleProxy(ctx, o.ModuleProxy, framework)
-	if err != nil {
-		return err
-	}
-	dir, release, err := workDir(o.Dir)
-	if err != nil {
-		return fmt.Errorf("MICRO_BUILDER_DIR: %w", err)
-	}
-	h.OnStop(func(context.Context) { release() })
-	limits, err := tenants.Open(h, nil)
-	if err != nil {
-		return err
-	}
-	registry, err := registry(h, o)
-	if err != nil {
-		return err
-	}
-	images := image.New(docker, proxy, image.Options{
-		Registry: registry, Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
-		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download, Stranger: stranger(limits),
-	})
-	svc := New(pool, box, images, framework, o)
-	svc.tenants = limits
-	w, err := newWorkers(svc, bucket, dir, h.Log)
+	h.DiskOf("docker", func(ctx context.Context) (string, error) { return dockerhost.Root(ctx, docker) })
+	svc, err := serviceOf(ctx, h, o, docker)
 	if err != nil {
 		return err
 	}
@@ -111,16 +73,71 @@ func start(ctx context.Context, h *app.Host, o Options) error {
 	}
 	builderpb.RegisterBuilderServer(s, svc)
 	builderpb.RegisterComponentsServer(s, componentsAPI{s: svc})
+	if err := startWorkers(ctx, h, svc); err != nil {
+		return err
+	}
+	return h.Serve(s)
+}
+
+// serviceOf makes the service of a host whose Docker builds.
+func serviceOf(ctx context.Context, h *app.Host, o Options, docker *client.Client) (*Service, error) {
+	pool, err := h.DB(ctx)
+	if err != nil {
+		return nil, err
+	}
+	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), "builder")
+	if err != nil {
+		return nil, err
+	}
+	framework, err := modproxy.New()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := moduleProxy(ctx, o.ModuleProxy, framework)
+	if err != nil {
+		return nil, err
+	}
+	limits, err := tenants.Open(h, nil)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := registry(h, o)
+	if err != nil {
+		return nil, err
+	}
+	images := image.New(docker, proxy, image.Options{
+		Registry: registry, Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
+		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download, Stranger: stranger(limits),
+	})
+	svc := New(pool, box, images, framework, o)
+	svc.tenants = limits
+	return svc, nil
+}
+
+// startWorkers has the workers of this process build.
+func startWorkers(ctx context.Context, h *app.Host, svc *Service) error {
+	bucket, err := h.Bucket(ctx)
+	if err != nil {
+		return err
+	}
+	dir, release, err := workDir(svc.opts.Dir)
+	if err != nil {
+		return fmt.Errorf("MICRO_BUILDER_DIR: %w", err)
+	}
+	h.OnStop(func(context.Context) { release() })
+	w, err := newWorkers(svc, bucket, dir, h.Log)
+	if err != nil {
+		return err
+	}
 	if err := w.start(ctx); err != nil {
 		return err
 	}
 	h.OnStop(w.stop)
 	h.Queue("builds", svc.db.waiting)
 	h.Disk("builds", dir)
-	h.DiskOf("docker", func(ctx context.Context) (string, error) { return dockerhost.Root(ctx, docker) })
 	h.Go("recover", w.recoverLoop)
 	h.Go("sweep", w.sweepLoop)
-	return h.Serve(s)
+	return nil
 }
 
 // registry is where images are pushed; nil is nowhere.

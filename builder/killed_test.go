@@ -14,9 +14,9 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/client"
 	"gocloud.dev/blob/fileblob"
 
+	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/pgtest"
 	builderpb "github.com/micro/platform/proto/builder"
@@ -50,7 +50,7 @@ func work(given []string) error {
 	if err != nil {
 		return err
 	}
-	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	docker, err := dockerhost.New()
 	if err != nil {
 		return err
 	}

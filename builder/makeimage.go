@@ -7,9 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/docker/docker/client"
-
 	"github.com/micro/platform/builder/baseimage"
+	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/modproxy"
 	"github.com/micro/platform/internal/scaffold"
 )
@@ -18,9 +17,9 @@ import (
 // machine's Go, unless it is there and up to date. Its caches are warm with
 // what a new service needs. A line per step goes to out.
 func MakeImage(ctx context.Context, out io.Writer) error {
-	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	docker, err := dockerhost.New()
 	if err != nil {
-		return fmt.Errorf("DOCKER_HOST: %w", err)
+		return err
 	}
 	defer docker.Close()
 	framework, err := modproxy.New()

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/micro/platform/builder/baseimage"
+	"github.com/micro/platform/internal/dockerhost"
 )
 
 // Image is the base image of tests: without warm caches but for the standard
@@ -24,7 +25,7 @@ const Image = "micro/builder-go:test"
 // once for all tests that run at the same time.
 func Docker(t testing.TB) *client.Client {
 	t.Helper()
-	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	docker, err := dockerhost.New()
 	if err != nil {
 		t.Fatal(err)
 	}

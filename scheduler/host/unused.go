@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -36,18 +37,11 @@ func newUnused(docker *client.Client, cluster string, o Options, log *slog.Logge
 
 // run looks now and then, until ctx ends.
 func (u *unused) run(ctx context.Context) error {
-	tick := time.NewTicker(unusedEvery)
-	defer tick.Stop()
-	for {
+	return app.Every(ctx, unusedEvery, func() {
 		if err := u.sweep(ctx); err != nil && ctx.Err() == nil {
 			u.log.Warn("images that are not used were not removed", "cause", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 func (u *unused) sweep(ctx context.Context) error {

@@ -19,7 +19,6 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/bucket"
 	"github.com/micro/platform/internal/certs"
-	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/settings"
 )
 
@@ -41,7 +40,7 @@ var Component = app.New("images", func(ctx context.Context, h *app.Host, o Optio
 	}
 	svc := New(ctx, pool, Store{Bucket: b, Dir: h.BucketDir()}, h.Platform.ClusterSecret, o)
 	svc.log = h.Log
-	h.Go("sweep", func(ctx context.Context) error { return pg.Lead(ctx, pool, "images sweep", svc.sweepLoop) })
+	h.Lead("sweep", "images sweep", pool, svc.sweepLoop)
 	return h.ServeHTTPS(svc)
 })
 

@@ -12,6 +12,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/bucket"
 )
 
@@ -25,18 +26,11 @@ const (
 
 // sweepLoop sweeps now and then, until ctx ends.
 func (s *Service) sweepLoop(ctx context.Context) error {
-	tick := time.NewTicker(min(s.opts.Sweep, time.Minute))
-	defer tick.Stop()
-	for {
+	return app.Every(ctx, min(s.opts.Sweep, time.Minute), func() {
 		if err := s.sweepIfDue(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("images that nobody needs were not removed", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 func (s *Service) sweepIfDue(ctx context.Context) error {
