@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // BenchmarkReady is the start of a server on a warm data directory, and its
@@ -101,12 +102,7 @@ func BenchmarkUpdate(b *testing.B) {
 
 func startBench(b *testing.B) *platform.Platform {
 	b.Helper()
-	p, err := platform.Start(b.Context(), platform.Config{Micro: micro, Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { leave(b, p) })
-	return p
+	return platformtest.Start(b, platform.Config{Micro: micro})
 }
 
 func must(b *testing.B, x *platform.Person, line string) string {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // TestSecretsAtRest plants secrets of each kind and then looks for them in all
@@ -25,7 +26,7 @@ func TestSecretsAtRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { leave(t, p) })
+	t.Cleanup(func() { platformtest.Leave(t, p) })
 	canary := func() string { return "Canary" + rand.Text() }
 	jane, err := p.Person(t.Context(), "jane")
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/local"
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // T29: TestErasure fills a namespace, deletes it, kills the server while it is
@@ -105,10 +106,7 @@ func newLeaver(t *testing.T, env ...string) *leaver {
 	at := servers.Platform
 	l := &leaver{servers: at, bucket: filepath.Join(dir, "server", "bucket")}
 	env = append(env, "MICRO_POSTGRES_URL="+at.PostgresURL.Reveal(), "MICRO_REDIS_URL="+at.RedisURL.Reveal(), "MICRO_DURABLE_REDIS_URL="+at.DurableRedisURL.Reveal())
-	if l.p, err = platform.Start(t.Context(), platform.Config{Micro: micro, Dir: dir, Env: env, Log: logger{t}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { leave(t, l.p) })
+	l.p = platformtest.Start(t, platform.Config{Micro: micro, Dir: dir, Env: env})
 	for name, x := range map[string]**platform.Person{"zoe": &l.zoe, "neighbour": &l.neighbour, "root": &l.root} {
 		if *x, err = l.p.Person(t.Context(), name); err != nil {
 			t.Fatal(err)

@@ -2,44 +2,16 @@ package tests
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // micro is the program under test, built once.
 var micro string
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "micro-bin-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	micro = filepath.Join(dir, "micro")
-	build := exec.Command("go", "build", "-o", micro, "../cmd/micro")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return 0, fmt.Errorf("build micro: %w", err)
-	}
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { platformtest.Main(m, &micro) }
 
 // modes are the two ways to run the platform.
 var modes = []struct {
@@ -50,35 +22,10 @@ var modes = []struct {
 	{"apart", true},
 }
 
-// start starts a platform for a test. What it printed shows when the test
-// fails.
+// start starts a platform for a test.
 func start(t *testing.T, apart bool, env ...string) *platform.Platform {
 	t.Helper()
-	p, err := platform.Start(t.Context(), platform.Config{
-		Micro: micro, Dir: t.TempDir(), Apart: apart, Env: env, Log: logger{t},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { leave(t, p) })
-	return p
-}
-
-// leave stops a platform and removes what it made in Docker.
-func leave(t testing.TB, p *platform.Platform) {
-	p.Stop()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := p.Remove(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
-type logger struct{ t *testing.T }
-
-func (l logger) Write(b []byte) (int, error) {
-	l.t.Logf("%s", b)
-	return len(b), nil
+	return platformtest.Start(t, platform.Config{Micro: micro, Apart: apart, Env: env})
 }
 
 // person signs somebody up, with a namespace of the name.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/micro/platform/internal/porttest"
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // rules are a file of Prometheus' rules, as far as it is read and written here.
@@ -174,7 +175,7 @@ func dashboardQueries(t *testing.T) map[string]string {
 func measured(t *testing.T) map[string]bool {
 	t.Helper()
 	var at []string
-	p, err := platform.Start(t.Context(), platform.Config{Micro: micro, Dir: t.TempDir(), Apart: true, TLS: true, Log: logger{t},
+	p := platformtest.Start(t, platform.Config{Micro: micro, Apart: true, TLS: true,
 		Prepare: func(cmd *exec.Cmd) {
 			port, err := porttest.Reserve()
 			if err != nil {
@@ -183,10 +184,6 @@ func measured(t *testing.T) map[string]bool {
 			at = append(at, "127.0.0.1:"+strconv.Itoa(port))
 			cmd.Env = append(slices.Clip(cmd.Env), "MICRO_OPS_ADDRESS="+at[len(at)-1])
 		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { leave(t, p) })
 	person(t, p, "ada") // through both edges
 	names := map[string]bool{}
 	for _, address := range at {

@@ -20,6 +20,7 @@ import (
 	"github.com/micro/platform/internal/redistest"
 	storepb "github.com/micro/platform/proto/store"
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // The records that are read and written, and who does so at once.
@@ -38,11 +39,7 @@ func storeKey(i int64) string { return fmt.Sprintf("orders/%03d/%03d", i/100%100
 // platform and Redis.
 func BenchmarkStore(b *testing.B) {
 	url := redistest.Durable(b)
-	p, err := platform.Start(b.Context(), platform.Config{Micro: micro, Dir: b.TempDir(), Env: []string{"MICRO_DURABLE_REDIS_URL=" + url}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { leave(b, p) })
+	p := platformtest.Start(b, platform.Config{Micro: micro, Env: []string{"MICRO_DURABLE_REDIS_URL=" + url}})
 	bare, through := bareStore(b, url), proxyStore(b, p)
 	value := make([]byte, 1<<10)
 	empty := emptyStore(b, value, through.token)

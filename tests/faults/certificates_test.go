@@ -19,17 +19,7 @@ import (
 // fails.
 func TestCertificatesRotate(t *testing.T) {
 	t.Parallel()
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir, TLS: true, Twice: doubled}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	s, _ := site(t, platform.Config{TLS: true, Twice: doubled})
 	tr := newTraffic(s)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()

@@ -55,19 +55,9 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatalf("MICRO_TEST_CHAOS: %v", err)
 	}
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
 	auths := &opsAddresses{}
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir, TLS: true, Twice: components, Prepare: auths.prepare,
-		Env: []string{"MICRO_PROXY_IN_FLIGHT=5000"}}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	s, d := site(t, platform.Config{TLS: true, Twice: components, Prepare: auths.prepare,
+		Env: []string{"MICRO_PROXY_IN_FLIGHT=5000"}})
 	n, random := seed(t)
 	c := &chaos{T: t, site: s, servers: d, seed: n, random: random, auths: auths}
 	c.prepare()

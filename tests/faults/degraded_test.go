@@ -27,12 +27,6 @@ const degradedFor = 5 * time.Second
 // edges say what is away.
 func TestEdgesGoOn(t *testing.T) {
 	t.Parallel()
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
 	ops := map[string]string{}
 	for _, edge := range []string{"proxy", "gateway"} {
 		port, err := porttest.Reserve()
@@ -41,15 +35,11 @@ func TestEdgesGoOn(t *testing.T) {
 		}
 		ops[edge] = fmt.Sprintf("127.0.0.1:%d", port)
 	}
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir, TLS: true, Prepare: func(cmd *exec.Cmd) {
+	s, d := site(t, platform.Config{TLS: true, Prepare: func(cmd *exec.Cmd) {
 		if at := ops[cmd.Args[len(cmd.Args)-1]]; at != "" {
 			cmd.Env = append(slices.Clip(cmd.Env), "MICRO_OPS_ADDRESS="+at)
 		}
-	}}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	}})
 	registering, registered := context.WithCancel(t.Context())
 	defer registered()
 	go s.keepRegistered(registering, counterService(t))

@@ -25,17 +25,7 @@ func TestTogether(t *testing.T) {
 // TestApart kills single components, and databases under running components.
 func TestApart(t *testing.T) {
 	t.Parallel()
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	s, _ := site(t, platform.Config{})
 	trials(t, s)
 }
 

@@ -1,43 +1,21 @@
 package faults
 
 import (
-	"context"
-	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // micro is the program under test, built once.
 var micro string
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "micro-bin-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	micro = filepath.Join(dir, "micro")
-	if err := command(context.Background(), "go", "build", "-o", micro, "../../cmd/micro"); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { platformtest.Main(m, &micro) }
 
 // Without MICRO_TEST_FAULTS a trial is short.
 const (
@@ -86,6 +64,24 @@ func shared(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// site starts a platform whose components are processes of their own, with
+// databases that can be killed. Both end with the test.
+func site(t *testing.T, c platform.Config) (*Site, *databases) {
+	t.Helper()
+	c.Micro, c.Dir = micro, shared(t)
+	d, err := startDatabases(t.Context(), c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	s, err := apart(t.Context(), c, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	return s, d
 }
 
 // lookPath fails a test that lacks a program.

@@ -17,17 +17,7 @@ var doubled = []string{"auth", "config", "store", "registry"}
 // When they are killed, no more calls fail than those they had in hand.
 func TestRolling(t *testing.T) {
 	t.Parallel()
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir, TLS: true, Twice: doubled}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	s, _ := site(t, platform.Config{TLS: true, Twice: doubled})
 	for _, tt := range []struct {
 		how  string
 		stop func(name string)

@@ -104,23 +104,13 @@ func TestTraces(t *testing.T) {
 	collectorpb.RegisterTraceServiceServer(g, c)
 	go g.Serve(l) //nolint:errcheck // ends by Stop
 	t.Cleanup(g.Stop)
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
 	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
 	inside := fmt.Sprintf("127.0.0.1:%d", port)
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir, TLS: true,
-		Env: []string{"MICRO_OTLP_ENDPOINT=http://" + l.Addr().String(), "MICRO_OTLP_SAMPLE=1", "MICRO_PROXY_CONTAINER_ADDRESS=" + inside}}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	s, _ := site(t, platform.Config{TLS: true,
+		Env: []string{"MICRO_OTLP_ENDPOINT=http://" + l.Addr().String(), "MICRO_OTLP_SAMPLE=1", "MICRO_PROXY_CONTAINER_ADDRESS=" + inside}})
 	token, err := s.accessToken(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -150,22 +150,15 @@ func (x *Traffic) gap() (longest time.Duration) {
 	return longest
 }
 
-func (x *Traffic) all() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	n := 0
-	for _, c := range x.counts {
-		n += c.calls
-	}
-	return n
-}
+// all is how many calls were made, and failed how many of them failed.
+func (x *Traffic) all() int    { return x.sum(func(c *counted) int { return c.calls }) }
+func (x *Traffic) failed() int { return x.sum(func(c *counted) int { return c.failed }) }
 
-func (x *Traffic) failed() int {
+func (x *Traffic) sum(of func(*counted) int) (n int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	n := 0
 	for _, c := range x.counts {
-		n += c.failed
+		n += of(c)
 	}
 	return n
 }

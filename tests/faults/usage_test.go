@@ -87,17 +87,7 @@ func TestUsage(t *testing.T) {
 }
 
 func meterUnderFaults(t *testing.T, f flaw) {
-	dir := shared(t)
-	d, err := startDatabases(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	s, err := apart(t.Context(), platform.Config{Micro: micro, Dir: dir}, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
+	s, d := site(t, platform.Config{})
 	s.Victims = f.among(s, d)
 	ctx, stop := context.WithCancel(t.Context())
 	var working sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/micro/platform/tests/platform"
+	"github.com/micro/platform/tests/platform/platformtest"
 )
 
 // bench is a platform with two tenants: mallory, whose services hostile and
@@ -38,19 +39,9 @@ func setup(t *testing.T, env ...string) *bench {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", micro, "../../cmd/micro").CombinedOutput(); err != nil {
 		t.Fatalf("build micro: %v: %s", err, out)
 	}
-	p, err := platform.Start(t.Context(), platform.Config{Micro: micro, Dir: dir, Log: logger{t}, Env: env})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := platformtest.Start(t, platform.Config{Micro: micro, Dir: dir, Env: env})
 	b := &bench{Platform: p}
-	t.Cleanup(func() {
-		p.Stop()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := p.Remove(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	var err error
 	if b.cluster, err = p.Cluster(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,11 +153,4 @@ func (b *bench) inspect(t *testing.T, namespace, service, format string) string 
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(out)
-}
-
-type logger struct{ t *testing.T }
-
-func (l logger) Write(b []byte) (int, error) {
-	l.t.Logf("%s", b)
-	return len(b), nil
 }

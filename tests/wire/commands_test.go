@@ -34,10 +34,7 @@ func TestOldCommandLines(t *testing.T) {
 	for _, version := range []string{"v3", "v5"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			program := filepath.Join(bin, "micro-"+version)
-			if err := build(filepath.Join("clients", version), filepath.Base(program)); err != nil {
-				t.Fatal(err)
-			}
+			program := build(t, filepath.Join("clients", version), "micro-"+version)
 			for _, script := range scripts {
 				name := strings.TrimSuffix(filepath.Base(script), ".txt")
 				t.Run(name, func(t *testing.T) { runScript(t, p, version, script, program, name+"-"+version) })

@@ -128,9 +128,7 @@ func requests(t *testing.T, a *api) {
 // isOpenAPI shows that documents are what they say they are, and that answers
 // fit them.
 func isOpenAPI(t *testing.T, a *api) {
-	if err := build("validate", "validate"); err != nil {
-		t.Fatal(err)
-	}
+	validate := build(t, "validate", "validate")
 	_, answer := a.do(t, "POST", "/helloworld/call", `{"name":"Jane"}`)
 	_, services := a.do(t, "POST", "/registry/Registry/GetService", `{"service":"helloworld"}`)
 	for _, tt := range []struct{ service, operation, answer string }{
@@ -143,7 +141,7 @@ func isOpenAPI(t *testing.T, a *api) {
 			t.Errorf("%s: %d %s", tt.service, status, document)
 			continue
 		}
-		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "validate"))
+		cmd := exec.CommandContext(t.Context(), validate)
 		if tt.operation != "" {
 			cmd.Args = append(cmd.Args, tt.operation+"="+tt.answer)
 		}
