@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net"
-	"os"
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
 
 	"github.com/micro/platform/billing/plans"
@@ -24,21 +21,7 @@ import (
 // has folded a few calls of an edge.
 func TestScriptsWithUsage(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/usage",
-		Setup: func(e *testscript.Env) error {
-			address, stop, err := startUsage(t)
-			if err != nil {
-				return err
-			}
-			e.Defer(stop)
-			e.Setenv("HOME", e.WorkDir+"/home")
-			e.Setenv("MICRO_PROXY", address)
-			e.Setenv("MICRO_TOKEN", "a.b.c")
-			return os.Mkdir(e.WorkDir+"/home", 0o700)
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
-	})
+	componentScripts(t, "usage", func() string { return "acme" }, startUsage)
 }
 
 // prices is component namespaces as far as it is asked for prices.
@@ -53,29 +36,14 @@ func (prices) Invoke(_ context.Context, _ string, _, out any, _ ...grpc.CallOpti
 }
 
 // startUsage serves usage to an admin of namespace acme.
-func startUsage(t *testing.T) (address string, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	as := func(ctx context.Context) context.Context {
-		return identity.With(ctx, identity.Caller{ID: "jane", Type: identity.User, Namespace: "acme", Scopes: []string{"admin"}})
-	}
-	s := grpc.NewServer(
-		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-			return handle(as(ctx), req)
-		}),
-		grpc.StreamInterceptor(func(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			return handle(srv, memberStream{st, as(st.Context())})
-		}),
-	)
+func startUsage(t *testing.T, s *grpc.Server) (stop func(), err error) {
 	log := slog.New(slog.DiscardHandler)
 	svc := usageservice.New(pgtest.New(t, "usage"), prices{}, nil, log, usageservice.Options{Budget: 10_000, MaxBudgets: 3})
 	svc.Follow(tenants.Fixed(plans.Limits{Requests: 1_000_000}))
 	svc.Register(s)
 	calls, err := meter.Open(meter.Options{Dir: t.TempDir()}, log)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	day := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for i, class := range []meter.Class{meter.OK, meter.OK, meter.ClientError, meter.Refused} {
@@ -84,6 +52,5 @@ func startUsage(t *testing.T) (address string, stop func(), err error) {
 	}
 	calls.Append(&meter.Record{At: day, Namespace: "acme", Service: "store", Class: meter.OK, Ended: true})
 	calls.Close(identity.With(t.Context(), identity.Caller{ID: "proxy", Type: identity.Component, Namespace: identity.Platform}), svc.Append)
-	go s.Serve(l) //nolint:errcheck // it ends with the test
-	return l.Addr().String(), s.Stop, nil
+	return func() {}, nil
 }
