@@ -75,27 +75,9 @@ func (c *Config) Close() { c.close() }
 
 // program is the Config of the program's service. It lives as long as the
 // program does.
-var program struct {
-	sync.Mutex
-	of     client.Client
-	config *Config
-}
+var program current.One[Config]
 
-func ofService() (*Config, error) {
-	c, err := current.Client()
-	if err != nil {
-		return nil, err
-	}
-	program.Lock()
-	defer program.Unlock()
-	if program.of != c {
-		if program.config != nil {
-			program.config.Close()
-		}
-		program.of, program.config = c, New(c)
-	}
-	return program.config, nil
-}
+func ofService() (*Config, error) { return program.Get(New, (*Config).Close) }
 
 // Get answers the value at a path, "a.b.c". There is always one to ask for its
 // type and a default.

@@ -22,7 +22,6 @@ package events
 import (
 	"context"
 	"encoding/json"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -88,24 +87,9 @@ type Stream struct {
 func New(c client.Client) *Stream { return &Stream{c, newPublisher(c)} }
 
 // program is the Stream of the program's service.
-var program struct {
-	sync.Mutex
-	of     client.Client
-	stream *Stream
-}
+var program current.One[Stream]
 
-func ofService() (*Stream, error) {
-	c, err := current.Client()
-	if err != nil {
-		return nil, err
-	}
-	program.Lock()
-	defer program.Unlock()
-	if program.of != c {
-		program.of, program.stream = c, New(c)
-	}
-	return program.stream, nil
-}
+func ofService() (*Stream, error) { return program.Get(New, nil) }
 
 // Publish publishes for the program's service.
 func Publish(topic string, msg any, opts ...PublishOption) error {
