@@ -3,11 +3,11 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 
 	"google.golang.org/grpc"
 
+	"github.com/micro/platform/internal/bucket"
 	"github.com/micro/platform/internal/identity"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
@@ -87,20 +87,7 @@ func (s *Service) exportSource(ctx context.Context, namespace, source string, ou
 		return fmt.Errorf("open source: %w", err)
 	}
 	defer r.Close()
-	buf := make([]byte, exportChunk)
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			if err := out.Send(&runtimepb.ExportResponse{Source: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return nil
-		default:
-			return fmt.Errorf("read source: %w", err)
-		}
-	}
+	return bucket.Pieces(r, exportChunk, func(piece []byte) error {
+		return out.Send(&runtimepb.ExportResponse{Source: piece})
+	})
 }

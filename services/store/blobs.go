@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/bucket"
 	"github.com/micro/platform/internal/identity"
 	storepb "github.com/micro/platform/proto/store"
 )
@@ -99,22 +100,9 @@ func (s *Blobs) Read(req *storepb.BlobReadRequest, stream storepb.BlobStore_Read
 		return err
 	}
 	defer r.Close()
-	buf := make([]byte, chunk)
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			if err := stream.Send(&storepb.BlobReadResponse{Blob: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return nil
-		default:
-			return fmt.Errorf("read blob: %w", err)
-		}
-	}
+	return bucket.Pieces(r, chunk, func(piece []byte) error {
+		return stream.Send(&storepb.BlobReadResponse{Blob: piece})
+	})
 }
 
 // open opens a blob. One that is replaced just then is looked up again.
