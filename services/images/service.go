@@ -142,14 +142,46 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPatch: // nothing is there before the PUT that ends an upload
+	case http.MethodGet, http.MethodHead:
 		s.registry.ServeHTTP(w, r)
 		return
+	case http.MethodPatch: // nothing is there before the PUT that ends an upload
+		s.change(w, r)
+		return
 	}
-	if err := s.db.with(r.Context(), lockShared, func() { s.registry.ServeHTTP(w, r) }); err != nil {
-		s.log.Warn("images cannot be changed now", "cause", err)
-		http.Error(w, "the registry is busy, try again", http.StatusServiceUnavailable)
+	if err := s.db.with(r.Context(), lockShared, func(func() error) { s.change(w, r) }); err != nil {
+		s.busy(w, err)
 	}
+}
+
+// change lets a request change a repository, with a note for sweeps before and
+// after: one that has begun in between looks again.
+func (s *Service) change(w http.ResponseWriter, r *http.Request) {
+	repository := repositoryOf(r.URL.Path)
+	if err := s.db.change(r.Context(), repository); err != nil {
+		s.busy(w, err)
+		return
+	}
+	s.registry.ServeHTTP(w, r)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTimeout)
+	defer cancel()
+	if err := s.db.change(ctx, repository); err != nil {
+		s.log.Warn("a change of images was not noted", "cause", err)
+	}
+}
+
+func (s *Service) busy(w http.ResponseWriter, err error) {
+	s.log.Warn("images cannot be changed now", "cause", err)
+	http.Error(w, "the registry is busy, try again", http.StatusServiceUnavailable)
+}
+
+// repositoryOf is the repository that a path of the registry's API is about.
+func repositoryOf(path string) string {
+	name := strings.TrimPrefix(path, "/v2/")
+	if i := max(strings.LastIndex(name, "/blobs/"), strings.LastIndex(name, "/manifests/")); i >= 0 {
+		name = name[:i]
+	}
+	return name
 }
 
 // erasePage is how many objects one request erases.
@@ -164,6 +196,9 @@ func (s *Service) erase(w http.ResponseWriter, r *http.Request, namespace string
 	}
 	f := bucket.Folder{Bucket: s.store.Bucket, Dir: s.store.Dir, Name: root + "repositories/" + namespace + "/"}
 	done, err := f.Erase(r.Context(), erasePage)
+	if err == nil && done {
+		err = s.db.forget(r.Context(), namespace)
+	}
 	switch {
 	case err != nil:
 		s.log.Warn("images of a namespace cannot be erased now", "cause", err)

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,15 +16,17 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/micro/platform/internal/app"
-	"github.com/micro/platform/internal/bucket"
 )
 
 const (
 	sweepTime = 30 * time.Minute
 	listPage  = 50_000 // a bucket in the file system walks all of it for each page
 	listAgain = 10
-	// batch is how many objects are removed before changes get their turn.
-	batch = 200
+	// batchTime is for how long objects are removed before changes get their turn,
+	// and maxChanged how many repositories are looked at again before; where more
+	// have changed, another sweep has to do.
+	batchTime  = 2 * time.Second
+	maxChanged = 1000
 )
 
 // sweepLoop sweeps now and then, until ctx ends.
@@ -48,44 +53,65 @@ func (s *Service) sweepIfDue(ctx context.Context) error {
 }
 
 // sweep removes what no tag leads to and is old, and answers how many objects
-// that were. What there is to remove is looked for while pushes go on, and looked
-// for again without them: so one either ends before, and its image is seen, or
-// finds out that a part of it is gone and pushes that, too.
+// that were. What there is to remove is looked for while pushes go on. It is
+// removed without them, after another look at the repositories that have changed
+// meanwhile: so a push either ends before, and its image is seen, or finds out
+// that a part of it is gone and pushes that, too.
 func (s *Service) sweep(ctx context.Context) (removed int, err error) {
-	look := looker{bucket: s.store.Bucket, read: map[object][]byte{}}
-	for {
-		garbage, err := look.garbage(ctx, s.now().Add(-s.opts.Age))
-		if err != nil || len(garbage) == 0 {
-			return removed, errors.Join(err, s.tidy(ctx, removed))
-		}
-		locked := s.db.with(ctx, lockAlone, func() {
-			if garbage, err = look.garbage(ctx, s.now().Add(-s.opts.Age)); err == nil {
-				garbage = garbage[:min(batch, len(garbage))]
-				err = s.remove(ctx, garbage)
-			}
-		})
-		if locked != nil {
-			return removed, locked
-		}
-		if err != nil {
-			return removed, err
-		}
-		removed += len(garbage)
+	began, err := s.db.begin(ctx)
+	if err != nil {
+		return 0, err
 	}
+	look, cutoff := looker{bucket: s.store.Bucket, read: map[object][]byte{}}, s.now().Add(-s.opts.Age)
+	garbage, err := look.garbage(ctx, cutoff)
+	for err == nil && len(garbage) > 0 {
+		var n int
+		n, garbage, err = s.removeSome(ctx, look, garbage, began, cutoff)
+		removed += n
+	}
+	return removed, err
 }
 
-// tidy removes the folders that a sweep has emptied.
-func (s *Service) tidy(ctx context.Context, removed int) (err error) {
-	if removed == 0 {
+// removeSome removes what is still garbage, without pushes, for batchTime. It
+// answers how much, and what is left.
+func (s *Service) removeSome(ctx context.Context, look looker, garbage []string, began, cutoff time.Time) (n int, left []string, err error) {
+	locked := s.db.with(ctx, lockAlone, func(held func() error) {
+		var changed []string
+		if changed, err = s.db.changed(ctx, began, maxChanged+1); err != nil {
+			return
+		}
+		if len(changed) > maxChanged {
+			err = fmt.Errorf("more than %d repositories have changed since the look", maxChanged)
+			return
+		}
+		if left, err = look.still(ctx, garbage, changed, cutoff); err != nil {
+			return
+		}
+		for until := time.Now().Add(batchTime); len(left) > 0 && time.Now().Before(until); n++ {
+			if err = held(); err != nil {
+				return
+			}
+			if err = s.remove(ctx, left[0]); err != nil {
+				return
+			}
+			left = left[1:]
+		}
+	})
+	return n, left, errors.Join(locked, err)
+}
+
+// remove removes an object and, where the bucket is in the file system, the
+// folders that are empty without it.
+func (s *Service) remove(ctx context.Context, key string) error {
+	if err := s.store.Bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("remove %s: %w", key, err)
+	}
+	if s.store.Dir == "" {
 		return nil
 	}
-	return errors.Join(s.db.with(ctx, lockAlone, func() { err = bucket.Folder{Dir: s.store.Dir, Name: root}.Tidy() }), err)
-}
-
-func (s *Service) remove(ctx context.Context, keys []string) error {
-	for _, k := range keys {
-		if err := s.store.Bucket.Delete(ctx, k); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			return fmt.Errorf("remove %s: %w", k, err)
+	for folder := path.Dir(key); len(folder) >= len(root); folder = path.Dir(folder) {
+		if os.Remove(filepath.Join(s.store.Dir, filepath.FromSlash(folder))) != nil {
+			break // it is not empty
 		}
 	}
 	return nil
@@ -106,7 +132,7 @@ type looker struct {
 // garbage answers what is to be removed, in an order that leaves no link to what
 // is not there: what has not changed since cutoff, and no tag leads to.
 func (l looker) garbage(ctx context.Context, cutoff time.Time) ([]string, error) {
-	c, err := l.list(ctx)
+	c, err := l.list(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -119,19 +145,43 @@ func (l looker) garbage(ctx context.Context, cutoff time.Time) ([]string, error)
 		}
 		links = append(links, more...)
 	}
-	for _, files := range c.uploads {
-		if !slices.ContainsFunc(files, func(o object) bool { return o.modified.After(cutoff) }) {
-			for _, o := range files {
-				blobs = append(blobs, o.key)
-			}
-		}
-	}
+	blobs = c.left(cutoff)
 	for digest, o := range c.blobs {
 		if !needed[digest] && !o.modified.After(cutoff) {
 			blobs = append(blobs, o.key)
 		}
 	}
 	return append(links, blobs...), nil
+}
+
+// still answers what is still garbage of what was, after a look at what has
+// changed since: nothing else can have come to need it.
+func (l looker) still(ctx context.Context, garbage, changed []string, cutoff time.Time) ([]string, error) {
+	needed, links := map[string]bool{}, map[string]bool{}
+	for _, name := range changed {
+		c, err := l.list(ctx, folderOf(name))
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range c.repositories {
+			for digest := range r.revisions {
+				c.blobs[digest] = object{key: keyOf(digest)}
+			}
+			more, err := l.unneeded(ctx, c, r, cutoff, needed)
+			if err != nil {
+				return nil, err
+			}
+			for _, key := range append(more, c.left(cutoff)...) {
+				links[key] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(garbage), func(key string) bool {
+		if digest, ok := digestOf(key); ok {
+			return needed[digest]
+		}
+		return !links[key] && slices.ContainsFunc(changed, func(name string) bool { return strings.HasPrefix(key, folderOf(name)) })
+	}), nil
 }
 
 // unneeded answers the links of a repository that are to be removed, and adds to
@@ -185,6 +235,9 @@ func (l looker) parts(ctx context.Context, manifest object) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(text) == 0 {
+		return nil, nil // likewise
+	}
 	if err := json.Unmarshal(text, &m); err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", manifest.key, err)
 	}
@@ -224,21 +277,21 @@ type repository struct {
 	revisions, layers map[string]object // by digest
 }
 
-// list looks at everything. In the file system, what goes away meanwhile is an
-// error.
-func (l looker) list(ctx context.Context) (c contents, err error) {
+// list looks at everything in a folder. In the file system, what goes away
+// meanwhile is an error.
+func (l looker) list(ctx context.Context, folder string) (c contents, err error) {
 	for range listAgain {
-		if c, err = l.listOnce(ctx); gcerrors.Code(err) != gcerrors.NotFound {
+		if c, err = l.listOnce(ctx, folder); gcerrors.Code(err) != gcerrors.NotFound {
 			break
 		}
 	}
 	return c, err
 }
 
-func (l looker) listOnce(ctx context.Context) (contents, error) {
+func (l looker) listOnce(ctx context.Context, folder string) (contents, error) {
 	c := contents{map[string]*repository{}, map[string][]object{}, map[string]object{}}
 	for token := blob.FirstPageToken; ; {
-		page, next, err := l.bucket.ListPage(ctx, token, listPage, &blob.ListOptions{Prefix: root})
+		page, next, err := l.bucket.ListPage(ctx, token, listPage, &blob.ListOptions{Prefix: folder})
 		if err != nil {
 			return c, fmt.Errorf("list images: %w", err)
 		}
@@ -250,6 +303,37 @@ func (l looker) listOnce(ctx context.Context) (contents, error) {
 		}
 		token = next
 	}
+}
+
+// left answers the objects of uploads that nobody went on with since cutoff.
+func (c contents) left(cutoff time.Time) (keys []string) {
+	for _, files := range c.uploads {
+		if slices.ContainsFunc(files, func(o object) bool { return o.modified.After(cutoff) }) {
+			continue
+		}
+		for _, o := range files {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
+}
+
+// folderOf is where a repository is in the bucket.
+func folderOf(repository string) string { return root + "repositories/" + repository + "/" }
+
+// keyOf is where a blob is in the bucket, and digestOf the way back.
+func keyOf(digest string) string {
+	algorithm, hex, _ := strings.Cut(digest, ":")
+	return root + "blobs/" + algorithm + "/" + hex[:min(2, len(hex))] + "/" + hex + "/data"
+}
+
+func digestOf(key string) (digest string, ok bool) {
+	rest, ok := strings.CutPrefix(key, root+"blobs/")
+	p := strings.Split(rest, "/")
+	if !ok || len(p) != 4 {
+		return "", false
+	}
+	return p[0] + ":" + p[2], true
 }
 
 // add sorts an object in:
@@ -265,9 +349,9 @@ func (c contents) add(o object) {
 		return
 	}
 	name := strings.TrimPrefix(o.key, root)
-	if rest, ok := strings.CutPrefix(name, "blobs/"); ok {
-		if p := strings.Split(rest, "/"); len(p) == 4 {
-			c.blobs[p[0]+":"+p[2]] = o
+	if strings.HasPrefix(name, "blobs/") {
+		if digest, ok := digestOf(o.key); ok {
+			c.blobs[digest] = o
 		}
 		return
 	}
