@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/quota"
 )
 
@@ -154,14 +155,10 @@ const uncounted = "failed logins are not counted"
 // network is what one person has: an IPv4 address, or an IPv6 network of 64 bits.
 func network(address string) string {
 	ip, err := netip.ParseAddr(address)
-	if err != nil || ip.Unmap().Is4() {
-		return address
-	}
-	p, err := ip.WithZone("").Prefix(64)
 	if err != nil {
 		return address
 	}
-	return p.String()
+	return limits.Address(ip).String()
 }
 
 // digest makes a name of a fixed length for a key, so that nothing that a
