@@ -138,6 +138,19 @@ func Allow(list []Grant, service, endpoint string) bool {
 	return false
 }
 
+// secrets is the endpoint of config that a grant names to have secrets read in
+// plain. It is none that can be called.
+const secrets = "Secrets"
+
+// Secrets says whether one of the grants lets the secrets of the configuration
+// be read in plain: one of writing there, or one that names them, which is
+// config:Secrets:read. One of reading everything does not.
+func Secrets(list []Grant) bool {
+	return slices.ContainsFunc(list, func(g Grant) bool {
+		return g.Write && g.matches("config", "Config.Get") || strings.EqualFold(g.Endpoint, secrets) && g.matches("config", secrets)
+	})
+}
+
 // Reads says whether access "read" is enough for an endpoint.
 func Reads(service, endpoint string) bool { return kindOf(service, endpoint) != write }
 

@@ -96,6 +96,32 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"":                                  false,
+		"*:*:read":                          false,
+		"config:*:read":                     false,
+		"config:Config.Get:read":            false,
+		"config:Config.Set:write":           false,
+		"notes:Secrets:read":                false,
+		"notes:*:write,config:*:read":       false,
+		"config:Secrets:read":               true,
+		"config:*:read,config:secrets:read": true,
+		"config:Config.Get:write":           true,
+		"config:*:write":                    true,
+		"*:*:write":                         true,
+	} {
+		list, err := ParseAll(strings.FieldsFunc(text, func(r rune) bool { return r == ',' }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Secrets(list); got != want {
+			t.Errorf("%q reads secrets: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestMeet(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ a, b, want string }{

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -118,7 +119,12 @@ func (s *Service) view(ctx context.Context, namespace, path string, secrets bool
 	if err != nil {
 		return view{}, err
 	}
-	if caller, _ := identity.From(ctx); secrets && !readsSecrets(caller) {
+	caller, _ := identity.From(ctx)
+	if secrets && caller.Limited() && !grants.Secrets(caller.Grants) {
+		return view{}, errors.New(codes.PermissionDenied, "an API token, and what was deployed with one, reads secrets only with the grant config:*:write, or config:Secrets:read beside one of reading: its own are %s",
+			strings.Join(grants.Texts(caller.Grants), ", "))
+	}
+	if secrets && !readsSecrets(caller) {
 		return view{}, errors.New(codes.PermissionDenied, "account %q may not read secrets: it needs the scope admin, developer or config.secrets", caller.ID)
 	}
 	keys, err := parsePath(path)

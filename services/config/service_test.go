@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/seal"
@@ -25,6 +26,16 @@ func as(t testing.TB, namespace, typ string, scopes ...string) context.Context {
 
 func admin(t testing.TB, namespace string) context.Context {
 	return as(t, namespace, identity.User, "admin")
+}
+
+// token is a context with an admin's API token, whose grants edges hold it to.
+func token(t testing.TB, texts ...string) context.Context {
+	t.Helper()
+	list, err := grants.ParseAll(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity.With(t.Context(), identity.Caller{ID: "jane", Type: identity.User, Namespace: "demo", Scopes: []string{"admin"}, Grants: list})
 }
 
 // setup answers a service whose hub listens.
@@ -271,6 +282,9 @@ func TestWho(t *testing.T) {
 		{"developer", as(t, "demo", identity.User, "developer"), "", 0, 0, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied},
 		{"scope for secrets", as(t, "demo", identity.User, "config.secrets"), "", 0, 0, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied},
 		{"member", as(t, "demo", identity.User), "", 0, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied},
+		{"a token that reads", token(t, "config:*:read"), "", 0, codes.PermissionDenied, 0, 0, codes.PermissionDenied},
+		{"a token that reads secrets", token(t, "config:Config.Get:read", "config:Secrets:read"), "", 0, 0, 0, 0, codes.PermissionDenied},
+		{"a token that writes", token(t, "config:*:write"), "", 0, 0, 0, 0, codes.PermissionDenied},
 		{"another namespace's admin", admin(t, "other"), "demo", codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied},
 		{"another namespace that is not there", admin(t, "other"), "nobody", codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied, codes.PermissionDenied},
 		{"operator", limited, "demo", 0, 0, 0, 0, 0},
