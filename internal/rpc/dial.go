@@ -43,7 +43,7 @@ func DialDatabase(ctx context.Context, network, address string) (net.Conn, error
 
 // componentIdle is short: who listens to a component on a host that is gone
 // would miss what the others say.
-const componentIdle = 2 * time.Second
+const componentIdle = time.Second
 
 // Dial connects to a component on another host.
 func Dial(ctx context.Context, address string) (net.Conn, error) {
