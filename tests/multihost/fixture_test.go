@@ -62,10 +62,7 @@ func (f *fixture) namespace() string { return f.alice.Name + "-space" }
 
 func (f *fixture) project() string { return filepath.Join(f.alice.Home, service) }
 
-// kinds are the calls to be made. A token does not last for all experiments.
-func (f *fixture) kinds(t *testing.T) []Kind {
-	t.Helper()
-	f.tenant.Token = command(t, f.alice, "user", "token")
+func (f *fixture) kinds() []Kind {
 	return append(f.tenant.platformKinds(), f.tenant.serviceKinds()...)
 }
 
@@ -79,7 +76,7 @@ func (f *fixture) deploy(t *testing.T) {
 	report.Info("deploy", "from source to running", time.Since(began).Round(10*time.Millisecond))
 	f.spread(t)
 	const name = "a replica on every host"
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle()/4, func(context.Context) error { return nil })
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/4, func(context.Context) error { return nil })
 	f.judge(t, name, traffic, at, none)
 }
 
@@ -161,7 +158,7 @@ func total(where map[string]int) int {
 
 // update puts new code in the place of the service's under traffic.
 func (f *fixture) update(t *testing.T, name string) {
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle()/2, func(context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/2, func(context.Context) error {
 		f.write(t)
 		out, err := f.alice.Micro(t.Context(), "", "update", f.project())
 		if err != nil {
@@ -179,7 +176,7 @@ func (f *fixture) lose(t *testing.T, name string, n *Node, within time.Duration)
 	t.Helper()
 	t.Logf("%s: %s", name, n.Name)
 	var elsewhere time.Duration
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		began := time.Now()
 		if err := errors.Join(n.Cut(ctx), f.missed(ctx, name, n)); err != nil {
 			return err
@@ -234,7 +231,7 @@ func (f *fixture) without(ctx context.Context, n *Node) error {
 func (f *fixture) heal(t *testing.T, name string, n *Node) {
 	t.Helper()
 	var whole, once time.Duration
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle()/2, func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/2, func(ctx context.Context) error {
 		began := time.Now()
 		if err := n.Heal(ctx); err != nil {
 			return err

@@ -44,7 +44,7 @@ func TestFull(t *testing.T) {
 // components kills every instance in turn.
 func (f *fixture) components(t *testing.T, name string) {
 	var longest time.Duration
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), time.Second, func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), time.Second, func(ctx context.Context) error {
 		for _, n := range f.site.Rig.Nodes {
 			for _, component := range append([]string{"host"}, control...) {
 				u := f.site.Unit(component, n)
@@ -74,7 +74,7 @@ func (f *fixture) edges(t *testing.T, name string) {
 	for _, n := range f.site.Rig.Nodes {
 		for _, edge := range edges {
 			title := fmt.Sprintf("%s: %s on %s", name, edge, n.Name)
-			traffic, at := underTraffic(t, f.balancer, f.kinds(t), 3*time.Second, func(ctx context.Context) error {
+			traffic, at := underTraffic(t, f.balancer, f.kinds(), 3*time.Second, func(ctx context.Context) error {
 				away, err := f.site.KillEdge(ctx, n, edge)
 				longest = max(longest, away)
 				return err
@@ -94,7 +94,7 @@ func (f *fixture) drained(t *testing.T, name string) {
 		_, err := other.Docker(ctx, "node", "update", "--availability", how, n.Name)
 		return err
 	}
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		err := available(ctx, "drain")
 		if err == nil {
 			err = poll(ctx, time.Minute, func() error { return f.left(ctx, n) })
@@ -122,7 +122,7 @@ const dockerWindow = 15 * time.Second
 
 func (f *fixture) docker(t *testing.T, name string, stop func(*Node) error) {
 	n := f.site.Rig.Nodes[1]
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		return errors.Join(stop(n), n.StartDocker(ctx), f.site.edgesAnswer(ctx, n))
 	})
 	f.judge(t, name, traffic, at, window(dockerWindow))

@@ -49,7 +49,7 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 	var end time.Time
 	inside := &Tenant{Token: f.tenant.Token, run: strings.ReplaceAll(name, " ", "-")}
 	var longest time.Duration
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		if err := cut(ctx, n, true); err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (f *fixture) lossyLink(t *testing.T, name string) { f.badLink(t, name, loss
 func (f *fixture) badLink(t *testing.T, name string, bad trouble) {
 	n := f.site.Rig.Nodes[1]
 	var begin, end time.Time
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error {
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		platform.Until(ctx, time.Now().Add(troubled/2))
 		begin = time.Now()
 		if err := bad(ctx, n, true); err != nil {

@@ -158,7 +158,7 @@ func (s *Site) environ(controllers int) {
 		"SSL_CERT_FILE=" + filepath.Join(s.certsDir(), "ca.pem"), // of the mail server
 		"MICRO_POSTGRES_URL=" + s.databases[0].URL, "MICRO_REDIS_URL=" + s.databases[1].URL, "MICRO_DURABLE_REDIS_URL=" + s.databases[2].URL,
 		"MICRO_BUCKET_URL=file://" + bucket + "?create_dir=true&no_tmp_dir=true&metadata=skip",
-		"MICRO_CLUSTER_SECRET=" + pgtest.Secret, "MICRO_ADMIN_PASSWORD=" + adminPassword, "MICRO_AUTH_PUBLIC_PLATFORM=true",
+		"MICRO_CLUSTER_SECRET=" + pgtest.Secret, "MICRO_ADMIN_PASSWORD=" + adminPassword, "MICRO_AUTH_PUBLIC_PLATFORM=true", "MICRO_AUTH_USER_TOKEN=" + tokenLife,
 		"MICRO_TLS_DIR=" + s.certsDir(), "MICRO_SMTP_ADDRESS=" + s.Rig.Address + ":465",
 		"MICRO_HOST_ADDRESS=:8017", "MICRO_PROXY_CONTAINER_ADDRESS=none", "MICRO_PROXY_EGRESS_ADDRESS=0.0.0.0:8083",
 		"MICRO_GATEWAY_ADDRESS=0.0.0.0:8080", "MICRO_PROXY_ADDRESS=0.0.0.0:8081",
@@ -177,6 +177,10 @@ func (s *Site) environ(controllers int) {
 
 // adminPassword is of account admin of namespace micro.
 const adminPassword = "micro-on-several-hosts"
+
+// tokenLife is longer than all experiments take: the tenant's calls do not renew
+// their token.
+const tokenLife = "3h"
 
 // ports are those of docs/apart.md.
 var ports = map[string]string{

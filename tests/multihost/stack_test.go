@@ -24,7 +24,7 @@ func TestStack(t *testing.T) {
 	f.alice, f.tenant = signup(t, s, "alice")
 	f.deploy(t)
 	const upgrade = "the stack is upgraded"
-	traffic, at := underTraffic(t, f.balancer, f.kinds(t), settle(), func(ctx context.Context) error { return s.Upgrade(ctx, "2") })
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error { return s.Upgrade(ctx, "2") })
 	f.judge(t, upgrade, traffic, at, none)
 	report.Info(upgrade, "it took", time.Since(at).Round(time.Second))
 }
