@@ -119,23 +119,7 @@ func TestRevokedStream(t *testing.T) {
 	secret := e.APIToken(program("one", "*:*:write"))
 	user, other := e.User(t, "acme"), e.Token(t, identity.Caller{ID: "bob", Namespace: "acme", Type: identity.User})
 	e.until(codes.OK, "/echo.Echo/Call", bearer(user)...)
-	open := func(token string) grpc.ClientStream {
-		t.Helper()
-		s, err := e.conn.NewStream(metadata.AppendToOutgoingContext(t.Context(), bearer(token)...),
-			&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []byte
-		if err := s.SendMsg([]byte("hello")); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.RecvMsg(&got); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	ofToken, ofPerson, ofOther := open(secret), open(user), open(other)
+	ofToken, ofPerson, ofOther := e.chat(bearer(secret)...), e.chat(bearer(user)...), e.chat(bearer(other)...)
 	ended := func(name string, s grpc.ClientStream, revoked time.Time) {
 		t.Helper()
 		var got []byte
@@ -150,12 +134,83 @@ func TestRevokedStream(t *testing.T) {
 	now = time.Now()
 	e.Change(&authpb.Change{Revocation: &authpb.Revocation{Namespace: "acme", Account: "jane@acme", Epoch: 7, Expires: now.Add(time.Hour).Unix()}})
 	ended("the account's", ofPerson, now)
-	var got []byte
-	if err := ofOther.SendMsg([]byte("still here")); err != nil {
-		t.Fatal(err)
+	e.goesOn("another account's stream", ofOther)
+}
+
+// chat opens a stream that answers what it is sent.
+func (e *edge) chat(pairs ...string) grpc.ClientStream {
+	e.t.Helper()
+	s, err := e.conn.NewStream(metadata.AppendToOutgoingContext(e.t.Context(), pairs...),
+		&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
+	if err != nil {
+		e.t.Fatal(err)
 	}
-	if err := ofOther.RecvMsg(&got); err != nil || string(got) != "still here" {
-		t.Errorf("another account's stream: %q, %v", got, err)
+	e.goesOn("a new stream", s)
+	return s
+}
+
+func (e *edge) goesOn(name string, s grpc.ClientStream) {
+	e.t.Helper()
+	var got []byte
+	if err := s.SendMsg([]byte("hello")); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := s.RecvMsg(&got); err != nil || string(got) != "hello" {
+		e.t.Fatalf("%s: %q, %v", name, got, err)
+	}
+}
+
+// ends waits for the end of a stream.
+func (e *edge) ends(name string, s grpc.ClientStream, want codes.Code, text string) {
+	e.t.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		var got []byte
+		ended <- s.RecvMsg(&got)
+	}()
+	select {
+	case err := <-ended:
+		if errors.Code(err) != want || !strings.Contains(err.Error(), text) {
+			e.t.Errorf("%s ended with %v", name, err)
+		}
+	case <-time.After(settle):
+		e.t.Errorf("%s goes on", name)
+	}
+}
+
+// TestWithdrawnRule shows that a stream ends with the rule that let it in, and
+// that those of others go on.
+func TestWithdrawnRule(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Public("acme")
+	anonymous := []string{"micro-namespace", "acme"}
+	e.until(codes.OK, "/echo.Echo/Call", anonymous...)
+	ofAnonymous, ofMember := e.chat(anonymous...), e.chat(bearer(e.User(t, "acme"))...)
+	e.Change(&authpb.Change{Rules: &authpb.RuleSet{Namespace: "other"}})
+	e.Change(&authpb.Change{Rules: &authpb.RuleSet{Namespace: "acme"}})
+	e.ends("the stream of nobody", ofAnonymous, codes.Unauthenticated, "token missing")
+	e.goesOn("a member's stream", ofMember)
+	denied := []*authpb.Rule{{Id: "no", Access: authpb.Access_DENIED, Resource: &authpb.Resource{Type: "*", Name: "*", Endpoint: "*"}}}
+	e.Change(&authpb.Change{Rules: &authpb.RuleSet{Namespace: "acme", Rules: denied}})
+	e.ends("the member's stream", ofMember, codes.PermissionDenied, "no")
+}
+
+// TestStreamEndsWithAPIToken shows that a stream ends when the API token does that
+// it came with, and goes on when only what stands for that has ended.
+func TestStreamEndsWithAPIToken(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	short := program("one", "*:*:write")
+	short.Expires = time.Now().Add(3 * time.Second)
+	secret := e.APIToken(short)
+	e.until(codes.OK, "/echo.Echo/Call", bearer(secret)...)
+	s := e.chat(bearer(secret)...)
+	e.ends("the stream", s, codes.Unauthenticated, "unknown or was revoked")
+	if time.Now().Before(short.Expires.Truncate(time.Second)) {
+		t.Error("it ended early")
 	}
 }
 

@@ -67,6 +67,7 @@ type Edge struct {
 	admitted *admitted
 	exchange *exchange
 	open     *open
+	changes  atomic.Uint64 // of what decides whom to let in
 	routes   *routes
 	lookups  *lookups
 	inFlight *shares // calls
@@ -122,7 +123,7 @@ func NewEdge(h *app.Host, o EdgeOptions) (*Edge, error) {
 		limiter: rate.New(limits, h.Log), told: newTold(),
 		anonymous: newAnonymous(o.Anonymous), anonymousPlaces: newPlaces(0),
 	}
-	e.tenants = tenants.New(namespacespb.NewComponentsClient(conns["namespaces"]), h.Log, e.tenantChanged)
+	e.tenants = tenants.New(namespacespb.NewComponentsClient(conns["namespaces"]), h.Log, e.changed)
 	e.called = h.Called
 	e.forgetKeys()
 	return e, nil
@@ -189,6 +190,8 @@ type Call struct {
 	from   string // the client's address
 	// containers says that it came in where only containers do.
 	containers bool
+	apiToken   string    // that the caller came with, if it is one
+	changes    uint64    // at the admission
 	badToken   *badToken // why the caller is anonymous although there was a token
 	opened     *openCall // from Bound on, if the call may be ended
 	md         metadata.MD
@@ -215,7 +218,7 @@ func (t target) idempotent() bool { return t.endpoint.GetMetadata()[idempotent] 
 
 // Admit decides on a request. A Call must be closed.
 func (e *Edge) Admit(ctx context.Context, r Request) (*Call, error) {
-	c := &Call{ID: requestID(r.Metadata), edge: e, method: r.Method, done: func() {}}
+	c := &Call{ID: requestID(r.Metadata), edge: e, method: r.Method, changes: e.changes.Load(), done: func() {}}
 	if err := e.admit(ctx, c, r); err != nil {
 		c.refused(e.calls)
 		return c, c.Explain(err)
@@ -236,6 +239,9 @@ func (e *Edge) admit(ctx context.Context, c *Call, r Request) error {
 	}
 	if c.Namespace, err = namespace(c.Caller, r.Metadata); err != nil {
 		return err
+	}
+	if token, _ := bearer(r.Metadata); isAPIToken(token) && c.Caller != nil {
+		c.apiToken = token
 	}
 	c.from, c.containers = r.Origin.Address, r.Origin.Containers
 	if r.Otherwise != "" {

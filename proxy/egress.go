@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"strings"
 	"sync"
 	"time"
@@ -53,8 +52,7 @@ type egress struct {
 	auth   authpb.AuthClient
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	places *shares
-	plain  http.RoundTripper // for http://
-	life   context.Context   // ends open tunnels
+	life   context.Context // ends what is open
 
 	asking singleflight.Group
 	mu     sync.Mutex
@@ -65,7 +63,6 @@ func newEgress(ctx context.Context, e *Edge, auth grpc.ClientConnInterface, dial
 	return &egress{
 		edge: e, log: e.log, auth: authpb.NewAuthClient(auth), life: ctx,
 		dial: dialer.DialContext, places: newShares(maxEgress, 0), logins: map[[sha256.Size]byte]*exchanged{},
-		plain: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, MaxConnsPerHost: maxEgress, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: idleTunnel},
 	}
 }
 
@@ -86,7 +83,7 @@ func serveEgress(h *app.Host, edge *Edge, o Options) error {
 	ctx, end := context.WithCancel(context.Background())
 	h.OnStop(func(context.Context) { end() })
 	s := &http.Server{
-		Handler:           newEgress(ctx, edge, auth, outside.Dialer{Timeout: outsideWithin, Open: o.EgressOpen}),
+		Handler:           newEgress(ctx, edge, auth, outside.Dialer{Timeout: outsideWithin, Open: o.EgressOpen, Closed: o.EgressClosed, Mail: o.EgressMail}),
 		ReadHeaderTimeout: egressHeaderWithin, IdleTimeout: idleTunnel, MaxHeaderBytes: egressHeader,
 		ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
 	}
@@ -223,41 +220,11 @@ func (x *egress) may(ctx context.Context, caller identity.Caller) error {
 	return notTaken(t, party{namespace: caller.Namespace, member: true, spends: true}, false)
 }
 
-// pass makes a plain request for a service.
-func (x *egress) pass(w http.ResponseWriter, r *http.Request, caller identity.Caller) {
-	if r.URL.Scheme != "http" || r.URL.Host == "" {
-		refuse(w, errors.NewHTTP(http.StatusBadRequest, "this is a proxy: name the whole address, http://host/path, or CONNECT host:port"))
-		return
-	}
-	t := &tunnel{egress: x, caller: caller}
-	defer t.count()
-	ctx, cancel := context.WithTimeout(r.Context(), maxPlain)
-	defer cancel()
-	out := r.WithContext(ctx)
-	out.Body = io.NopCloser(io.TeeReader(r.Body, &t.out))
-	(&httputil.ReverseProxy{
-		Transport: x.plain,
-		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.Header.Del("Proxy-Authorization")
-			t.out.add(len(r.URL.String()))
-		},
-		ModifyResponse: func(rsp *http.Response) error {
-			rsp.Body = struct {
-				io.Reader
-				io.Closer
-			}{io.TeeReader(rsp.Body, &t.in), rsp.Body}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { refuse(w, unreachable(r.Host, err)) },
-		ErrorLog:     slog.NewLogLogger(x.log.Handler(), slog.LevelDebug),
-	}).ServeHTTP(w, out)
-}
-
-// maxPlain bounds a plain request. Tunnels are bounded by silence only.
-const maxPlain = 10 * time.Minute
-
 // unreachable is about a connection that was not made.
 func unreachable(host string, err error) error {
+	if errors.Is(err, outside.ErrMail) {
+		return outside.ErrMail
+	}
 	if errors.Is(err, outside.ErrInside) {
 		return errors.New(codes.PermissionDenied, "%s is not on the public internet: services reach each other through the edge, and nothing else inside", errors.Clip(host))
 	}

@@ -127,7 +127,7 @@ func TestTrust(t *testing.T) {
 		{func() {}, time.Hour, false},
 		{x.lose, time.Minute, false},
 		{x.lose, time.Second, true}, // still the first loss
-		{x.found, time.Hour, false},
+		{func() { x.found() }, time.Hour, false},
 		{x.lose, time.Minute, false},
 	} {
 		step.do()

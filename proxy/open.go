@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -24,6 +25,7 @@ type openCall struct {
 	party    party
 	endpoint string
 	platform bool // a component is called
+	renewed  bool // its API token is looked at again: see renew
 	end      context.CancelFunc
 	why      atomic.Pointer[errors.Error] // why it was ended
 }
@@ -35,6 +37,14 @@ func newOpen() *open { return &open{calls: map[string]map[*openCall]bool{}} }
 // within a minute, and it may be the very one that revokes its token: that is let
 // finish.
 func (o *open) add(ctx context.Context, c *Call) (context.Context, func()) {
+	ctx, over := o.put(ctx, c)
+	if c.opened != nil && c.edge.changes.Load() != c.changes { // what was changed meanwhile has not found it
+		c.opened.endFor(c.edge.refusal(c.opened))
+	}
+	return ctx, over
+}
+
+func (o *open) put(ctx context.Context, c *Call) (context.Context, func()) {
 	if c.Platform() && (c.Caller == nil || c.target.stream == unary) {
 		return ctx, func() {}
 	}
@@ -50,6 +60,10 @@ func (o *open) add(ctx context.Context, c *Call) (context.Context, func()) {
 		o.calls[namespace] = map[*openCall]bool{}
 	}
 	o.calls[namespace][x] = true
+	if c.apiToken != "" && c.target.stream != unary {
+		x.renewed = true
+		go c.edge.renew(ctx, x, c.apiToken, c.from, c.Caller.Expires) // ends with the call
+	}
 	return ctx, func() {
 		end()
 		o.mu.Lock()
@@ -60,33 +74,8 @@ func (o *open) add(ctx context.Context, c *Call) (context.Context, func()) {
 	}
 }
 
-// endRevoked ends the calls of a namespace, or of all, whose token is refused
-// now.
-func (o *open) endRevoked(namespace string, revoked func(identity.Caller) bool) {
-	o.endIf(namespace, func(x *openCall) *errors.Error {
-		if x.caller == nil || !revoked(*x.caller) {
-			return nil
-		}
-		return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s: %s", x.party.service, x.endpoint, revokedToken.text).
-			For(revokedToken.reason).From(x.party.service)
-	})
-}
-
-// endRefused ends the calls of a namespace, or of all, that are not taken now.
-// Operators who work in it go on.
-func (o *open) endRefused(namespace string, refuse func(p party, isCore bool) error) {
-	o.endIf(namespace, func(x *openCall) *errors.Error {
-		if x.caller != nil && x.caller.Operator() {
-			return nil
-		}
-		if err := refuse(x.party, x.platform); err != nil {
-			return errors.FromError(err)
-		}
-		return nil
-	})
-}
-
-func (o *open) endIf(namespace string, why func(*openCall) *errors.Error) {
+// end ends the calls of a namespace, or of all, that why has a reason for.
+func (o *open) end(namespace string, why func(*openCall) *errors.Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for of, calls := range o.calls {
@@ -94,10 +83,92 @@ func (o *open) endIf(namespace string, why func(*openCall) *errors.Error) {
 			continue
 		}
 		for x := range calls {
-			if err := why(x); err != nil {
-				x.why.Store(err)
-				x.end()
+			x.endFor(why(x))
+		}
+	}
+}
+
+// endFor ends a call for a reason, if there is one.
+func (x *openCall) endFor(why *errors.Error) {
+	if why != nil {
+		x.why.CompareAndSwap(nil, why)
+		x.end()
+	}
+}
+
+// changed ends the calls of a namespace, or of all, that would not be let in now.
+// Calls that are just being let in look again by themselves.
+func (e *Edge) changed(namespace string) {
+	e.changes.Add(1)
+	e.open.end(namespace, e.refusal)
+}
+
+// refusal says why an open call would not be let in now, if so: its token was
+// revoked, its namespace takes no calls, or a rule was withdrawn. Operators go on
+// in a namespace that takes none.
+func (e *Edge) refusal(x *openCall) *errors.Error {
+	if x.caller != nil && e.admitted.refuses(*x.caller) {
+		return x.unauthorized(revokedToken)
+	}
+	if x.caller == nil || !x.caller.Operator() {
+		// That there is a snapshot is known, or the call would not be open.
+		if t, err := e.tenants.Of(context.Background(), x.party.namespace); err == nil {
+			if err := notTaken(t, x.party, x.platform); err != nil {
+				return errors.FromError(err)
 			}
+		}
+	}
+	if x.platform {
+		return nil
+	}
+	c := &Call{Service: x.party.service, Namespace: x.party.namespace, Caller: x.caller}
+	return errors.FromError(e.mayCall(context.Background(), c, x.endpoint))
+}
+
+func (x *openCall) unauthorized(wrong *badToken) *errors.Error {
+	return errors.New(codes.Unauthenticated, "Unauthorized call made to %s:%s: %s", x.party.service, x.endpoint, wrong.text).
+		For(wrong.reason).From(x.party.service)
+}
+
+// missed ends the calls whose token may have been revoked without a word: auth,
+// which was away for a time, tells of revocations for as long as tokens live.
+func (e *Edge) missed(away time.Duration) {
+	now := time.Now()
+	e.open.end("", func(x *openCall) *errors.Error {
+		if x.caller == nil || x.renewed || now.Before(x.caller.Expires) || away <= x.caller.Expires.Sub(x.caller.Issued) {
+			return nil
+		}
+		return x.unauthorized(bad(identity.ErrExpired))
+	})
+}
+
+// renewAgain is when auth is asked again that could not be.
+const renewAgain = time.Minute
+
+// renew sees to it that a stream ends with the API token that it came with: what
+// stands for that lives for minutes, and ends with it.
+func (e *Edge) renew(ctx context.Context, x *openCall, token, from string, expires time.Time) {
+	for access := x.caller.Token; ; {
+		t := time.NewTimer(max(time.Until(expires), askAgain))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		next, wrong, err := e.exchange.access(ctx, token, access, from)
+		var caller *identity.Caller
+		if wrong == nil && err == nil {
+			caller, wrong, err = e.verify(ctx, next)
+		}
+		switch {
+		case wrong != nil:
+			x.endFor(x.unauthorized(wrong))
+			return
+		case err != nil:
+			expires = time.Now().Add(renewAgain)
+		default:
+			access, expires = next, caller.Expires
 		}
 	}
 }

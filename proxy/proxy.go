@@ -34,6 +34,8 @@ type Options struct {
 	ContainerAddress string         `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
 	EgressAddress    string         `env:"EGRESS_ADDRESS"    help:"where containers of networks over several hosts leave them, an HTTP proxy; empty is nowhere"`
 	EgressOpen       []netip.Prefix `env:"EGRESS_OPEN"       help:"private networks that they may reach that way, 10.1.0.0/16,..."`
+	EgressClosed     []netip.Prefix `env:"EGRESS_CLOSED"     help:"public networks that they may not reach, such as the addresses at which this server is reached from outside"`
+	EgressMail       bool           `env:"EGRESS_MAIL"       default:"false"          help:"whether they may reach port 25, where mail servers take mail from anybody"`
 	ConnectionGrace  time.Duration  `env:"CONNECTION_GRACE"  help:"how long calls and streams on a connection may last after CONNECTION_AGE; 0 is no limit, for streams may be silent for hours"`
 }
 

@@ -186,7 +186,10 @@ func (e *Edge) watchAuth(ctx context.Context) error {
 		if next == nil {
 			e.admitted.apply(c)
 			if r := c.GetRevocation(); r != nil {
-				e.open.endRevoked(r.GetNamespace(), e.admitted.refuses)
+				e.changed(r.GetNamespace())
+			}
+			if r := c.GetRules(); r != nil {
+				e.changed(r.GetNamespace())
 			}
 			continue
 		}
@@ -196,9 +199,10 @@ func (e *Edge) watchAuth(ctx context.Context) error {
 			if err := e.refreshKeys(ctx); err != nil {
 				return err
 			}
-			e.trust.found()
+			away := e.trust.found()
 			next = nil
-			e.open.endRevoked("", e.admitted.refuses)
+			e.changed("")
+			e.missed(away)
 		}
 	}
 }

@@ -186,15 +186,3 @@ func (c *Call) tooMany(t *tenants.Tenant, r *rate.Refusal) error {
 	}
 	return errors.New(codes.ResourceExhausted, "%s", text).Because(&quota.Reached{Policy: kind, Most: r.Limit.Rate, Window: time.Second, Wait: r.Wait}).From("go.micro.proxy")
 }
-
-// tenantChanged ends the calls of a namespace, or of all, that would not be
-// taken now.
-func (e *Edge) tenantChanged(namespace string) {
-	e.open.endRefused(namespace, func(p party, isCore bool) error {
-		t, err := e.tenants.Of(context.Background(), p.namespace)
-		if err != nil { // it is known that there is a snapshot
-			return nil
-		}
-		return notTaken(t, p, isCore)
-	})
-}

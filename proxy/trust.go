@@ -22,7 +22,7 @@ type trust struct {
 
 func newTrust(within time.Duration) *trust { return &trust{within: within, now: time.Now} }
 
-// lose notes that the pushes have ended, found that they come again.
+// lose notes that the pushes have ended.
 func (t *trust) lose() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -31,10 +31,15 @@ func (t *trust) lose() {
 	}
 }
 
-func (t *trust) found() {
+// found notes that the pushes come again, and answers how long they did not.
+func (t *trust) found() (away time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.lost.IsZero() {
+		away = t.now().Sub(t.lost)
+	}
 	t.lost = time.Time{}
+	return away
 }
 
 // check refuses what would stand on knowledge that is too old.

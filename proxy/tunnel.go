@@ -4,11 +4,15 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
@@ -22,7 +26,7 @@ const (
 	lookEvery = 500 * time.Millisecond
 )
 
-// tunnel is a connection of a service to the internet.
+// tunnel is a connection of a service to the internet, its own for each request.
 type tunnel struct {
 	egress  *egress
 	caller  identity.Caller
@@ -75,20 +79,27 @@ func (x *egress) connect(w http.ResponseWriter, r *http.Request, caller identity
 
 // hold copies both ways. A side that says nothing more leaves the other way open.
 func (t *tunnel) hold(client net.Conn, from *bufio.Reader, server net.Conn) {
-	ctx, cancel := context.WithCancel(t.egress.life)
-	defer cancel()
+	ctx, end := context.WithCancelCause(t.egress.life)
+	defer end(nil)
 	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
+	go t.watch(ctx, end) // ends with the two ways
 	var ways sync.WaitGroup
-	ways.Go(func() { move(server, from, &t.out, cancel) })
-	ways.Go(func() { move(client, server, &t.in, cancel) })
-	done := make(chan struct{})
-	go func() { ways.Wait(); close(done) }() // ends with the two ways
+	ways.Go(func() { move(server, from, &t.out, end) })
+	ways.Go(func() { move(client, server, &t.in, end) })
+	ways.Wait()
+}
+
+// errSilent ends what says nothing.
+var errSilent = errors.New(codes.DeadlineExceeded, "nothing came for %s", idleTunnel)
+
+// watch counts what is moved while it is, and ends it when it may not go on.
+func (t *tunnel) watch(ctx context.Context, end context.CancelCauseFunc) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var seen uint64
 	for busy, counted := time.Now(), time.Now(); ; {
 		select {
-		case <-done:
+		case <-ctx.Done():
 			return
 		case now := <-look.C:
 			if all := t.in.all.Load() + t.out.all.Load(); all != seen {
@@ -98,8 +109,11 @@ func (t *tunnel) hold(client net.Conn, from *bufio.Reader, server net.Conn) {
 				t.count()
 				counted = now
 			}
-			if now.Sub(busy) > idleTunnel || t.egress.may(ctx, t.caller) != nil {
-				cancel()
+			if now.Sub(busy) > idleTunnel {
+				end(errSilent)
+			}
+			if err := t.egress.may(ctx, t.caller); err != nil {
+				end(err)
 			}
 		}
 	}
@@ -107,10 +121,71 @@ func (t *tunnel) hold(client net.Conn, from *bufio.Reader, server net.Conn) {
 
 // move copies one way, and tells the other side that there is no more. A way that
 // breaks off ends both.
-func move(to net.Conn, from io.Reader, count *bytesMoved, end context.CancelFunc) {
+func move(to net.Conn, from io.Reader, count *bytesMoved, end context.CancelCauseFunc) {
 	_, err := io.Copy(io.MultiWriter(to, count), from)
 	half, ok := to.(interface{ CloseWrite() error })
 	if err != nil || !ok || half.CloseWrite() != nil {
-		end()
+		end(err)
 	}
+}
+
+// moving is a connection whose bytes are counted.
+type moving struct {
+	net.Conn
+	*tunnel
+}
+
+// Read implements net.Conn.
+func (m moving) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	m.in.add(n)
+	return n, err
+}
+
+// Write implements net.Conn.
+func (m moving) Write(p []byte) (int, error) {
+	n, err := m.Conn.Write(p)
+	m.out.add(n)
+	return n, err
+}
+
+// maxPlain bounds a plain request. Tunnels are bounded by silence only.
+const maxPlain = 10 * time.Minute
+
+var errPlainTooLong = errors.New(codes.DeadlineExceeded, "the request took longer than %s", maxPlain)
+
+// pass makes a plain request for a service, on a connection that no other has: it
+// is counted as it is, and no namespace takes another's.
+func (x *egress) pass(w http.ResponseWriter, r *http.Request, caller identity.Caller) {
+	if r.URL.Scheme != "http" || r.URL.Host == "" {
+		refuse(w, errors.NewHTTP(http.StatusBadRequest, "this is a proxy: name the whole address, http://host/path, or CONNECT host:port"))
+		return
+	}
+	t := &tunnel{egress: x, caller: caller}
+	defer t.count()
+	ctx, cancel := context.WithTimeoutCause(r.Context(), maxPlain, errPlainTooLong)
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(x.life, func() { end(nil) })()
+	go t.watch(ctx, end) // ends with the request
+	(&httputil.ReverseProxy{
+		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: idleTunnel,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				server, err := x.dial(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				return moving{server, t}, nil
+			}},
+		Rewrite: func(p *httputil.ProxyRequest) { p.Out.Header.Del("Proxy-Authorization") },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if why := context.Cause(ctx); why != nil {
+				refuse(w, why)
+				return
+			}
+			refuse(w, unreachable(r.Host, err))
+		},
+		ErrorLog: slog.NewLogLogger(x.log.Handler(), slog.LevelDebug),
+	}).ServeHTTP(w, r.WithContext(ctx))
 }

@@ -68,6 +68,19 @@ func TestEgress(t *testing.T) {
 	t.Cleanup(internet.Close)
 	plain := httptest.NewServer(internet.Config.Handler) // on 127.0.0.1, which is inside
 	t.Cleanup(plain.Close)
+	began := make(chan struct{}, 1)
+	silent := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		http.NewResponseController(w).Flush() //nolint:errcheck // the client sees it
+		began <- struct{}{}
+		<-r.Context().Done()
+	}))
+	silent.Listener.Close()
+	if silent.Listener, err = net.Listen("tcp", "127.0.0.2:0"); err != nil {
+		t.Fatal(err)
+	}
+	silent.Start()
+	t.Cleanup(silent.Close)
 
 	through := func(user string) *http.Client {
 		proxy := &url.URL{Scheme: "http", Host: egress}
@@ -99,6 +112,7 @@ func TestEgress(t *testing.T) {
 		{"inside, by plain HTTP", "jane-space/web", plain.URL, "403 Forbidden"},
 		{"inside, by name", "jane-space/web", strings.Replace(plain.URL, "127.0.0.1", "localhost", 1), "403 Forbidden"},
 		{"nowhere", "jane-space/web", "http://127.0.0.2:1", "502 Bad Gateway"},
+		{"mail", "jane-space/web", "http://127.0.0.2:25", "403 Forbidden"},
 	} {
 		if got := post(through(tt.user), tt.url, 1); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -112,7 +126,33 @@ func TestEgress(t *testing.T) {
 		}
 	}
 
-	// One that is open ends with the namespace.
+	// What a plain request costs is counted while it is open, headers included.
+	before := usageOf(t, jane, "").Egress
+	ended := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, silent.URL, nil)
+		if err != nil {
+			ended <- err
+			return
+		}
+		req.Header.Set("X-Large", strings.Repeat("x", 10_000))
+		client := through("jane-space/web")
+		client.Timeout = 0
+		rsp, err := client.Do(req)
+		if err == nil {
+			defer rsp.Body.Close()
+			_, err = io.Copy(io.Discard, rsp.Body)
+		}
+		ended <- err
+	}()
+	<-began
+	for end := time.Now().Add(3 * settle); usageOf(t, jane, "").Egress-before < 10_000; <-time.After(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a request that is open is not counted")
+		}
+	}
+
+	// What is open ends with the namespace.
 	open, err := net.Dial("tcp", egress) //nolint:noctx // on this host
 	if err != nil {
 		t.Fatal(err)
@@ -134,14 +174,22 @@ func TestEgress(t *testing.T) {
 		t.Fatal(rsp, err)
 	}
 	expect(t, root, "suspended", "micro admin suspend jane-space --reason trial")
-	began := time.Now()
-	if err := open.SetReadDeadline(began.Add(settle)); err != nil {
+	since := time.Now()
+	if err := open.SetReadDeadline(since.Add(settle)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("an open tunnel of a suspended namespace: %v", err)
 	}
-	t.Logf("it ended %v after the suspension", time.Since(began))
+	t.Logf("it ended %v after the suspension", time.Since(since))
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("an open request of a suspended namespace ended well")
+		}
+	case <-time.After(settle):
+		t.Error("an open request of a suspended namespace goes on")
+	}
 	if got := post(through("jane-space/web"), internet.URL, 1); !strings.Contains(got, "Forbidden") {
 		t.Errorf("a suspended namespace: %s", got)
 	}

@@ -63,12 +63,22 @@ func Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return addresses, nil
 }
 
-// Dialer connects to public hosts only.
+// ErrMail is what a connection to a mail server is refused with.
+var ErrMail = errors.New(codes.PermissionDenied, "port 25 is closed, where servers hand mail to each other: send by a mail service, at port 587 or 465")
+
+// mailPort is where mail servers take mail from anybody.
+const mailPort = 25
+
+// Dialer connects to public hosts only, and not to this one.
 type Dialer struct {
 	// Timeout bounds a connection, the search for its address included.
 	Timeout time.Duration
-	// Open are networks that are as good as public.
+	// Open are networks that are as good as public, this host's own included.
 	Open []netip.Prefix
+	// Closed are public networks that are as bad as private.
+	Closed []netip.Prefix
+	// Mail opens port 25.
+	Mail bool
 }
 
 // DialContext connects to "host:port", whose host is a name or an address. What
@@ -79,7 +89,13 @@ func (d Dialer) DialContext(ctx context.Context, network, address string) (net.C
 		if err != nil {
 			return fmt.Errorf("connect to %s: %w", address, err)
 		}
-		if !Public(at.Addr()) && !d.open(at.Addr()) {
+		a := at.Addr().Unmap()
+		switch {
+		case at.Port() == mailPort && !d.Mail:
+			return ErrMail
+		case contain(d.Open, a):
+			return nil
+		case !Public(a) || contain(d.Closed, a) || own(a):
 			return ErrInside
 		}
 		return nil
@@ -87,6 +103,16 @@ func (d Dialer) DialContext(ctx context.Context, network, address string) (net.C
 	return dialer.DialContext(ctx, network, address)
 }
 
-func (d Dialer) open(a netip.Addr) bool {
-	return slices.ContainsFunc(d.Open, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+func contain(all []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// own says whether an address is one of this host, as far as it knows: one may be
+// translated to it elsewhere.
+func own(a netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(all, func(x net.Addr) bool {
+		p, err := netip.ParsePrefix(x.String())
+		return err == nil && p.Addr().Unmap() == a
+	})
 }

@@ -1,6 +1,7 @@
 package outside
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -44,6 +45,25 @@ func TestDialer(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
+	for _, tt := range []struct {
+		name, address string
+		dialer        Dialer
+		want          error
+	}{
+		{"a closed network", "1.1.1.1:80", Dialer{Closed: []netip.Prefix{netip.MustParsePrefix("1.1.1.0/24")}}, ErrInside},
+		{"a closed network, as IPv6", "[::ffff:1.1.1.1]:80", Dialer{Closed: []netip.Prefix{netip.MustParsePrefix("1.1.1.0/24")}}, ErrInside},
+		{"mail", "1.1.1.1:25", Dialer{}, ErrMail},
+		{"mail by name", "1.1.1.1:smtp", Dialer{}, ErrMail},
+		{"mail to an open network", "127.0.0.1:25", Dialer{Open: open.Open}, ErrMail},
+	} {
+		tt.dialer.Timeout = time.Second
+		if _, err := tt.dialer.DialContext(t.Context(), "tcp", tt.address); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if !own(netip.MustParseAddr("127.0.0.1")) || own(netip.MustParseAddr("1.1.1.1")) {
+		t.Error("this host does not know its addresses")
+	}
 	if _, err := (Dialer{}).DialContext(t.Context(), "tcp", "nowhere"); err == nil || strings.Contains(err.Error(), "inside") {
 		t.Errorf("no port: %v", err)
 	}

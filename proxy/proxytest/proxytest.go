@@ -296,7 +296,7 @@ func (c parts) Exchange(ctx context.Context, r *authpb.ExchangeRequest) (*authpb
 	defer c.mu.Unlock()
 	c.exchanges++
 	caller, ok := c.apiTokens[r.GetToken()]
-	if !ok {
+	if !ok || !caller.Expires.IsZero() && time.Now().After(caller.Expires) {
 		return nil, errors.New(codes.Unauthenticated, "the API token is unknown or was revoked")
 	}
 	token, err := c.platform.sign(caller)
