@@ -134,7 +134,7 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 	h.Go("watch", driver.Run)
 	h.Go("ended", func(ctx context.Context) error {
 		return driver.TellEnded(identity.AsComponent(ctx), func(ctx context.Context, e swarm.Ended) error {
-			_, err := nodes.End(ctx, &registrypb.EndRequest{Domain: e.Namespace, Host: e.IP, At: e.At.UnixMilli()})
+			_, err := nodes.End(ctx, &registrypb.EndRequest{Domain: e.Namespace, Host: e.IP, Ago: max(e.Ago.Milliseconds(), 1)})
 			return err
 		})
 	})

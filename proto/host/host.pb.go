@@ -240,8 +240,11 @@ func (*ProbeRequest) Descriptor() ([]byte, []int) {
 }
 
 type ProbeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Containers    []*Container           `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Containers []*Container           `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	// The time on this host, in microseconds since the epoch: what the times of its
+	// containers are to be compared with.
+	Now           int64 `protobuf:"varint,2,opt,name=now,proto3" json:"now,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +284,13 @@ func (x *ProbeResponse) GetContainers() []*Container {
 		return x.Containers
 	}
 	return nil
+}
+
+func (x *ProbeResponse) GetNow() int64 {
+	if x != nil {
+		return x.Now
+	}
+	return 0
 }
 
 // Container is one container of a service.
@@ -1187,11 +1197,12 @@ const file_host_host_proto_rawDesc = "" +
 	"\x06gvisor\x18\x04 \x01(\bR\x06gvisor\x12'\n" +
 	"\x0fgvisor_runtimes\x18\x05 \x03(\tR\x0egvisorRuntimes\x12\x12\n" +
 	"\x04node\x18\x06 \x01(\tR\x04node\"\x0e\n" +
-	"\fProbeRequest\"@\n" +
+	"\fProbeRequest\"R\n" +
 	"\rProbeResponse\x12/\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2\x0f.host.ContainerR\n" +
-	"containers\"\x91\x03\n" +
+	"containers\x12\x10\n" +
+	"\x03now\x18\x02 \x01(\x03R\x03now\"\x91\x03\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\tR\x04task\x12\x1c\n" +

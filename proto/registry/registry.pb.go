@@ -77,8 +77,11 @@ type EndRequest struct {
 	Domain string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
 	// IPv4, without a port.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	// Milliseconds since the epoch at which it ended.
-	At            int64 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Milliseconds since the epoch at which it ended, by the clock of Postgres.
+	// Who has another clock says ago.
+	At int64 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	// How many milliseconds ago it ended, at least 1; at counts no more then.
+	Ago           int64 `protobuf:"varint,4,opt,name=ago,proto3" json:"ago,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -130,6 +133,13 @@ func (x *EndRequest) GetHost() string {
 func (x *EndRequest) GetAt() int64 {
 	if x != nil {
 		return x.At
+	}
+	return 0
+}
+
+func (x *EndRequest) GetAgo() int64 {
+	if x != nil {
+		return x.Ago
 	}
 	return 0
 }
@@ -1010,12 +1020,13 @@ var File_registry_registry_proto protoreflect.FileDescriptor
 
 const file_registry_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x17registry/registry.proto\x12\bregistry\"H\n" +
+	"\x17registry/registry.proto\x12\bregistry\"Z\n" +
 	"\n" +
 	"EndRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x03R\x02at\"@\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03ago\x18\x04 \x01(\x03R\x03ago\"@\n" +
 	"\fNodesRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\"\xb6\x02\n" +

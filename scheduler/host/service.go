@@ -134,7 +134,7 @@ func (s *Service) Probe(ctx context.Context, _ *hostpb.ProbeRequest) (*hostpb.Pr
 	}
 	defer cancel()
 	all, err := s.containers.Probe(ctx)
-	return &hostpb.ProbeResponse{Containers: all}, s.explain(err)
+	return &hostpb.ProbeResponse{Containers: all, Now: time.Now().UnixMicro()}, s.explain(err)
 }
 
 // Busy implements the RPC.

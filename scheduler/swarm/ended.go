@@ -21,7 +21,9 @@ import (
 type Ended struct {
 	Namespace string
 	IP        string
-	At        time.Time
+	Ago       time.Duration // since then, by the time that it is told
+
+	at time.Time
 }
 
 // place is an address in the network of a namespace.
@@ -77,7 +79,7 @@ func (e *ends) list(now time.Time) []Ended {
 			delete(e.of, p)
 			continue
 		}
-		out = append(out, Ended{Namespace: p.namespace, IP: p.ip, At: at})
+		out = append(out, Ended{Namespace: p.namespace, IP: p.ip, at: at})
 	}
 	return out
 }
@@ -125,11 +127,12 @@ func (d *Driver) tellAll(ctx context.Context, tell func(context.Context, Ended) 
 		work.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
+			e.Ago = d.now().Sub(e.at)
 			if err := tell(ctx, e); err != nil {
 				d.log.Debug("the end of a container could not be told, trying again", "namespace", e.Namespace, "error", err)
 				return err
 			}
-			d.ends.told(place{e.Namespace, e.IP}, e.At)
+			d.ends.told(place{e.Namespace, e.IP}, e.at)
 			return nil
 		})
 	}
@@ -157,7 +160,7 @@ func (d *Driver) End(ctx context.Context, id plan.ID, container string) (*schedu
 		if err != nil {
 			return nil, d.explain(err)
 		}
-		e := &schedulerpb.Exit{Container: container, At: t.Status.Timestamp.UnixMilli()}
+		e := &schedulerpb.Exit{Container: container, At: d.hosts.moment(t, t.Status.Timestamp).UnixMilli()}
 		describe(e, is)
 		for _, l := range is.GetLines() {
 			e.Lines = append(e.Lines, &schedulerpb.LogLine{Timestamp: l.GetAt(), Message: l.GetText(), Container: container})

@@ -46,7 +46,7 @@ func TestEndsAreTold(t *testing.T) {
 		})
 	}()
 	t.Cleanup(func() { stop(); <-done })
-	if e := <-heard; e.Namespace != "good" || e.At.Sub(began).Round(time.Second) != 2*time.Second {
+	if e := <-heard; e.Namespace != "good" || e.at.Sub(began).Round(time.Second) != 2*time.Second || e.Ago > 0 {
 		t.Errorf("heard %v", e)
 	}
 	for timeout := time.After(60 * time.Second); ; {

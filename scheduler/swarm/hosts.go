@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
@@ -292,7 +293,7 @@ func (h *hosts) presume(t swarm.Task) *hostpb.Container {
 	id, _ := plan.FromLabels(t.Spec.ContainerSpec.Labels)
 	c := &hostpb.Container{
 		Id: is.ContainerID, Task: t.ID, Namespace: id.Namespace, Service: id.Service, Version: id.Version, Revision: id.Revision,
-		Running: true, Started: t.Status.Timestamp.UnixMicro(), Port: plan.Port, Health: hostpb.Health_READY,
+		Running: true, Started: h.moment(t, t.Status.Timestamp).UnixMicro(), Port: plan.Port, Health: hostpb.Health_READY,
 	}
 	if r := t.Spec.Resources; r != nil && r.Limits != nil {
 		c.Millicores, c.Memory = r.Limits.NanoCPUs/1e6, r.Limits.MemoryBytes
@@ -343,6 +344,43 @@ type agent struct {
 	address string
 	conn    *grpc.ClientConn
 	client  hostpb.HostClient
+	behind  atomic.Int64 // how many microseconds its clock is behind the one here
+}
+
+// clocksAgree is up to how many microseconds two clocks count as one: what a call
+// takes cannot be told from it.
+const clocksAgree = 500_000
+
+// translate gives the times of a host's containers by the clock here. The
+// difference is taken anew only where it has changed: the time of one moment must
+// not seem to.
+func (a *agent) translate(containers []*hostpb.Container, there, here int64) {
+	if there == 0 { // it does not say
+		return
+	}
+	behind := here - there
+	if was := a.behind.Load(); max(behind-was, was-behind) < clocksAgree {
+		behind = was
+	}
+	a.behind.Store(behind)
+	for _, c := range containers {
+		for _, t := range []*int64{&c.Started, &c.Ended} {
+			if *t != 0 {
+				*t += behind
+			}
+		}
+	}
+}
+
+// moment answers when something was that the host of a task has noted, by the
+// clock here.
+func (h *hosts) moment(t swarm.Task, at time.Time) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if x := h.all[t.NodeID]; x != nil && x.agent != nil {
+		at = at.Add(time.Duration(x.agent.behind.Load()) * time.Microsecond)
+	}
+	return at
 }
 
 // ask bounds a question that is the scheduler's own.
@@ -355,6 +393,7 @@ func (a *agent) Probe(ctx context.Context) ([]*hostpb.Container, error) {
 	ctx, cancel := ask(ctx, askTimeout)
 	defer cancel()
 	rsp, err := a.client.Probe(ctx, &hostpb.ProbeRequest{})
+	a.translate(rsp.GetContainers(), rsp.GetNow(), time.Now().UnixMicro())
 	return rsp.GetContainers(), err
 }
 

@@ -147,6 +147,39 @@ func TestPresume(t *testing.T) {
 	}
 }
 
+// TestTranslate: a host's times are by the clock here, however far off its own is,
+// and that of one moment stays the same.
+func TestTranslate(t *testing.T) {
+	t.Parallel()
+	const minute = 60_000_000
+	for _, tt := range []struct {
+		name         string
+		ahead, moved int64 // of the host's clock, in microseconds, and since the look before
+		took         int64 // the call
+	}{
+		{"the same", 0, 0, 1000},
+		{"ahead", 5 * minute, 0, 300_000},
+		{"behind", -3 * minute, 0, 0},
+		{"set right", 0, -5 * minute, 1000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := &agent{}
+			const now = 1_800_000_000_000_000
+			a.translate(nil, now+tt.ahead-tt.moved, now)
+			var last int64
+			for i, took := range []int64{tt.took, tt.took / 2} {
+				c := &hostpb.Container{Started: now + tt.ahead, Ended: 0}
+				a.translate([]*hostpb.Container{c}, now+tt.ahead+minute, now+minute+took)
+				if off := c.GetStarted() - now; off < 0 || off > clocksAgree || c.GetEnded() != 0 || i > 0 && c.GetStarted() != last {
+					t.Errorf("it started %d µs late, it was %d", off, last-now)
+				}
+				last = c.GetStarted()
+			}
+		})
+	}
+}
+
 func TestAddressOf(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ own, manager, want string }{

@@ -52,11 +52,11 @@ func (d *Driver) explainEnd(ctx context.Context, t swarm.Task) (ending, bool) {
 	c := t.Status.ContainerStatus
 	switch {
 	case hopeless(t):
-		return endOf(t, "the image is not on this host any more"), true
+		return d.endOf(t, "the image is not on this host any more"), true
 	case c == nil || c.ContainerID == "":
-		return endOf(t, cmp.Or(t.Status.Err, string(t.Status.State), "it ended")), true
+		return d.endOf(t, cmp.Or(t.Status.Err, string(t.Status.State), "it ended")), true
 	}
-	e := endOf(t, fmt.Sprintf("exited with code %d", c.ExitCode))
+	e := d.endOf(t, fmt.Sprintf("exited with code %d", c.ExitCode))
 	e.exit.Container, e.exit.ExitCode = short(c.ContainerID), int64(c.ExitCode)
 	where := d.hosts.of(t)
 	if where == nil {
@@ -75,8 +75,8 @@ func (d *Driver) explainEnd(ctx context.Context, t swarm.Task) (ending, bool) {
 }
 
 // endOf is the end of a task of which there is nothing but a text.
-func endOf(t swarm.Task, text string) ending {
-	return ending{text, &schedulerpb.Exit{Container: short(t.ID), At: t.Status.Timestamp.UnixMilli(), Text: text}}
+func (d *Driver) endOf(t swarm.Task, text string) ending {
+	return ending{text, &schedulerpb.Exit{Container: short(t.ID), At: d.hosts.moment(t, t.Status.Timestamp).UnixMilli(), Text: text}}
 }
 
 // describe adds what Docker has of the end of a container.

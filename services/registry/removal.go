@@ -53,16 +53,19 @@ func (d db) evict(ctx context.Context, namespace, account string) error {
 	})
 }
 
-// end removes the nodes at an address that were registered until a moment.
-func (d db) end(ctx context.Context, namespace, host string, at time.Time) error {
-	const there = `namespace = $1 AND split_part(address, ':', 1) = $2 AND registered_at <= $3`
+// end removes the nodes at an address that were registered until a moment, or until
+// so long ago.
+func (d db) end(ctx context.Context, namespace, host string, at time.Time, ago time.Duration) error {
+	const there = `
+		namespace = $1 AND split_part(address, ':', 1) = $2
+		AND registered_at <= CASE WHEN $4::interval > '0' THEN now() - $4::interval ELSE $3 END`
 	const versions = `(v.namespace, v.service, v.version) IN (SELECT namespace, service, version FROM registry.nodes WHERE ` + there + `)`
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		locked, err := lockVersions(ctx, tx, versions, "", namespace, host, at)
+		locked, err := lockVersions(ctx, tx, versions, "", namespace, host, at, ago)
 		if err != nil {
 			return err
 		}
-		return removeNodes(ctx, tx, locked, `DELETE FROM registry.nodes WHERE `+there, namespace, host, at)
+		return removeNodes(ctx, tx, locked, `DELETE FROM registry.nodes WHERE `+there, namespace, host, at, ago)
 	})
 }
 

@@ -264,10 +264,10 @@ func (s *Service) End(ctx context.Context, req *registrypb.EndRequest) (*registr
 	if err := identity.RequireComponent(ctx); err != nil {
 		return nil, err
 	}
-	if a, err := netip.ParseAddr(req.GetHost()); err != nil || !a.Is4() || req.GetDomain() == "" || req.GetAt() <= 0 {
-		return nil, invalid("domain, host (IPv4) and at are all wanted")
+	if a, err := netip.ParseAddr(req.GetHost()); err != nil || !a.Is4() || req.GetDomain() == "" || req.GetAt() <= 0 && req.GetAgo() <= 0 {
+		return nil, invalid("domain, host (IPv4) and at or ago are all wanted")
 	}
-	if err := s.db.end(ctx, req.GetDomain(), req.GetHost(), time.UnixMilli(req.GetAt())); err != nil {
+	if err := s.db.end(ctx, req.GetDomain(), req.GetHost(), time.UnixMilli(req.GetAt()), time.Duration(req.GetAgo())*time.Millisecond); err != nil {
 		return nil, err
 	}
 	return &registrypb.EmptyResponse{}, nil

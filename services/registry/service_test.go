@@ -373,6 +373,25 @@ func TestEvict(t *testing.T) {
 	}
 }
 
+// TestEndAgo: who has another clock than Postgres says how long ago a process ended.
+func TestEndAgo(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	register(t, s, asComponent(t), greeter("n1", func(g *registrypb.Service) { g.Nodes[0].Address, g.Options.Domain = "10.201.0.2:8080", "a" }))
+	<-time.After(5 * time.Millisecond)
+	for _, tt := range []struct {
+		ago  time.Duration
+		left int
+	}{{time.Hour, 1}, {time.Millisecond, 0}} {
+		if _, err := s.End(asComponent(t), &registrypb.EndRequest{Domain: "a", Host: "10.201.0.2", Ago: tt.ago.Milliseconds()}); err != nil {
+			t.Fatal(err)
+		}
+		if got := nodes(t, s, as(t, "a", "x"), "greeter"); len(got) != tt.left {
+			t.Errorf("%v ago: nodes = %v, want %d", tt.ago, got, tt.left)
+		}
+	}
+}
+
 // TestEnd ends a process at an address that another one has got meanwhile.
 func TestEnd(t *testing.T) {
 	t.Parallel()
