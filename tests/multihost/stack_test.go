@@ -3,6 +3,8 @@ package multihost
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,8 +25,42 @@ func TestStack(t *testing.T) {
 	f := &fixture{site: s, balancer: balance(t, s)}
 	f.alice, f.tenant = signup(t, s, "alice")
 	f.deploy(t)
+	f.goOut(t)
 	const upgrade = "the stack is upgraded"
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error { return s.Upgrade(ctx, "2") })
 	f.judge(t, upgrade, traffic, at, none)
 	report.Info(upgrade, "it took", time.Since(at).Round(time.Second))
+}
+
+// goOut has a service call something outside, and shows that it gets as far as
+// the edge by which it leaves its network, which knows it: what it calls is on no
+// internet.
+func (f *fixture) goOut(t *testing.T) {
+	t.Helper()
+	const name = "outward"
+	command(t, f.alice, "new", name)
+	file := filepath.Join(f.alice.Home, name, "handler", name+".go")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := strings.NewReplacer(`"io"`, `"io"
+	"net/http"`, `rsp.Msg = "Hello " + req.Name`, `out, err := http.Get(req.Name)
+	if err != nil {
+		return err
+	}
+	defer out.Body.Close()
+	b, err := io.ReadAll(out.Body)
+	rsp.Msg = string(b)
+	if err != nil {
+		return err
+	}`).Replace(string(b))
+	if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command(t, f.alice, "run", "./"+name)
+	if said := command(t, f.alice, name, "call", "--name=http://"+f.site.Rig.Address+":8026/"); !strings.Contains(said, "is not on the public internet") {
+		t.Errorf("a service that calls the outside hears %s", said)
+	}
+	command(t, f.alice, "kill", name)
 }
