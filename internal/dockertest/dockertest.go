@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,8 +62,8 @@ func root(t *testing.T) {
 	}
 }
 
-// runsc is gVisor's program: in PATH, or where `make runsc` puts it.
-func runsc(t *testing.T) string {
+// Runsc is gVisor's program: in PATH, or where `make runsc` puts it.
+func Runsc(t *testing.T) string {
 	t.Helper()
 	if path, err := exec.LookPath("runsc"); err == nil {
 		return path
@@ -85,7 +86,7 @@ func start(t *testing.T, settings map[string]any, attr *syscall.SysProcAttr) {
 	dir := t.TempDir()
 	socket := "unix://" + filepath.Join(dir, "docker.sock")
 	config := map[string]any{
-		"runtimes": map[string]any{"runsc": map[string]any{"path": runsc(t), "runtimeArgs": []string{"--host-uds=open"}}},
+		"runtimes": map[string]any{"runsc": map[string]any{"path": Runsc(t), "runtimeArgs": []string{"--host-uds=open"}}},
 		"hosts":    []string{socket}, "cgroup-parent": "/micro-gvisor",
 		"data-root": filepath.Join(dir, "data"), "exec-root": filepath.Join(dir, "exec"), "pidfile": filepath.Join(dir, "pid"),
 	}
@@ -107,11 +108,20 @@ func start(t *testing.T, settings map[string]any, attr *syscall.SysProcAttr) {
 	defer log.Close()
 	cmd := exec.Command("dockerd", "--config-file", file)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, attr
-	if err := cmd.Start(); err != nil {
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It is told to end when this thread does, which must not be before the test.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait() //nolint:errcheck // how it ended is in its log
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }() //nolint:errcheck // how it ended is in its log
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
 		<-ended
