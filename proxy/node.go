@@ -105,10 +105,10 @@ func (n *node) healthy() bool {
 
 func (n *node) lighter(other *node) bool { return n.load.Load() < other.load.Load() }
 
-// alive finds nodes whose host is gone, behind a silent stream: after 30 s.
-// Pings of HTTP/2 would, too, but servers of gRPC close connections that ping
-// more often than every 5 minutes.
-var alive = rpc.Dialer(15 * time.Second)
+// alive finds nodes whose host is gone within 2 s, also behind calls that wait for
+// their answer: nobody is sent to such a node then. Pings of HTTP/2 would, too, but
+// servers of gRPC close connections that ping more often than every 5 minutes.
+var alive = rpc.Dialer(time.Second)
 
 // dial connects at the first call, in plain HTTP/2, as services serve it.
 func dial(address string) (*grpc.ClientConn, error) {
