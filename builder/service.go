@@ -69,35 +69,36 @@ func (s *Service) Build(ctx context.Context, req *builderpb.BuildRequest) (*buil
 		}
 		return nil
 	})
+	rsp := &builderpb.BuildResponse{}
 	if err == nil && !isNew {
-		err = s.buildAgain(ctx, id, b, noTime)
+		rsp.Again, err = s.buildAgain(ctx, id, b, noTime)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &builderpb.BuildResponse{}, nil
+	return rsp, nil
 }
 
 // buildAgain enqueues a build that has ended and whose image is gone: of the
 // source that it was, and the commit.
-func (s *Service) buildAgain(ctx context.Context, id image.ID, b build, noTime error) error {
+func (s *Service) buildAgain(ctx context.Context, id image.ID, b build, noTime error) (again bool, err error) {
 	was, err := s.db.state(ctx, id)
 	if err != nil || !was.ended() || was.Image == "" {
-		return err
+		return false, err
 	}
 	has, err := s.images.Has(ctx, was.Image)
 	if err != nil {
-		return errors.New(codes.Unavailable, "it is not known whether the image of %s is there, try again", id.Service).Because(err)
+		return false, errors.New(codes.Unavailable, "it is not known whether the image of %s is there, try again", id.Service).Because(err)
 	}
 	if has {
-		return nil
+		return false, nil
 	}
 	if noTime != nil {
-		return noTime
+		return false, noTime
 	}
-	return pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
-		again, err := s.db.requeue(ctx, tx, id, was.Image, b.Credentials)
-		if err != nil || !again {
+	err = pgx.BeginFunc(ctx, s.db.pool, func(tx pgx.Tx) error {
+		var err error
+		if again, err = s.db.requeue(ctx, tx, id, was.Image, b.Credentials); err != nil || !again {
 			return err
 		}
 		if _, err := s.jobs.InsertTx(ctx, tx, job{id}, nil); err != nil {
@@ -105,6 +106,7 @@ func (s *Service) buildAgain(ctx context.Context, id image.ID, b build, noTime e
 		}
 		return nil
 	})
+	return again, err
 }
 
 // checkMinutes refuses builds beyond the plan. It is FailedPrecondition, since

@@ -237,7 +237,9 @@ func (x *BuildRequest) GetGitCredentials() string {
 }
 
 type BuildResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It has been built before and its image is gone: it is built again.
+	Again         bool `protobuf:"varint,1,opt,name=again,proto3" json:"again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +272,13 @@ func (x *BuildResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use BuildResponse.ProtoReflect.Descriptor instead.
 func (*BuildResponse) Descriptor() ([]byte, []int) {
 	return file_builder_builder_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BuildResponse) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
 }
 
 type WatchRequest struct {
@@ -1079,8 +1088,9 @@ const file_builder_builder_proto_rawDesc = "" +
 	"\n" +
 	"entrypoint\x18\x05 \x01(\tR\n" +
 	"entrypoint\x12'\n" +
-	"\x0fgit_credentials\x18\x06 \x01(\tR\x0egitCredentials\"\x0f\n" +
-	"\rBuildResponse\"+\n" +
+	"\x0fgit_credentials\x18\x06 \x01(\tR\x0egitCredentials\"%\n" +
+	"\rBuildResponse\x12\x14\n" +
+	"\x05again\x18\x01 \x01(\bR\x05again\"+\n" +
 	"\fWatchRequest\x12\x1b\n" +
 	"\x02id\x18\x01 \x01(\v2\v.builder.IDR\x02id\"\xd8\x01\n" +
 	"\x05State\x12*\n" +

@@ -119,11 +119,13 @@ type fakeBuilder struct {
 }
 
 func (f fakeBuilder) Build(_ context.Context, req *builderpb.BuildRequest, _ ...grpc.CallOption) (*builderpb.BuildResponse, error) {
-	return &builderpb.BuildResponse{}, f.w.do("Build", func() error {
+	rsp := &builderpb.BuildResponse{}
+	return rsp, f.w.do("Build", func() error {
 		n := name(req.GetId())
 		if f.w.builds[n] != nil {
 			return nil
 		}
+		rsp.Again = f.w.sources[n] != ""
 		f.w.sources[n] = req.GetSource()
 		b := &builderpb.State{Phase: builderpb.State_SUCCEEDED, Image: "sha256:" + n, Commit: "c0ffee"}
 		f.w.images[b.GetImage()] = req.GetSource()

@@ -253,7 +253,10 @@ func save(ctx context.Context, tx pgx.Tx, k key, p plan) (int64, error) {
 	args["number"], args["instances"] = number, p.Instances
 	args["state"], args["image"], args["commit"], args["build"] = pending, "", "", 0
 	if f := p.From; f != nil {
-		args["state"], args["image"], args["commit"], args["build"] = starting, f.Image, f.Commit, f.Build
+		args["image"], args["commit"], args["build"] = f.Image, f.Commit, f.Build
+		if f.Image != "" { // else it is being built again
+			args["state"] = starting
+		}
 	}
 	if _, err := tx.Exec(ctx, replace, args); err != nil {
 		return 0, fmt.Errorf("replace revisions: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -97,7 +98,12 @@ func (s *Service) Rollback(ctx context.Context, req *runtimepb.RollbackRequest) 
 	if err != nil {
 		return nil, err
 	}
-	var from revision
+	from, chosen := s.choose(all, req.GetRevision())
+	if chosen == nil {
+		if from, err = s.restore(ctx, from); err != nil {
+			return nil, err
+		}
+	}
 	number, err := s.db.change(ctx, k, r, s.opts.Services, func(old *existing) (plan, error) {
 		if old == nil || old.Deleted {
 			return plan{}, errNotFound
@@ -105,8 +111,8 @@ func (s *Service) Rollback(ctx context.Context, req *runtimepb.RollbackRequest) 
 		if old.Last != all[0].Number {
 			return plan{}, errors.New(codes.Aborted, "%s was deployed at the same time: look at its revisions and try again", k.Name)
 		}
-		if from, err = s.choose(all, req.GetRevision()); err != nil {
-			return plan{}, err
+		if chosen != nil {
+			return plan{}, chosen
 		}
 		return s.again(ctx, k, old, from)
 	})
@@ -114,6 +120,31 @@ func (s *Service) Rollback(ctx context.Context, req *runtimepb.RollbackRequest) 
 		return nil, err
 	}
 	return &runtimepb.RollbackResponse{Revision: number, From: from.Number}, nil
+}
+
+// restore sees to it that a revision that is to run again can: one whose image is
+// gone is built again, and answered without it, unless its source is gone, too.
+func (s *Service) restore(ctx context.Context, rev revision) (revision, error) {
+	if old, err := s.db.wanted(ctx, rev.key); old == nil || err != nil {
+		return rev, err // it is deleted
+	}
+	if rev.Upload == "" && strings.HasPrefix(rev.Source, uploadScheme) {
+		return rev, nil // the builder alone knows of which upload it is
+	}
+	rsp, err := s.order(identity.AsComponent(ctx), rev)
+	if f, ok := final(err); ok {
+		return rev, errors.New(codes.FailedPrecondition, "the image of revision %d is gone and cannot be built again: %s", rev.Number, f.reason).Because(err)
+	}
+	if err != nil || !rsp.GetAgain() {
+		return rev, nil //nolint:nilerr // where the builder cannot be asked, the image may be there all the same
+	}
+	if rev.Upload != "" {
+		if kept, err := s.bucket.Exists(ctx, rev.Upload); err != nil || !kept {
+			return rev, errors.New(codes.FailedPrecondition, "the image of revision %d is gone, and so is the source that was uploaded for it: deploy it again", rev.Number).Because(err)
+		}
+	}
+	rev.Image, rev.Commit = "", ""
+	return rev, nil
 }
 
 // choose answers the revision to roll back to: that number, or with 0 the last
@@ -163,6 +194,7 @@ func (s *Service) again(ctx context.Context, k key, old *existing, from revision
 	}
 	return plan{
 		record: record{Source: from.Source, Spec: sealed, Metadata: old.Metadata, Owner: owner(ctx)},
+		Upload: from.Upload, // kept while this one may need it
 		Start:  true, Instances: sp.Instances, News: serviceUpdated,
 		From: &copied{Image: from.Image, Commit: from.Commit, Build: from.builtAs()},
 	}, nil

@@ -153,20 +153,26 @@ func (r *reconciler) enqueue(ctx context.Context, rev revision) error {
 }
 
 func (r *reconciler) order(ctx context.Context, rev revision) error {
-	sp, err := r.svc.openSpec(rev.key, rev.Spec)
+	_, err := r.svc.order(ctx, rev)
+	return err
+}
+
+// order has a revision built, unless it is or was.
+func (s *Service) order(ctx context.Context, rev revision) (*builderpb.BuildResponse, error) {
+	sp, err := s.openSpec(rev.key, rev.Spec)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	_, err = r.svc.peers.Builder.Build(ctx, &builderpb.BuildRequest{
+	rsp, err := s.peers.Builder.Build(ctx, &builderpb.BuildRequest{
 		Id: rev.build(), Source: rev.Source, Upload: rev.Upload, Ref: ref(rev), Entrypoint: sp.Entrypoint,
 		GitCredentials: sp.Secrets[gitCredentials],
 	})
 	if err != nil {
-		return fmt.Errorf("order build: %w", err)
+		return nil, fmt.Errorf("order build: %w", err)
 	}
-	return nil
+	return rsp, nil
 }
 
 // ref is what to check out of a git source.
