@@ -131,16 +131,16 @@ func TestDocument(t *testing.T) {
 }
 
 // TestDocumentIsForCallers shows that a document tells everybody what they may
-// call, and no stranger whether there is such a service.
+// call, and no anonymous caller whether there is such a service.
 func TestDocumentIsForCallers(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	stranger := []string{"Authorization", "", "Micro-Namespace", "acme"}
+	anonymous := []string{"Authorization", "", "Micro-Namespace", "acme"}
 	refused := func(service string) {
 		t.Helper()
-		status, _, known := e.do("GET", "/"+service+"/openapi.json", "", stranger...)
+		status, _, known := e.do("GET", "/"+service+"/openapi.json", "", anonymous...)
 		if status != http.StatusUnauthorized || strings.Contains(known, "not found") {
-			t.Errorf("a stranger asks for %s: %d %s", service, status, known)
+			t.Errorf("an anonymous caller asks for %s: %d %s", service, status, known)
 		}
 	}
 	refused("echo")
@@ -164,12 +164,12 @@ func TestDocumentIsForCallers(t *testing.T) {
 		{Id: "open", Access: authpb.Access_GRANTED, Resource: &authpb.Resource{Type: "service", Name: "echo", Endpoint: "Echo.Call"}},
 	}}})
 	e.until(func() bool {
-		status, _, _ := e.do("GET", "/echo/openapi.json", "", stranger...)
+		status, _, _ := e.do("GET", "/echo/openapi.json", "", anonymous...)
 		return status == http.StatusOK
 	})
-	d := e.document("/echo/openapi.json", stranger...)
+	d := e.document("/echo/openapi.json", anonymous...)
 	if got := len(d.Paths); got != 1 || d.Paths["/echo/Echo/Call"].Post.OperationID == "" {
-		t.Errorf("a stranger sees %v", d.Paths)
+		t.Errorf("an anonymous caller sees %v", d.Paths)
 	}
 	d = e.document("/echo/openapi.json")
 	paths := []string{}

@@ -231,9 +231,9 @@ func TestSilentWebSocket(t *testing.T) {
 		return c
 	}
 	member := dial(http.Header{"Authorization": {"Bearer " + e.token}})
-	stranger := dial(http.Header{"Micro-Namespace": {"acme"}})
+	anonymous := dial(http.Header{"Micro-Namespace": {"acme"}})
 	began := time.Now()
-	if _, m, err := stranger.Read(ctx); err == nil || ctx.Err() != nil || time.Since(began) > 3*time.Second {
+	if _, m, err := anonymous.Read(ctx); err == nil || ctx.Err() != nil || time.Since(began) > 3*time.Second {
 		t.Errorf("%s, %v after %s, want it cut off", m, err, time.Since(began))
 	}
 	if err := member.Write(ctx, websocket.MessageText, []byte(`{"a":1}`)); err != nil {

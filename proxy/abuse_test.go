@@ -207,7 +207,7 @@ func TestTrustedProxy(t *testing.T) {
 		{"PROXY protocol", "127.0.0.1", "203.0.113.9", "", "203.0.113.9"},
 		{"PROXY protocol, the client sends the header", "127.0.0.1", "203.0.113.9", "198.51.100.7", "203.0.113.9"},
 		{"PROXY protocol, then a proxy with the header", "127.0.0.1", "10.0.0.1", "203.0.113.9", "203.0.113.9"},
-		{"a stranger sends the header", "127.0.0.2", "", "203.0.113.9", "127.0.0.2"},
+		{"an anonymous caller sends the header", "127.0.0.2", "", "203.0.113.9", "127.0.0.2"},
 		{"nothing", "127.0.0.1", "", "", "127.0.0.1"},
 	} {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tt.from)}}

@@ -78,7 +78,7 @@ func TestAnonymousCallsEnd(t *testing.T) {
 				}
 			case <-time.After(settle):
 				t.Error("it goes on")
-			case <-after(tt.most == 0, 1500*time.Millisecond): // longer than any stranger has
+			case <-after(tt.most == 0, 1500*time.Millisecond): // longer than an anonymous call has
 			}
 		})
 	}

@@ -20,7 +20,7 @@ import (
 func TestUnreadAnswers(t *testing.T) {
 	t.Parallel()
 	const calls = 8
-	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_IN_FLIGHT": fmt.Sprint(calls), "MICRO_PROXY_UNREAD": "1s"})
+	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_IN_FLIGHT": fmt.Sprint(calls), "MICRO_PROXY_UNREAD": "3s"})
 	e.Register("acme", proxytest.NewService(t, "echo").Entry())
 	token := e.User(t, "acme")
 	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
@@ -59,7 +59,7 @@ func TestUnreadAnswers(t *testing.T) {
 // that others do not meet its limit.
 func TestBuffered(t *testing.T) {
 	t.Parallel()
-	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_BUFFERED": "300000", "MICRO_PROXY_UNREAD": "1s"})
+	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_BUFFERED": "300000", "MICRO_PROXY_UNREAD": "3s"})
 	service := proxytest.NewService(t, "echo").Entry()
 	e.Register("acme", service)
 	e.Register("other", service)
@@ -106,6 +106,7 @@ func (e *edge) fill(a *attacker, body, another string, md []string) {
 		if err != nil {
 			e.t.Fatal(err)
 		}
+		<-time.After(20 * time.Millisecond) // its calls are on their way
 	}
 	e.t.Fatal("there is room for all calls")
 }

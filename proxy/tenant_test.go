@@ -105,7 +105,7 @@ func TestThrottles(t *testing.T) {
 	e := start(t)
 	namespace := e.tenant(t)
 	e.Register(namespace, proxytest.NewService(t, "other").Entry())
-	user, stranger := bearer(e.User(t, namespace)), []string{"micro-namespace", namespace}
+	user, anonymous := bearer(e.User(t, namespace)), []string{"micro-namespace", namespace}
 	throttle := func(action namespacespb.Action) *namespacespb.Tenant {
 		return &namespacespb.Tenant{Namespace: namespace, Plan: "local", Throttles: []*namespacespb.Throttle{{Service: "echo", Action: action, Reason: "the budget of 10 EUR is spent"}}}
 	}
@@ -113,8 +113,8 @@ func TestThrottles(t *testing.T) {
 	if _, err := e.trailer("/echo.Echo/Call", user...); !strings.Contains(err.Error(), "the budget of 10 EUR is spent") {
 		t.Errorf("a member is told %v", err)
 	}
-	if _, err := e.trailer("/echo.Echo/Call", stranger...); errors.Code(err) != codes.ResourceExhausted || strings.Contains(err.Error(), "budget") {
-		t.Errorf("a stranger is told %v", err)
+	if _, err := e.trailer("/echo.Echo/Call", anonymous...); errors.Code(err) != codes.ResourceExhausted || strings.Contains(err.Error(), "budget") {
+		t.Errorf("an anonymous caller is told %v", err)
 	}
 	if _, err := e.call("/other.Echo/Call", "{}", user...); err != nil {
 		t.Errorf("another service: %v", err)
@@ -169,7 +169,7 @@ func TestSuspensionUnderLoad(t *testing.T) {
 	p := proxytest.New(t)
 	edges := [2]*edge{startOn(t, p), startOn(t, p)} // as in two processes
 	namespace, busy := edges[0].tenant(t), edges[0].tenant(t)
-	user, stranger, other := bearer(p.User(t, namespace)), []string{"micro-namespace", namespace}, bearer(p.User(t, busy))
+	user, anonymous, other := bearer(p.User(t, namespace)), []string{"micro-namespace", namespace}, bearer(p.User(t, busy))
 	operator := append(bearer(p.User(t, "micro", "admin")), "micro-namespace", namespace)
 	for _, e := range edges {
 		e.until(codes.OK, "/echo.Echo/Call", user...)
@@ -189,7 +189,7 @@ func TestSuspensionUnderLoad(t *testing.T) {
 		}
 		return s
 	}
-	streams := []grpc.ClientStream{open(edges[0], user), open(edges[1], user), open(edges[0], stranger), open(edges[1], stranger)}
+	streams := []grpc.ClientStream{open(edges[0], user), open(edges[1], user), open(edges[0], anonymous), open(edges[1], anonymous)}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -225,8 +225,8 @@ func TestSuspensionUnderLoad(t *testing.T) {
 		if reason != identity.Suspended || !strings.Contains(err.Error(), "it sends spam") {
 			t.Errorf("edge %d tells a member %v (%s)", i, err, reason)
 		}
-		if reason, err := e.refused("/echo.Echo/Call", stranger...); errors.Code(err) != codes.PermissionDenied || reason != "" || strings.Contains(err.Error(), "spam") {
-			t.Errorf("edge %d tells a stranger %v (%s)", i, err, reason)
+		if reason, err := e.refused("/echo.Echo/Call", anonymous...); errors.Code(err) != codes.PermissionDenied || reason != "" || strings.Contains(err.Error(), "spam") {
+			t.Errorf("edge %d tells an anonymous caller %v (%s)", i, err, reason)
 		}
 		if _, err := e.refused("/store.Store/Read", user...); errors.Code(err) != codes.PermissionDenied {
 			t.Errorf("edge %d: the store answers %v", i, err)
@@ -256,7 +256,7 @@ func TestDeleted(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	namespace := e.tenant(t)
-	user, stranger := bearer(e.User(t, namespace)), []string{"micro-namespace", namespace}
+	user, anonymous := bearer(e.User(t, namespace)), []string{"micro-namespace", namespace}
 	for _, tt := range []struct {
 		state  namespacespb.State
 		says   string
@@ -279,8 +279,8 @@ func TestDeleted(t *testing.T) {
 				t.Errorf("%v: %s answers %v, want that it is open", tt.state, method, err)
 			}
 		}
-		if reason, err := e.refused("/echo.Echo/Call", stranger...); errors.Code(err) != codes.PermissionDenied || reason != "" || strings.Contains(err.Error(), "erased") {
-			t.Errorf("%v: a stranger is told %v (%s)", tt.state, err, reason)
+		if reason, err := e.refused("/echo.Echo/Call", anonymous...); errors.Code(err) != codes.PermissionDenied || reason != "" || strings.Contains(err.Error(), "erased") {
+			t.Errorf("%v: an anonymous caller is told %v (%s)", tt.state, err, reason)
 		}
 	}
 	e.tell(&namespacespb.Tenant{Namespace: namespace, Plan: "local"}, codes.OK, user...)
