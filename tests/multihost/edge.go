@@ -68,7 +68,7 @@ func rootless(program, at string) ([]byte, error) {
 // startEdges starts both edges on a host and waits until they answer.
 func (s *Site) startEdges(ctx context.Context, n *Node) error {
 	for _, name := range edges {
-		args := []string{"run", "--detach", "--name", edgeName(name), "--restart", "always", "--network", s.network,
+		args := []string{"run", "--detach", "--name", edgeName(name), "--restart", "always", "--network", s.network, "--runtime", "runc",
 			"--label", "micro.cluster=" + cluster(), "--label", "micro.part=edge",
 			"--volume", s.certsDir() + ":" + s.certsDir() + ":ro", "--volume", "state-" + name + ":/state", "--env", "MICRO_STATE_DIR=/state",
 			"--env", "MICRO_DRAIN_NOTICE=2s", // the balancer asks four times a second

@@ -40,9 +40,8 @@ type fixture struct {
 	codes    int // of the service, so far
 }
 
-func setup(t *testing.T, controllers int) *fixture {
+func setup(t *testing.T, s *Site) *fixture {
 	t.Helper()
-	s := newSite(t, controllers)
 	f := &fixture{site: s, balancer: balance(t, s)}
 	f.alice, f.tenant = signup(t, s, "alice")
 	return f
@@ -156,8 +155,8 @@ func total(where map[string]int) int {
 	return n
 }
 
-// update puts new code in the place of the service's under traffic.
-func (f *fixture) update(t *testing.T, name string) {
+// replace puts new code in the place of the service's under traffic.
+func (f *fixture) replace(t *testing.T, name string) {
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/2, func(context.Context) error {
 		f.write(t)
 		out, err := f.alice.Micro(t.Context(), "", "update", f.project())
@@ -167,6 +166,11 @@ func (f *fixture) update(t *testing.T, name string) {
 		return err
 	})
 	f.judge(t, name, traffic, at, none)
+}
+
+// update is replace, and leaves an instance on every host.
+func (f *fixture) update(t *testing.T, name string) {
+	f.replace(t, name)
 	f.spread(t)
 }
 

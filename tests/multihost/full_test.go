@@ -19,7 +19,7 @@ func TestFull(t *testing.T) {
 		t.Skip("it takes half an hour: make multihost, or " + full + "=1")
 	}
 	skipWithout(t)
-	f := setup(t, 2)
+	f := setup(t, newSite(t, newRig(t, 0), 2))
 	f.deploy(t)
 	for _, experiment := range []struct {
 		name string

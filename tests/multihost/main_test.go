@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/platform/internal/dockertest"
 	"github.com/micro/platform/tests/platform"
 )
 
@@ -68,10 +69,14 @@ func skipWithout(t *testing.T) {
 	}
 }
 
-// newRig leaves nothing behind.
-func newRig(t *testing.T) *Rig {
+// newRig leaves nothing behind. The last of its hosts have gVisor, as many as that.
+func newRig(t *testing.T, contained int) *Rig {
 	t.Helper()
-	r, err := NewRig(t.Context())
+	runsc := ""
+	if contained > 0 {
+		runsc = dockertest.Runsc(t)
+	}
+	r, err := NewRig(t.Context(), contained, runsc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,9 +92,8 @@ func newRig(t *testing.T) *Rig {
 }
 
 // newSite is a platform on a rig, with edges on every host.
-func newSite(t *testing.T, controllers int) *Site {
+func newSite(t *testing.T, r *Rig, controllers int) *Site {
 	t.Helper()
-	r := newRig(t)
 	s, err := NewSite(t.Context(), r, micro(t), controllers)
 	if err != nil {
 		t.Fatal(err)

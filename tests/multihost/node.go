@@ -24,6 +24,8 @@ type Node struct {
 	Name, Address string
 	// Dir holds what the host keeps.
 	Dir string
+	// GVisor is what it runs containers in that ask for nothing.
+	GVisor bool
 
 	rig    *Rig
 	power  *exec.Cmd // ends the host when it ends
@@ -125,10 +127,15 @@ func (n *Node) socket() string { return fmt.Sprintf("unix:///proc/%d/root/run/do
 
 // StartDocker starts the host's Docker and waits until it answers.
 func (n *Node) StartDocker(ctx context.Context) error {
-	config, err := json.Marshal(map[string]any{
+	settings := map[string]any{
 		"data-root": filepath.Join(n.Dir, "docker"), "exec-root": "/run/docker", "pidfile": "/run/docker.pid", "hosts": []string{"unix:///run/docker.sock"},
 		"storage-driver": "overlay2", "cgroup-parent": "/" + n.namespace(), "dns": []string{n.Address}, "no-new-privileges": true,
-	})
+	}
+	if n.GVisor {
+		settings["default-runtime"] = "runsc"
+		settings["runtimes"] = map[string]any{"runsc": map[string]any{"path": n.rig.runsc}}
+	}
+	config, err := json.Marshal(settings)
 	file := filepath.Join(n.Dir, "daemon.json")
 	if err := errors.Join(err, os.WriteFile(file, config, 0o644)); err != nil {
 		return err

@@ -29,6 +29,7 @@ type Rig struct {
 	Address string
 	Nodes   []*Node
 
+	runsc  string   // gVisor's program, which those hosts have that say so
 	number int      // of the run, part of every name and address
 	lock   *os.File // held as long as the rig is in use
 }
@@ -50,12 +51,17 @@ func missing() string {
 	return ""
 }
 
-// NewRig makes the hosts, each with its Docker, and joins them to a Swarm.
-func NewRig(ctx context.Context) (*Rig, error) {
+// NewRig makes the hosts, each with its Docker, and joins them to a Swarm. The
+// last of them run containers in gVisor, as many as that, by the program runsc.
+func NewRig(ctx context.Context, contained int, runsc string) (*Rig, error) {
 	sweep()
 	r, err := claim()
 	if err != nil {
 		return nil, err
+	}
+	r.runsc = runsc
+	for _, n := range r.Nodes[hosts-contained:] {
+		n.GVisor = true
 	}
 	for _, step := range []func(context.Context) error{r.wire, r.boot, r.swarm} {
 		if err := step(ctx); err != nil {

@@ -14,7 +14,7 @@ func TestShort(t *testing.T) {
 	skipWithout(t)
 	micro(t)
 	began := time.Now()
-	f := setup(t, 1)
+	f := setup(t, newSite(t, newRig(t, 0), 1))
 	report.Info("start", "hosts, Swarm, components and edges", time.Since(began).Round(time.Second))
 	f.deploy(t)
 	f.update(t, "rolling update")

@@ -164,8 +164,14 @@ func (s *Site) environ(controllers int) {
 		"MICRO_GATEWAY_ADDRESS=0.0.0.0:8080", "MICRO_PROXY_ADDRESS=0.0.0.0:8081",
 		"MICRO_GATEWAY_CONNECTIONS=0", "MICRO_PROXY_CONNECTIONS=0", // all clients are on one machine
 		"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_PUSH=true", "MICRO_SCHEDULER_NETWORKS=overlay",
-		"MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto", // the hosts have none
+		"MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto", // the hosts have none
+		"MICRO_PROXY_EGRESS_OPEN=" + s.Rig.Address + "/32", // pages of tests, which are outside
 	}
+	contained := "auto"
+	if slices.ContainsFunc(s.Rig.Nodes, func(n *Node) bool { return n.GVisor }) {
+		contained = "require"
+	}
+	s.env = append(s.env, "MICRO_SCHEDULER_GVISOR="+contained)
 	for _, name := range control {
 		var all []string
 		for _, n := range s.Rig.Nodes[:controllers] {

@@ -16,7 +16,7 @@ func TestStack(t *testing.T) {
 	}
 	skipWithout(t)
 	began := time.Now()
-	s, err := NewStack(t.Context(), newRig(t), micro(t))
+	s, err := NewStack(t.Context(), newRig(t, 0), micro(t))
 	if err != nil {
 		t.Fatal(err)
 	}
