@@ -114,15 +114,16 @@ func (m *mark) Put(*[]byte) {
 	}
 }
 
-// finish closes the call when its last answer is written, or its connection has
-// ended: a client that does not take it in time is cut off.
+// finish closes the call when its last answer is written, or its stream is gone: a
+// client that does not take it in time is cut off. gRPC frees what it has queued
+// of a stream that was canceled, but for a message that comes at that moment.
 func (s *incoming) finish() {
 	s.call.end(context.Canceled)
 	s.call.drop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.returned = true
-	if s.messages == 0 || !s.client.keep(s) {
+	if s.messages == 0 || s.Context().Err() == context.Canceled || !s.client.keep(s) {
 		s.end()
 		return
 	}
