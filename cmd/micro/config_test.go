@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -35,7 +36,7 @@ func startConfig(t *testing.T, s *grpc.Server) (stop func(), err error) {
 	if err := settings.Prepare(t.Context()); err != nil {
 		return nil, err
 	}
-	messages := broker.New(redistest.New(t), log, broker.Options{Subscribers: 10, Buffer: 100, BufferBytes: 1 << 20})
+	messages := broker.New(redistest.New(t), log, broker.Options{Subscribers: 10, Buffer: 100, BufferBytes: 1 << 20, NamespaceBytes: 64 << 20, Wait: time.Minute})
 	configpb.RegisterConfigServer(s, settings)
 	brokerpb.RegisterBrokerServer(s, messages)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -33,7 +33,7 @@ type server struct {
 func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{address: "127.0.0.1:0", namespace: redistest.Namespace(t)}
-	s.svc = platform.New(redistest.New(t), slog.New(slog.DiscardHandler), platform.Options{Subscribers: 10, Buffer: 100, BufferBytes: 1 << 20})
+	s.svc = platform.New(redistest.New(t), slog.New(slog.DiscardHandler), platform.Options{Subscribers: 10, Buffer: 100, BufferBytes: 1 << 20, NamespaceBytes: 64 << 20, Wait: time.Minute})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); s.svc.Listen(ctx) }() //nolint:errcheck // it only ends when told

@@ -45,17 +45,27 @@ type bus struct {
 	opts    Options
 	idle    time.Duration // idlePing
 
+	// changed wakes hearLoop, which alone tells Redis what to say: that may take
+	// its time, for which nobody holds mu.
+	changed chan struct{}
+	// rejoined wakes tellLoop: who publishes while this process does not listen
+	// takes the members of its queues for gone.
+	rejoined chan struct{}
+
 	mu      sync.Mutex
 	pubsub  *redis.PubSub
 	heard   map[string]*listeners // by channel or pattern
+	told    map[string]*listeners // whom pubsub was told of
+	untold  map[string]bool       // where heard and told may differ
 	members map[queue][]*subscriber
-	count   map[string]int // subscribers by namespace
+	spaces  map[string]*space // by namespace
 }
 
 func newBus(r redis.UniversalClient, log *slog.Logger, o Options) *bus {
-	b := &bus{redis: r, log: log, process: rand.Text(), opts: o, idle: idlePing,
-		heard: map[string]*listeners{}, members: map[queue][]*subscriber{}, count: map[string]int{}}
+	b := &bus{redis: r, log: log, process: rand.Text(), opts: o, idle: idlePing, changed: make(chan struct{}, 1), rejoined: make(chan struct{}, 1),
+		heard: map[string]*listeners{}, told: map[string]*listeners{}, untold: map[string]bool{}, members: map[queue][]*subscriber{}, spaces: map[string]*space{}}
 	b.heard[process(b.process)] = &listeners{ready: make(chan struct{})}
+	b.change(process(b.process))
 	b.pubsub = r.Subscribe(context.Background()) // to nothing yet: it connects in run
 	return b
 }
@@ -65,7 +75,6 @@ func (b *bus) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, b.close)
 	defer stop()
 	defer b.close()
-	b.connection().Subscribe(ctx, process(b.process)) //nolint:errcheck // a lost connection shows at the next read
 	said, asked := "", false
 	for ctx.Err() == nil {
 		in, err := b.connection().ReceiveTimeout(ctx, b.idle)
@@ -109,19 +118,10 @@ func (b *bus) reconnect(ctx context.Context) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pubsub.Close()
-	b.pubsub = b.redis.Subscribe(ctx)
-	var channels, patterns []string
-	for name, l := range b.heard {
-		if l.pattern {
-			patterns = append(patterns, name)
-		} else {
-			channels = append(channels, name)
-		}
-	}
-	// A connection that cannot be made shows at the next read, which makes it.
-	b.pubsub.Subscribe(ctx, channels...) //nolint:errcheck // see above
-	if len(patterns) > 0 {
-		b.pubsub.PSubscribe(ctx, patterns...) //nolint:errcheck // see above
+	b.pubsub = b.redis.Subscribe(ctx) // to nothing yet
+	clear(b.told)
+	for name := range b.heard {
+		b.change(name)
 	}
 	if ctx.Err() != nil {
 		b.pubsub.Close() // close has come by already
@@ -154,6 +154,13 @@ func (b *bus) confirm(name string) {
 	case <-l.ready: // Redis was away, and confirms again
 	default:
 		close(l.ready)
+		return
+	}
+	if name == process(b.process) {
+		select {
+		case b.rejoined <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -178,6 +185,7 @@ func (b *bus) deliver(in *redis.Message) {
 	for _, s := range l.subscribers {
 		if in.Pattern == "" || matches(s.topic, topic) {
 			s.offer(m, false)
+			b.relieve(s.space)
 		}
 	}
 }
@@ -216,6 +224,7 @@ func (b *bus) offerOne(q queue, m *brokerpb.Message) bool {
 		if !s.offer(m, i < len(members)-1) {
 			continue
 		}
+		b.relieve(s.space)
 		// Who had one goes to the end of the line.
 		b.members[q] = append(slices.Delete(members, i, i+1), s)
 		return true
@@ -227,7 +236,7 @@ func (b *bus) offerOne(q queue, m *brokerpb.Message) bool {
 func (b *bus) add(ctx context.Context, s *subscriber) error {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
-	ready, err := b.enter(ctx, s)
+	ready, err := b.enter(s)
 	if err == nil && s.queue != "" {
 		err = b.tell(ctx, s.of())
 	}
@@ -260,13 +269,16 @@ func (b *bus) channelOf(s *subscriber) string {
 	}
 }
 
-func (b *bus) enter(ctx context.Context, s *subscriber) (ready chan struct{}, err error) {
+func (b *bus) enter(s *subscriber) (ready chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.count[s.namespace] >= b.opts.Subscribers {
+	if x := b.spaces[s.namespace]; x == nil {
+		b.spaces[s.namespace] = newSpace()
+	} else if len(x.subscribers) >= b.opts.Subscribers {
 		return nil, errors.New(codes.ResourceExhausted, "namespace %q has %d subscribers, which is the limit", s.namespace, b.opts.Subscribers)
 	}
-	b.count[s.namespace]++
+	s.space = b.spaces[s.namespace]
+	s.space.subscribers[s] = true
 	name := b.channelOf(s)
 	if s.queue != "" {
 		b.members[s.of()] = append(b.members[s.of()], s)
@@ -276,21 +288,17 @@ func (b *bus) enter(ctx context.Context, s *subscriber) (ready chan struct{}, er
 	if l == nil {
 		l = &listeners{pattern: wild(s.topic), ready: make(chan struct{})}
 		b.heard[name] = l
-		if wild(s.topic) {
-			err = b.pubsub.PSubscribe(ctx, name)
-		} else {
-			err = b.pubsub.Subscribe(ctx, name)
-		}
+		b.change(name)
 	}
 	l.subscribers = append(l.subscribers, s)
-	return l.ready, err
+	return l.ready, nil
 }
 
 // remove is the opposite of add.
 func (b *bus) remove(s *subscriber) {
-	ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
-	defer cancel()
 	if s.queue != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
+		defer cancel()
 		b.leaveQueue(ctx, s)
 		return
 	}
@@ -300,15 +308,9 @@ func (b *bus) remove(s *subscriber) {
 	name := b.channelOf(s)
 	l := b.heard[name]
 	l.subscribers = slices.DeleteFunc(l.subscribers, func(o *subscriber) bool { return o == s })
-	if len(l.subscribers) > 0 {
-		return
-	}
-	delete(b.heard, name)
-	// What a lost connection was not told of, it forgets when it comes back.
-	if wild(s.topic) {
-		b.pubsub.PUnsubscribe(ctx, name) //nolint:errcheck // see above
-	} else {
-		b.pubsub.Unsubscribe(ctx, name) //nolint:errcheck // see above
+	if len(l.subscribers) == 0 {
+		delete(b.heard, name)
+		b.change(name)
 	}
 }
 
@@ -341,8 +343,8 @@ func (b *bus) leaveQueue(ctx context.Context, s *subscriber) {
 }
 
 func (b *bus) uncount(s *subscriber) {
-	if b.count[s.namespace]--; b.count[s.namespace] == 0 {
-		delete(b.count, s.namespace)
+	if delete(s.space.subscribers, s); len(s.space.subscribers) == 0 && b.spaces[s.namespace] == s.space {
+		delete(b.spaces, s.namespace)
 	}
 }
 
@@ -363,6 +365,7 @@ func (b *bus) tellLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-b.rejoined:
 		}
 		all := map[queue]int{}
 		b.mu.Lock()

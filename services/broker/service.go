@@ -20,9 +20,11 @@ import (
 
 // Options come from MICRO_BROKER_*.
 type Options struct {
-	Subscribers int `env:"SUBSCRIBERS"  default:"1000"    help:"subscribers that one namespace may have at one process"`
-	Buffer      int `env:"BUFFER"       default:"1024"    help:"messages that may wait for one subscriber; then it is ended"`
-	BufferBytes int `env:"BUFFER_BYTES" default:"4194304" help:"bytes that may wait for one subscriber; then it is ended"`
+	Subscribers    int           `env:"SUBSCRIBERS"  default:"1000"    help:"subscribers that one namespace may have at one process"`
+	Buffer         int           `env:"BUFFER"       default:"1024"    help:"messages that may wait for one subscriber; then it is ended"`
+	BufferBytes    int           `env:"BUFFER_BYTES" default:"4194304" help:"bytes that may wait for one subscriber; then it is ended"`
+	NamespaceBytes int           `env:"NAMESPACE_BYTES" default:"67108864" help:"bytes that may wait for all subscribers of a namespace at one process; then that with most of them is ended"`
+	Wait           time.Duration `env:"WAIT" default:"1m" help:"how long a message may wait for a subscriber; then it is ended"`
 }
 
 // Component runs the service, alone or beside the others.
@@ -62,6 +64,8 @@ func New(r redis.UniversalClient, log *slog.Logger, o Options) *Service {
 func (s *Service) Listen(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.bus.run(ctx) })
+	g.Go(func() error { return s.bus.hearLoop(ctx) })
+	g.Go(func() error { return s.bus.lateLoop(ctx) })
 	g.Go(func() error { return s.bus.tellLoop(ctx) })
 	return g.Wait()
 }

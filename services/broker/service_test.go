@@ -51,6 +51,12 @@ func startOn(t testing.TB, r redis.UniversalClient, o Options) *running {
 	if o.BufferBytes == 0 {
 		o.BufferBytes = 4 << 20
 	}
+	if o.NamespaceBytes == 0 {
+		o.NamespaceBytes = 64 << 20
+	}
+	if o.Wait == 0 {
+		o.Wait = time.Minute
+	}
 	s := New(r, slog.New(slog.DiscardHandler), o)
 	s.refusal = 50 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
@@ -436,13 +442,13 @@ func TestLeaving(t *testing.T) {
 	}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
 		p.bus.mu.Lock()
-		heard, members, count := len(p.bus.heard), len(p.bus.members), p.bus.count[ns]
+		heard, members, space := len(p.bus.heard), len(p.bus.members), p.bus.spaces[ns]
 		p.bus.mu.Unlock()
 		keys := p.redis.Exists(t.Context(), queues(ns, "t"), wildQueues(ns)).Val()
 		channels := len(p.redis.PubSubChannels(t.Context(), "broker:{"+ns+"}*").Val())
-		if heard == 1 && members == 0 && count == 0 && keys == 0 && channels == 0 {
+		if heard == 1 && members == 0 && space == nil && keys == 0 && channels == 0 {
 			return
 		}
 	}
-	t.Errorf("left: %v %v %v", p.bus.heard, p.bus.members, p.bus.count)
+	t.Errorf("left: %v %v %v", p.bus.heard, p.bus.members, p.bus.spaces)
 }
