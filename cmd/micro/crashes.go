@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/micro/platform/internal/cli/terminal"
@@ -28,6 +29,7 @@ type crash struct {
 	ExitCode    int64       `json:"exit_code"`
 	Signal      int64       `json:"signal"`
 	OutOfMemory bool        `json:"out_of_memory"`
+	Asked       bool        `json:"asked"` // it was no crash
 	Lines       []crashLine `json:"lines"`
 }
 
@@ -36,7 +38,8 @@ type crashLine struct {
 	Message string `json:"message"`
 }
 
-// printCrashes shows the last lines of instances that crashed.
+// printCrashes shows the last lines of instances that ended: with a number those
+// that crashed only.
 func (c *cli) printCrashes(ctx context.Context, x *client, req *runtimepb.LogsRequest, w crashes) error {
 	if w.number < 0 {
 		return usage("--crash is %d: it counts from 1, the last one", w.number)
@@ -53,9 +56,13 @@ func (c *cli) printCrashes(ctx context.Context, x *client, req *runtimepb.LogsRe
 		}
 		return c.JSON(out)
 	}
+	what := "ends of instances"
+	if w.number != 0 {
+		what, all = "crashes", slices.DeleteFunc(all, (*runtimepb.Crash).GetAsked)
+	}
 	n := cmp.Or(w.number, 1)
 	if n > len(all) {
-		return fail(exitFailed, "%d crashes of %s are kept", len(all), req.GetService())
+		return fail(exitFailed, "%d %s of %s are kept", len(all), what, req.GetService())
 	}
 	if w.inJSON {
 		return c.JSON([]crash{newCrash(all[n-1])})
@@ -71,7 +78,7 @@ func (c *cli) printCrashes(ctx context.Context, x *client, req *runtimepb.LogsRe
 func newCrash(r *runtimepb.Crash) crash {
 	out := crash{
 		Revision: r.GetRevision(), Container: r.GetContainer(), At: stamp(r.GetAt()), Reason: r.GetReason(),
-		ExitCode: r.GetExitCode(), Signal: r.GetSignal(), OutOfMemory: r.GetOutOfMemory(), Lines: []crashLine{},
+		ExitCode: r.GetExitCode(), Signal: r.GetSignal(), OutOfMemory: r.GetOutOfMemory(), Asked: r.GetAsked(), Lines: []crashLine{},
 	}
 	for _, l := range r.GetLines() {
 		out.Lines = append(out.Lines, crashLine{At: stamp(l.GetTimestamp() * 1000), Message: l.GetMessage()})

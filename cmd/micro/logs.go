@@ -63,7 +63,7 @@ func logsCommand(c *cli) *cobra.Command {
 	f.BoolVarP(&req.Stream, "follow", "f", false, "keep printing new lines")
 	f.Int64VarP(&req.Count, "lines", "n", defaultLines, "`number` of past lines to start with")
 	f.BoolVar(&req.Build, "build", false, "the log of the newest build, instead of the service's")
-	f.BoolVarP(&before.previous, "previous", "p", false, "the last lines of the most recent crash; with --output json, of every crash that is kept")
+	f.BoolVarP(&before.previous, "previous", "p", false, "the last lines of the instance that ended last, crashed or not; with --output json, of all that are kept")
 	f.IntVar(&before.number, "crash", 0, "the last lines of the `N`th last crash, 1 being the last")
 	f.StringVarP(&format, "output", "o", "", "json, or lines as they are")
 	return cmd

@@ -2218,7 +2218,9 @@ type Crash struct {
 	// For people: "exited with code 1".
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The last ones, at most 100 and 32 KiB.
-	Lines         []*LogRecord `protobuf:"bytes,8,rep,name=lines,proto3" json:"lines,omitempty"`
+	Lines []*LogRecord `protobuf:"bytes,8,rep,name=lines,proto3" json:"lines,omitempty"`
+	// It was no crash: the revision was replaced, stopped or held back.
+	Asked         bool `protobuf:"varint,9,opt,name=asked,proto3" json:"asked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2307,6 +2309,13 @@ func (x *Crash) GetLines() []*LogRecord {
 		return x.Lines
 	}
 	return nil
+}
+
+func (x *Crash) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
 }
 
 type RollbackRequest struct {
@@ -2971,7 +2980,7 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +
 	"\aoptions\x18\x03 \x01(\v2\x18.runtime.RevisionOptionsR\aoptions\";\n" +
 	"\x0fCrashesResponse\x12(\n" +
-	"\acrashes\x18\x01 \x03(\v2\x0e.runtime.CrashR\acrashes\"\xec\x01\n" +
+	"\acrashes\x18\x01 \x03(\v2\x0e.runtime.CrashR\acrashes\"\x82\x02\n" +
 	"\x05Crash\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x0e\n" +
@@ -2980,7 +2989,8 @@ const file_runtime_runtime_proto_rawDesc = "" +
 	"\x06signal\x18\x05 \x01(\x03R\x06signal\x12\"\n" +
 	"\rout_of_memory\x18\x06 \x01(\bR\voutOfMemory\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12(\n" +
-	"\x05lines\x18\b \x03(\v2\x12.runtime.LogRecordR\x05lines\"\x95\x01\n" +
+	"\x05lines\x18\b \x03(\v2\x12.runtime.LogRecordR\x05lines\x12\x14\n" +
+	"\x05asked\x18\t \x01(\bR\x05asked\"\x95\x01\n" +
 	"\x0fRollbackRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x122\n" +

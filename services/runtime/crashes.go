@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// keptCrashes is how many are kept of a service.
+	// keptCrashes is how many are kept of a service, and as many ends that were asked
+	// for.
 	keptCrashes = 5
 	// crashLines and crashBytes bound what is kept of a log.
 	crashLines = 100
@@ -36,6 +37,7 @@ type crash struct {
 	OutOfMemory bool
 	Reason      string
 	Lines       []logLine
+	Asked       bool // it was no crash
 }
 
 // logLine is a line of a container's log.
@@ -99,7 +101,7 @@ func lastOf(lines []*schedulerpb.LogLine) []logLine {
 	return out
 }
 
-// Crashes answers how containers of a service ended that nobody had asked to.
+// Crashes answers how containers of a service ended, asked to or not.
 func (s *Service) Crashes(ctx context.Context, req *runtimepb.CrashesRequest) (*runtimepb.CrashesResponse, error) {
 	namespace, err := identity.Admin(ctx, req.GetOptions().GetNamespace())
 	if err != nil {
@@ -130,7 +132,7 @@ func (s *Service) Crashes(ctx context.Context, req *runtimepb.CrashesRequest) (*
 func (c crash) message() *runtimepb.Crash {
 	m := &runtimepb.Crash{
 		Revision: c.Revision, Container: c.Container, At: c.At.UnixMilli(),
-		ExitCode: c.ExitCode, Signal: c.Signal, OutOfMemory: c.OutOfMemory, Reason: c.Reason,
+		ExitCode: c.ExitCode, Signal: c.Signal, OutOfMemory: c.OutOfMemory, Reason: c.Reason, Asked: c.Asked,
 	}
 	for _, l := range c.Lines {
 		m.Lines = append(m.Lines, &runtimepb.LogRecord{Timestamp: l.At / 1000, Message: l.Text})

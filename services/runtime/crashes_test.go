@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func TestCrashesAreKept(t *testing.T) {
 	b.update("hello", "")
 	b.settled("hello", running)
 	b.alone(2)
-	if got := len(b.crashes("hello")); got != keptCrashes {
+	if got := len(slices.DeleteFunc(b.crashes("hello"), (*runtimepb.Crash).GetAsked)); got != keptCrashes {
 		t.Errorf("%d crashes are left after the update", got)
 	}
 	if m := b.service("hello").GetMetadata(); m["crashing"] != "" {
@@ -138,6 +139,28 @@ func TestLogsOutliveContainers(t *testing.T) {
 	}
 	if got := b.logs("hello", 2, false, 2); got != "hello from acme/hello/latest/1 three" {
 		t.Errorf("the last two lines are %q", got)
+	}
+}
+
+// TestLinesOfWhatWasReplaced: the last lines of containers that were removed on
+// purpose are kept, as no crash, the last few of a service.
+func TestLinesOfWhatWasReplaced(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.reconcile()
+	b.create("hello", "github.com/acme/hello")
+	b.settled("hello", running)
+	b.update("hello", "")
+	b.settled("hello", running)
+	all := b.crashes("hello")
+	if len(all) != 1 || !all[0].GetAsked() || all[0].GetRevision() != 1 || all[0].GetReason() != "stopped: replaced by revision 2" {
+		t.Fatalf("ends are %v", all)
+	}
+	if lines := all[0].GetLines(); len(lines) != 1 || lines[0].GetMessage() != "hello from acme/hello/latest/1" {
+		t.Errorf("its lines are %v", lines)
+	}
+	if m := b.service("hello").GetMetadata(); m["crashing"] != "" || m["last_exit"] != "" {
+		t.Errorf("it counts as a crash: %v", m)
 	}
 }
 

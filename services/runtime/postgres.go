@@ -317,7 +317,7 @@ func (d db) read(ctx context.Context, k key) ([]view, error) {
 			LIMIT 1) l ON true
 		LEFT JOIN LATERAL (
 			SELECT reason FROM runtime.crashes x
-			WHERE x.namespace = s.namespace AND x.name = s.name AND x.version = s.version AND x.revision = r.number
+			WHERE x.namespace = s.namespace AND x.name = s.name AND x.version = s.version AND x.revision = r.number AND NOT x.asked
 			ORDER BY at DESC
 			LIMIT 1) c ON true
 		WHERE s.namespace = $1 AND ($2 = '' OR s.name = $2) AND ($3 = '' OR s.version = $3)

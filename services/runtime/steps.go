@@ -420,10 +420,19 @@ func (r *reconciler) removeAll(ctx context.Context, rev revision, drain time.Dur
 	}
 	ctx, cancel := context.WithTimeout(ctx, drain+removeTimeout)
 	defer cancel()
-	if _, err := r.svc.peers.Scheduler.Remove(ctx, &schedulerpb.RemoveRequest{Id: rev.id().message(), Drain: drain.Milliseconds()}); err != nil {
+	ended := r.witness(ctx, rev)
+	_, err := r.svc.peers.Scheduler.Remove(ctx, &schedulerpb.RemoveRequest{Id: rev.id().message(), Drain: drain.Milliseconds()})
+	ends := ended()
+	if err != nil {
 		return fmt.Errorf("remove deployment: %w", err)
 	}
-	_, err := r.svc.peers.Accounts.Delete(ctx, &authpb.DeleteAccountRequest{Id: rev.Account, Options: &authpb.Options{Namespace: rev.Namespace}})
+	if rev.Ran || rev.Held { // what never ran has its lines in its tail
+		err = r.svc.db.addEnds(ctx, rev, ends)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = r.svc.peers.Accounts.Delete(ctx, &authpb.DeleteAccountRequest{Id: rev.Account, Options: &authpb.Options{Namespace: rev.Namespace}})
 	// Micro answers InvalidArgument for an account that is not there.
 	if c := errors.Code(err); c != codes.OK && c != codes.NotFound && c != codes.InvalidArgument {
 		return fmt.Errorf("delete account: %w", err)
