@@ -58,9 +58,9 @@ type RuntimeClient interface {
 	// those that are live, the last five that ended and the last five that ran.
 	// For members; secrets and environment are not in it.
 	Revisions(ctx context.Context, in *RevisionsRequest, opts ...grpc.CallOption) (*RevisionsResponse, error)
-	// Crashes answers how containers of a service ended that nobody had asked to,
-	// with their last lines: the last five, the newest first, of all revisions. For
-	// accounts that may read logs.
+	// Crashes answers how containers of a service ended, with their last lines: the
+	// last five that nobody had asked to, and the last five that were, the newest
+	// first, of all revisions. For accounts that may read logs.
 	Crashes(ctx context.Context, in *CrashesRequest, opts ...grpc.CallOption) (*CrashesResponse, error)
 	// Rollback deploys a revision that ran again, as a new one: its image,
 	// environment and limits, and as many instances as the service has now.
@@ -222,9 +222,9 @@ type RuntimeServer interface {
 	// those that are live, the last five that ended and the last five that ran.
 	// For members; secrets and environment are not in it.
 	Revisions(context.Context, *RevisionsRequest) (*RevisionsResponse, error)
-	// Crashes answers how containers of a service ended that nobody had asked to,
-	// with their last lines: the last five, the newest first, of all revisions. For
-	// accounts that may read logs.
+	// Crashes answers how containers of a service ended, with their last lines: the
+	// last five that nobody had asked to, and the last five that were, the newest
+	// first, of all revisions. For accounts that may read logs.
 	Crashes(context.Context, *CrashesRequest) (*CrashesResponse, error)
 	// Rollback deploys a revision that ran again, as a new one: its image,
 	// environment and limits, and as many instances as the service has now.
