@@ -47,7 +47,7 @@ var Component = app.New("registry", func(ctx context.Context, h *app.Host, o Opt
 	}
 	registrypb.RegisterRegistryServer(s, svc)
 	registrypb.RegisterNodesServer(s, svc)
-	registrypb.RegisterComponentsServer(s, componentsAPI{s: svc})
+	registrypb.RegisterComponentsServer(s, components{Service: svc})
 	h.Go("listen", svc.hub.run)
 	h.Go("sweep", svc.sweepLoop)
 	return h.Serve(s)

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Removing nodes, for the four reasons there are. All do it the same way: lock
+// Removing nodes, for whatever reason. All do it the same way: lock
 // the versions, which registrations lock too, remove the nodes, and with them
 // versions that have none left. In one statement a version could go under a
 // node that was just being registered.
@@ -169,4 +169,24 @@ func (d db) forgive(ctx context.Context) error {
 		return fmt.Errorf("give nodes time to renew: %w", err)
 	}
 	return nil
+}
+
+// eraseNodes removes versions of a namespace with their nodes, and tells.
+func (d db) eraseNodes(ctx context.Context, namespace string) (removed int, err error) {
+	const some = `
+		v.namespace = $1 AND (v.service, v.version) IN (
+			SELECT s.service, s.version FROM registry.versions s WHERE s.namespace = $1 ORDER BY s.service, s.version LIMIT $2)`
+	const nodes = `
+		DELETE FROM registry.nodes
+		WHERE (namespace, service, version) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))`
+	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		locked, err := lockVersions(ctx, tx, some, "", namespace, erasePage)
+		if err != nil {
+			return err
+		}
+		removed = len(locked)
+		namespaces, services, versions := columns(locked)
+		return removeNodes(ctx, tx, locked, nodes, namespaces, services, versions)
+	})
+	return removed, err
 }

@@ -15,7 +15,7 @@ import (
 func TestErase(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	api := componentsAPI{s: s}
+	api := components{Service: s}
 	for _, ns := range []string{"a", "b"} {
 		register(t, s, as(t, ns, "greeter-1"), greeter("n1"))
 		register(t, s, as(t, ns, "greeter-2"), greeter("n2"))
