@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/password"
+	"github.com/micro/platform/internal/pg"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -118,4 +119,21 @@ func send(stream grpc.ServerStreamingServer[authpb.Change], snapshot []*authpb.C
 			return stream.Context().Err()
 		}
 	}
+}
+
+// Erase implements the RPC.
+func (s components) Erase(ctx context.Context, req *authpb.EraseRequest) (*authpb.EraseResponse, error) {
+	if err := identity.RequireComponent(ctx); err != nil {
+		return nil, err
+	}
+	if err := checkNamespace(req.GetNamespace()); err != nil {
+		return nil, err
+	}
+	lives := s.lives()
+	removed, err := s.db.eraseAccounts(ctx, req.GetNamespace(), max(lives.person, lives.service))
+	if err != nil || removed == erasePage {
+		return &authpb.EraseResponse{}, err
+	}
+	done, err := pg.Erase(ctx, s.db.pool, "auth", req.GetNamespace(), erasePage, "erased")
+	return &authpb.EraseResponse{Done: done}, err
 }

@@ -182,3 +182,11 @@ func (tx tx) version(ctx context.Context, namespace string, version int64) (stor
 	}
 	return s, err
 }
+
+// tell has watchers look at a namespace again.
+func (d db) tell(ctx context.Context, namespace string) error {
+	if _, err := d.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, namespace); err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
+}

@@ -46,7 +46,7 @@ var Component = app.New("config", func(ctx context.Context, h *app.Host, o Optio
 		return err
 	}
 	configpb.RegisterConfigServer(s, svc)
-	configpb.RegisterComponentsServer(s, componentsAPI{s: svc})
+	configpb.RegisterComponentsServer(s, components{Service: svc})
 	h.Go("listen", svc.Listen)
 	return h.Serve(s)
 })

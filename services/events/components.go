@@ -11,15 +11,14 @@ import (
 // erasePage is how many topics one Erase removes.
 const erasePage = 100
 
-// componentsAPI implements Components.
-type componentsAPI struct {
+// components is the API events.Components, for the platform alone.
+type components struct {
 	eventspb.UnsafeComponentsServer
-
-	s *Service
+	*Service
 }
 
 // Erase implements Components.
-func (a componentsAPI) Erase(ctx context.Context, req *eventspb.EraseRequest) (*eventspb.EraseResponse, error) {
+func (s components) Erase(ctx context.Context, req *eventspb.EraseRequest) (*eventspb.EraseResponse, error) {
 	if err := identity.RequireComponent(ctx); err != nil {
 		return nil, err
 	}
@@ -27,9 +26,9 @@ func (a componentsAPI) Erase(ctx context.Context, req *eventspb.EraseRequest) (*
 	if !namespaceRule.MatchString(ns) {
 		return nil, invalid("namespace %q: lower-case letters, digits and hyphens", clip(ns))
 	}
-	removed, err := a.s.erase(ctx, ns)
+	removed, err := s.erase(ctx, ns)
 	if err == nil && removed < erasePage {
-		err = a.s.db.forgetNamespace(ctx, ns)
+		err = s.db.forgetNamespace(ctx, ns)
 	}
 	if err != nil {
 		return nil, away("erase namespace", err)

@@ -26,7 +26,7 @@ func TestErase(t *testing.T) {
 	}
 	publish(t, p, ns, "topic-0.dead", "x")
 	s := consume(t, p, ns, auto("topic-0", "g"))
-	api := componentsAPI{s: p.Service}
+	api := components{Service: p.Service}
 	component := identity.With(t.Context(), identity.Caller{ID: "namespaces", Type: identity.Component, Namespace: identity.Platform})
 	for who, ctx := range map[string]context.Context{"a service": as(t.Context(), ns), "an operator": as(t.Context(), identity.Platform)} {
 		if _, err := api.Erase(ctx, &eventspb.EraseRequest{Namespace: ns}); errors.Code(err) != codes.PermissionDenied {
@@ -70,7 +70,7 @@ func TestErase(t *testing.T) {
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	p := start(t, redistest.New(t), options())
-	api := componentsAPI{s: p.Service}
+	api := components{Service: p.Service}
 	component := identity.With(t.Context(), identity.Caller{ID: "usage", Type: identity.Component, Namespace: identity.Platform})
 	many, few := redistest.Namespace(t), redistest.Namespace(t)
 	publish(t, p, few, "orders", "x")

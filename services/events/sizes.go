@@ -16,11 +16,11 @@ import (
 const sizesPage = 100
 
 // Sizes implements Components.
-func (a componentsAPI) Sizes(ctx context.Context, req *eventspb.SizesRequest) (*eventspb.SizesResponse, error) {
+func (s components) Sizes(ctx context.Context, req *eventspb.SizesRequest) (*eventspb.SizesResponse, error) {
 	if err := identity.RequireComponent(ctx); err != nil {
 		return nil, err
 	}
-	all, err := a.s.db.namespaces(ctx)
+	all, err := s.db.namespaces(ctx)
 	if err != nil {
 		return nil, away("list namespaces", err)
 	}
@@ -31,7 +31,7 @@ func (a componentsAPI) Sizes(ctx context.Context, req *eventspb.SizesRequest) (*
 		from++
 	}
 	for _, ns := range all[from:min(from+sizesPage, len(all))] {
-		bytes, err := a.s.db.size(ctx, ns)
+		bytes, err := s.db.size(ctx, ns)
 		if err != nil {
 			return nil, away("measure topics", err)
 		}

@@ -17,7 +17,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	eventspb.RegisterStoreServer(r, s)
 	eventspb.RegisterTopicsServer(r, topicsAPI{s: s})
 	eventspb.RegisterGroupsServer(r, groupsAPI{s: s})
-	eventspb.RegisterComponentsServer(r, componentsAPI{s: s})
+	eventspb.RegisterComponentsServer(r, components{Service: s})
 }
 
 // place answers the position of an event's id, which must be one that is or was

@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
@@ -12,27 +11,23 @@ import (
 // erasePage is how many rows one Erase removes: a version has up to a megabyte.
 const erasePage = 50
 
-// componentsAPI implements Components.
-type componentsAPI struct {
+// components is the API config.Components, for the platform alone.
+type components struct {
 	configpb.UnsafeComponentsServer
-
-	s *Service
+	*Service
 }
 
 // Erase implements Components. Watchers see an empty document.
-func (a componentsAPI) Erase(ctx context.Context, req *configpb.EraseRequest) (*configpb.EraseResponse, error) {
+func (s components) Erase(ctx context.Context, req *configpb.EraseRequest) (*configpb.EraseResponse, error) {
 	if err := identity.RequireComponent(ctx); err != nil {
 		return nil, err
 	}
 	if req.GetNamespace() == "" {
 		return nil, invalid("namespace is missing")
 	}
-	done, err := pg.Erase(ctx, a.s.db.pool, "config", req.GetNamespace(), erasePage)
+	done, err := pg.Erase(ctx, s.db.pool, "config", req.GetNamespace(), erasePage)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.s.db.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, req.GetNamespace()); err != nil {
-		return nil, fmt.Errorf("notify: %w", err)
-	}
-	return &configpb.EraseResponse{Done: done}, nil
+	return &configpb.EraseResponse{Done: done}, s.db.tell(ctx, req.GetNamespace())
 }

@@ -6,31 +6,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/pg"
-	authpb "github.com/micro/platform/proto/auth"
 )
 
 // erasePage is how many accounts, or rows, one Erase removes.
 const erasePage = 500
-
-// Erase implements the RPC.
-func (s components) Erase(ctx context.Context, req *authpb.EraseRequest) (*authpb.EraseResponse, error) {
-	if err := identity.RequireComponent(ctx); err != nil {
-		return nil, err
-	}
-	if err := checkNamespace(req.GetNamespace()); err != nil {
-		return nil, err
-	}
-	lives := s.lives()
-	removed, err := s.db.eraseAccounts(ctx, req.GetNamespace(), max(lives.person, lives.service))
-	if err != nil || removed == erasePage {
-		return &authpb.EraseResponse{}, err
-	}
-	done, err := pg.Erase(ctx, s.db.pool, "auth", req.GetNamespace(), erasePage, "erased")
-	return &authpb.EraseResponse{Done: done}, err
-}
 
 // eraseAccounts removes accounts of a namespace, with the people who have no
 // other, and its rules, and refuses all tokens of it, the last of which expires

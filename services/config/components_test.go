@@ -16,7 +16,7 @@ import (
 func TestErase(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	api := componentsAPI{s: s}
+	api := components{Service: s}
 	set(t, s, admin(t, "acme"), "a.key", `"hunter2"`, true)
 	_, err := s.db.pool.Exec(t.Context(), `
 		INSERT INTO config.versions (namespace, version, action, path, account, account_name, document)
