@@ -14,6 +14,9 @@ import (
 const (
 	// strayEvery is how often strays are looked for.
 	strayEvery = 3 * time.Second
+	// strayAfter is how long a host has been down by then. After an election the
+	// managers take hosts for down that find them again a moment later.
+	strayAfter = 15 * time.Second
 	// strayTimeout is longer than host takes to stop containers.
 	strayTimeout = 25 * time.Second
 )
@@ -25,23 +28,34 @@ const (
 func (d *Driver) strayLoop(ctx context.Context) {
 	lost := newHosts(nil, d.opts.Dial)
 	defer lost.close()
+	down := map[string]time.Time{}
 	for pause(ctx, strayEvery) == nil {
-		if err := d.stopStrays(ctx, lost); err != nil {
+		if err := d.stopStrays(ctx, lost, down); err != nil {
 			d.log.Debug("strays are not looked for", "error", err)
 		}
 	}
 }
 
 // stopStrays stops containers on hosts that are down for the managers and answer
-// all the same: those whose tasks the managers want to have ended.
-func (d *Driver) stopStrays(ctx context.Context, lost *hosts) error {
+// all the same: those that others run in the place of. down is since when a host
+// has been.
+func (d *Driver) stopStrays(ctx context.Context, lost *hosts, down map[string]time.Time) error {
 	asking, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	nodes, err := d.engine.NodeList(asking, swarm.NodeListOptions{})
 	if err != nil {
 		return fmt.Errorf("list nodes: %w", err)
 	}
-	nodes = slices.DeleteFunc(nodes, func(n swarm.Node) bool { return n.Status.State != swarm.NodeStateDown })
+	nodes = slices.DeleteFunc(nodes, func(n swarm.Node) bool {
+		if n.Status.State != swarm.NodeStateDown {
+			delete(down, n.ID)
+			return true
+		}
+		if down[n.ID].IsZero() {
+			down[n.ID] = d.now()
+		}
+		return d.now().Sub(down[n.ID]) < strayAfter
+	})
 	for i := range nodes {
 		nodes[i].Status.State = swarm.NodeStateUnknown // so that it is asked
 	}
@@ -52,12 +66,30 @@ func (d *Driver) stopStrays(ctx context.Context, lost *hosts) error {
 	if err != nil {
 		return fmt.Errorf("list tasks: %w", err)
 	}
-	wanted := map[string]bool{}
-	for _, t := range tasks {
-		wanted[t.ID] = t.DesiredState != swarm.TaskStateShutdown && t.DesiredState != swarm.TaskStateRemove
-	}
+	wanted := wantedTasks(tasks)
 	lost.each(ctx, func(ctx context.Context, x *host) { d.stopUnwanted(ctx, x, wanted) })
 	return nil
+}
+
+// wantedTasks answers the tasks whose containers are to go on: those that the
+// managers have not replaced, and those whose replacement does not run.
+func wantedTasks(tasks []swarm.Task) map[string]bool {
+	type place struct {
+		service string
+		slot    int
+	}
+	taken := map[place]bool{}
+	for _, t := range tasks {
+		if t.DesiredState == swarm.TaskStateRunning && t.Status.State == swarm.TaskStateRunning {
+			taken[place{t.ServiceID, t.Slot}] = true
+		}
+	}
+	wanted := map[string]bool{}
+	for _, t := range tasks {
+		ending := t.DesiredState == swarm.TaskStateShutdown || t.DesiredState == swarm.TaskStateRemove
+		wanted[t.ID] = !ending || !taken[place{t.ServiceID, t.Slot}]
+	}
+	return wanted
 }
 
 // stopUnwanted stops the containers of a host that are of no wanted task.

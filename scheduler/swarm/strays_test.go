@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/swarm"
 
@@ -16,6 +17,7 @@ type managers struct {
 	Engine
 	second swarm.NodeState
 	wants  swarm.TaskState // of the task on the second host; empty if they have none
+	other  swarm.TaskState // of the task in its place
 }
 
 func (m managers) NodeList(context.Context, swarm.NodeListOptions) ([]swarm.Node, error) {
@@ -29,25 +31,32 @@ func (m managers) TaskList(context.Context, swarm.TaskListOptions) ([]swarm.Task
 	if m.wants == "" {
 		return nil, nil
 	}
-	return []swarm.Task{{ID: "task of 10.0.0.2", DesiredState: m.wants}}, nil
+	return []swarm.Task{
+		{ID: "task of 10.0.0.2", ServiceID: "web", Slot: 1, DesiredState: m.wants},
+		{ID: "another", ServiceID: "web", Slot: 1, DesiredState: swarm.TaskStateRunning, Status: swarm.TaskStatus{State: m.other}},
+	}, nil
 }
 
 // TestStrays shows which containers are stopped on a host that the managers have
 // lost.
 func TestStrays(t *testing.T) {
 	t.Parallel()
+	const run, starts = swarm.TaskStateRunning, swarm.TaskStateStarting
 	for _, tt := range []struct {
 		name  string
 		swarm managers
+		down  time.Duration
 		hangs bool
 		want  []string
 	}{
-		{"replaced", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown}, false, []string{"10.0.0.2"}},
-		{"removed", managers{nil, swarm.NodeStateDown, swarm.TaskStateRemove}, false, []string{"10.0.0.2"}},
-		{"forgotten", managers{nil, swarm.NodeStateDown, ""}, false, []string{"10.0.0.2"}},
-		{"nobody in its place", managers{nil, swarm.NodeStateDown, swarm.TaskStateRunning}, false, nil},
-		{"Docker does it itself", managers{nil, swarm.NodeStateReady, swarm.TaskStateShutdown}, false, nil},
-		{"off", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown}, true, nil},
+		{"replaced", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, run}, strayAfter, false, []string{"10.0.0.2"}},
+		{"removed", managers{nil, swarm.NodeStateDown, swarm.TaskStateRemove, run}, strayAfter, false, []string{"10.0.0.2"}},
+		{"forgotten", managers{nil, swarm.NodeStateDown, "", run}, strayAfter, false, []string{"10.0.0.2"}},
+		{"down for a moment", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, run}, strayAfter / 2, false, nil},
+		{"the other does not run yet", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, starts}, strayAfter, false, nil},
+		{"nobody in its place", managers{nil, swarm.NodeStateDown, run, starts}, strayAfter, false, nil},
+		{"Docker does it itself", managers{nil, swarm.NodeStateReady, swarm.TaskStateShutdown, run}, strayAfter, false, nil},
+		{"off", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, run}, strayAfter, true, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -55,7 +64,7 @@ func TestStrays(t *testing.T) {
 			others["10.0.0.2"].hangs.Store(tt.hangs)
 			d := New(tt.swarm, Options{Cluster: "t", Dial: h.dial}, slog.New(slog.DiscardHandler))
 			t.Cleanup(d.Close)
-			if err := d.stopStrays(t.Context(), h); err != nil {
+			if err := d.stopStrays(t.Context(), h, map[string]time.Time{"two": time.Now().Add(-tt.down)}); err != nil {
 				t.Fatal(err)
 			}
 			if got := others["10.0.0.2"].stopped; !slices.Equal(got, tt.want) || others["10.0.0.1"].stopped != nil {
