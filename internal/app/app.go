@@ -143,12 +143,19 @@ func (g *group) host(ctx context.Context, name string, fail context.CancelCauseF
 		ctx = context.WithoutCancel(ctx)
 	}
 	h.ctx, h.stop = context.WithCancel(ctx)
-	h.verifier = sync.OnceValues(func() (*identity.Verifier, error) {
+	h.keys = sync.OnceValues(func() (*identity.KeySet, error) {
 		conn, err := h.Conn("auth")
 		if err != nil {
 			return nil, err
 		}
-		return identity.NewVerifier(identity.NewKeySet(authpb.NewKeysClient(conn), time.Now), time.Now), nil
+		return identity.NewKeySet(authpb.NewKeysClient(conn), time.Now), nil
+	})
+	h.verifier = sync.OnceValues(func() (*identity.Verifier, error) {
+		keys, err := h.keys()
+		if err != nil {
+			return nil, err
+		}
+		return identity.NewVerifier(keys, time.Now), nil
 	})
 	return h
 }

@@ -55,6 +55,7 @@ type Host struct {
 	stateDisk sync.Once // its disk is among the metrics
 
 	debug    *debug.Debug
+	keys     func() (*identity.KeySet, error)
 	verifier func() (*identity.Verifier, error)
 }
 
@@ -308,6 +309,9 @@ func (h *Host) Serve(s *rpc.Server) error {
 			return err
 		}
 		listeners = append(listeners, l)
+		if err := h.awaitKeys(status); err != nil {
+			return err
+		}
 	}
 	for _, l := range listeners {
 		h.Go("serve", func(context.Context) error { return s.Serve(l) })
@@ -319,6 +323,42 @@ func (h *Host) Serve(s *rpc.Server) error {
 			defer time.AfterFunc(h.Platform.DrainNotice+streamsApart, s.EndStreams).Stop()
 		}
 		h.DrainServer(ctx, s.Server, status)
+	})
+	return nil
+}
+
+// keysAgain is the wait before auth is asked for its keys again.
+const keysAgain = 300 * time.Millisecond
+
+// awaitKeys has calls go to other instances until this one has auth's keys: one
+// that takes the place of another must be able to tell who calls.
+func (h *Host) awaitKeys(status *health.Server) error {
+	if h.Name == "auth" {
+		return nil
+	}
+	keys, err := h.keys()
+	if err != nil {
+		return err
+	}
+	var there atomic.Bool
+	status.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	h.Gate(func() error {
+		if !there.Load() {
+			return errors.New("it does not have auth's keys yet")
+		}
+		return nil
+	})
+	h.Go("fetch keys", func(ctx context.Context) error {
+		for {
+			if _, err := keys.Refresh(ctx); err == nil {
+				there.Store(true)
+				status.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
+				return nil
+			}
+			if pause(ctx, keysAgain) != nil {
+				return nil
+			}
+		}
 	})
 	return nil
 }

@@ -31,7 +31,7 @@ func ops(t *testing.T, host, dir string) (p Platform, get func(client *http.Clie
 		}
 		ports[i] = port
 	}
-	c := New("network", func(_ context.Context, h *Host, _ options) error {
+	c := New("auth", func(_ context.Context, h *Host, _ options) error {
 		if _, err := h.Conn("registry"); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func ops(t *testing.T, host, dir string) (p Platform, get func(client *http.Clie
 	})
 	p = Platform{ClusterSecret: "a cluster secret that only tests use", TLSDir: dir, StateDir: t.TempDir(), OpsAddress: fmt.Sprintf("%s:%d", host, ports[2])}
 	start(t, Config{Components: []Component{c}, Apart: true, Log: slog.New(slog.DiscardHandler), Platform: p,
-		Environ: map[string]string{"MICRO_REGISTRY_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[0]), "MICRO_NETWORK_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[1])}})
+		Environ: map[string]string{"MICRO_REGISTRY_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[0]), "MICRO_AUTH_ADDRESS": fmt.Sprintf("127.0.0.1:%d", ports[1])}})
 	scheme := "http"
 	if host != "127.0.0.1" {
 		scheme = "https"
@@ -95,7 +95,7 @@ func TestOps(t *testing.T) {
 		t.Errorf("Ready = %+v, %v", r, err)
 	}
 	code, body := get(client, "/metrics")
-	for _, want := range []string{"micro_ready 1", `micro_dependency_up{component="network",dependency="registry"} 0`, `micro_disk_size_bytes{component="network",disk="state"}`, "go_goroutines"} {
+	for _, want := range []string{"micro_ready 1", `micro_dependency_up{component="auth",dependency="registry"} 0`, `micro_disk_size_bytes{component="auth",disk="state"}`, "go_goroutines"} {
 		if code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("/metrics = %d, without %s", code, want)
 		}
@@ -106,7 +106,7 @@ func TestOps(t *testing.T) {
 func TestOpsBeyondLoopback(t *testing.T) {
 	t.Parallel()
 	host := beyondLoopback(t)
-	dir := certificates(t, []string{host}, "network", certs.Reader)
+	dir := certificates(t, []string{host}, "auth", certs.Reader)
 	p, get := ops(t, host, dir)
 	k, err := certs.NewKeeper(certs.Reader, certs.In(dir, certs.Reader), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -125,11 +125,11 @@ func TestOpsBeyondLoopback(t *testing.T) {
 		if code, body := get(client, "/healthz"); code != want {
 			t.Errorf("%s a certificate: %d %s", name, code, body)
 		}
-		if code, body := get(client, "/metrics"); code == http.StatusOK && !strings.Contains(body, `micro_certificate_expires_timestamp_seconds{component="network"}`) {
+		if code, body := get(client, "/metrics"); code == http.StatusOK && !strings.Contains(body, `micro_certificate_expires_timestamp_seconds{component="auth"}`) {
 			t.Error("/metrics does not say when the certificate ends")
 		}
 	}
-	if r, err := Ready(t.Context(), p, "network"); err != nil || !r.Ready {
+	if r, err := Ready(t.Context(), p, "auth"); err != nil || !r.Ready {
 		t.Errorf("Ready = %+v, %v", r, err)
 	}
 	if _, err := Ready(t.Context(), p, ""); err == nil {

@@ -47,26 +47,26 @@ func asking(name, other string, answer chan<- error) Component {
 // are certificates, and with nobody who has none.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	dir := certificates(t, nil, "registry", "network")
+	dir := certificates(t, nil, "auth", "network")
 	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
 	apart := func(tls string, c Component) Config {
 		return Config{Components: []Component{c}, Apart: true, Log: slog.New(slog.DiscardHandler),
-			Environ:  map[string]string{"MICRO_REGISTRY_ADDRESS": fmt.Sprintf("127.0.0.1:%d", port)},
+			Environ:  map[string]string{"MICRO_AUTH_ADDRESS": fmt.Sprintf("127.0.0.1:%d", port)},
 			Platform: Platform{ClusterSecret: "a cluster secret that only tests use", TLSDir: tls}}
 	}
-	start(t, apart(dir, serving("registry")))
+	start(t, apart(dir, serving("auth")))
 	for tls, good := range map[string]bool{dir: true, "": false} {
 		answer := make(chan error, 1)
-		start(t, apart(tls, asking("network", "registry", answer)))
+		start(t, apart(tls, asking("network", "auth", answer)))
 		if err := <-answer; (err == nil) != good {
 			t.Errorf("with certificates %t: %v", good, err)
 		}
 	}
 	answer := make(chan error, 1)
-	if err := Run(t.Context(), apart(dir, asking("usage", "registry", answer))); err == nil {
+	if err := Run(t.Context(), apart(dir, asking("usage", "auth", answer))); err == nil {
 		t.Error("a component without a certificate started")
 	}
 }
