@@ -67,7 +67,7 @@ func (r Role) May(service, endpoint string) bool {
 	case r == Developer:
 		return kind == read || develops[strings.ToLower(service)]
 	case r == Deployed:
-		return kind == read || develops[strings.ToLower(service)] || registers[name]
+		return kind == read || develops[strings.ToLower(service)] || deployed[name]
 	case r == Billing:
 		return bills[name]
 	default:
@@ -142,9 +142,11 @@ var develops = map[string]bool{
 	"broker": true, "config": true, "events": true, "runtime": true, "store": true,
 }
 
-// registers is how a process says where it is. Edges send calls and their tokens
-// there, so of those who are no admins only what was deployed does.
-var registers = map[string]bool{
+// deployed is what of those who are no admins only a deployed revision may: to
+// say where it is, since edges send calls and their tokens there, and to make
+// accounts for the people who use it, of which auth sees that they may nothing.
+var deployed = map[string]bool{
+	"auth auth.generate":           true,
 	"registry registry.deregister": true,
 	"registry registry.register":   true,
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -79,6 +80,10 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	if caller.Type == identity.Service && slices.Contains(a.Scopes, "admin") {
 		return nil, errors.New(codes.PermissionDenied, "only a person may make an account with the scope admin")
 	}
+	if caller.Deployed() && !harmless(a) {
+		return nil, errors.New(codes.PermissionDenied, "a deployed revision makes accounts of people only (type %q), without the scopes %s: \"micro auth create account\" makes others",
+			identity.User, strings.Join(mighty, ", "))
+	}
 	secret := req.GetSecret()
 	switch {
 	case secret == "":
@@ -104,6 +109,15 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	made := a.proto()
 	made.Secret = secret
 	return &authpb.GenerateResponse{Account: made}, nil
+}
+
+// mighty are the scopes that let a person do something to the namespace.
+var mighty = []string{"admin", "developer", "config.secrets"}
+
+// harmless says whether an account is of a person who may nothing in the
+// namespace but what its rules and services allow.
+func harmless(a account) bool {
+	return a.Type == identity.User && !slices.ContainsFunc(a.Scopes, func(s string) bool { return slices.Contains(mighty, s) })
 }
 
 // wanted is the account that a request describes, with the defaults.

@@ -11,8 +11,8 @@ import (
 )
 
 // TestDeployedCodeIsNoAdmin shows that whoever may deploy gains nothing by it:
-// a revision's account makes no accounts, which would outlive it, and takes over
-// none, but does what frameworks do at start and later.
+// a revision's account makes no account that may something, which would outlive it, and
+// takes over none, but does what frameworks do at start and later.
 func TestDeployedCodeIsNoAdmin(t *testing.T) {
 	t.Parallel()
 	p := setup(t)
@@ -28,6 +28,10 @@ func TestDeployedCodeIsNoAdmin(t *testing.T) {
 	for call, f := range map[string]func() error{
 		"Generate": func() error {
 			_, err := p.auth.Generate(ctx, &authpb.GenerateRequest{Id: "more", Type: "service", Scopes: []string{"service"}})
+			return err
+		},
+		"Generate a developer": func() error {
+			_, err := p.auth.Generate(ctx, &authpb.GenerateRequest{Id: "more", Scopes: []string{"reader", "developer"}})
 			return err
 		},
 		"Accounts.List": func() error {
@@ -63,6 +67,10 @@ func TestDeployedCodeIsNoAdmin(t *testing.T) {
 		if err := f(); errors.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "deployed revision") {
 			t.Errorf("%s by a revision: %v, want PermissionDenied", call, err)
 		}
+	}
+	// As services on Micro's framework do that have users of their own.
+	if _, err := p.auth.Generate(ctx, &authpb.GenerateRequest{Id: "joe", Type: "user", Scopes: []string{"reader"}}); err != nil {
+		t.Errorf("an account of a person: %v", err)
 	}
 	if _, err := p.rules.List(ctx, &authpb.ListRequest{}); err != nil {
 		t.Errorf("Rules.List: %v", err)
