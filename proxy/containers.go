@@ -35,7 +35,7 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 	address := o.ContainerAddress
 	if address == "auto" {
 		if address, err = bridge(ctx, port); err != nil {
-			h.Log.Warn("containers cannot reach the proxy until Docker is there", "cause", err)
+			h.Log.Warn("containers cannot reach the proxy until Docker is there", "error", err)
 			address = ""
 		}
 	}

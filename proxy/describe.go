@@ -214,7 +214,7 @@ func (e *Edge) reflected(ctx context.Context, c *Call) ([]protoreflect.ServiceDe
 		handlers, err := reflectHandlers(ctx, c)
 		x := tale{handlers, time.Now().Add(toldFor)}
 		if err != nil {
-			e.log.DebugContext(ctx, "service does not describe itself", "service", c.Service, "namespace", c.Namespace, "cause", err)
+			e.log.DebugContext(ctx, "service does not describe itself", "service", c.Service, "namespace", c.Namespace, "error", err)
 			x = tale{nil, time.Now().Add(silentFor)}
 		}
 		e.told.remember(s, x)

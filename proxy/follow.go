@@ -28,7 +28,7 @@ func (e *Edge) follow(ctx context.Context, component string, watch func(context.
 			wait = firstWait
 		}
 		if wait == firstWait {
-			e.log.Warn("lost a component, going on with what is known", "lost", component, "cause", err)
+			e.log.Warn("lost a component, going on with what is known", "lost", component, "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -13,6 +13,6 @@ const spared = "-500"
 // Only root may.
 func spare(log *slog.Logger) {
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(spared), 0); err != nil {
-		log.Debug("the kernel was not asked to spare this process when memory runs out", "cause", err)
+		log.Debug("the kernel was not asked to spare this process when memory runs out", "error", err)
 	}
 }

@@ -137,7 +137,7 @@ func (s *Server) finish(ctx context.Context, id string, panicked any, err error)
 	var decided *errors.Error
 	if errors.As(err, &decided) {
 		if cause := decided.Unwrap(); cause != nil {
-			s.log.WarnContext(ctx, "call failed", "endpoint", id, "detail", decided.Detail, "cause", cause)
+			s.log.WarnContext(ctx, "call failed", "endpoint", id, "detail", decided.Detail, "error", cause)
 		}
 		return decided.From(id)
 	}

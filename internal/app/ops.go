@@ -49,7 +49,7 @@ func (g *group) operate(ctx context.Context) (stop func(), err error) {
 	go func() {
 		defer close(served)
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			g.Log.Error("operators are not served any more", "cause", err)
+			g.Log.Error("operators are not served any more", "error", err)
 		}
 	}()
 	return func() { s.Close(); <-served; rest() }, nil

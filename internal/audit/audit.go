@@ -139,7 +139,7 @@ func (l *Log) write(ctx context.Context, entry *auditpb.Entry) (end func(error),
 		defer cancel()
 		_, err := l.client.End(ctx, &auditpb.EndRequest{Namespace: cmp.Or(rsp.GetNamespace(), entry.GetNamespace()), Id: rsp.GetId(), Outcome: outcome(result)})
 		if err != nil {
-			l.log.WarnContext(ctx, "the end of a call is not in the audit log", "namespace", entry.GetNamespace(), "entry", rsp.GetId(), "cause", err)
+			l.log.WarnContext(ctx, "the end of a call is not in the audit log", "namespace", entry.GetNamespace(), "entry", rsp.GetId(), "error", err)
 		}
 	}, nil
 }

@@ -115,7 +115,7 @@ func Failed(ctx context.Context, namespace string, about map[string]string, resu
 		defer func() { <-c.log.failures.writing }()
 		end, err := c.log.write(ctx, e)
 		if err != nil {
-			c.log.log.WarnContext(ctx, "a failure is not in the audit log", "namespace", namespace, "cause", errors.FromError(err).Unwrap())
+			c.log.log.WarnContext(ctx, "a failure is not in the audit log", "namespace", namespace, "error", errors.FromError(err).Unwrap())
 			return
 		}
 		end(result)

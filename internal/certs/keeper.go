@@ -136,7 +136,7 @@ func (k *Keeper) current() held {
 		read, err = k.read()
 	}
 	if err != nil {
-		k.log.Warn("certificates have changed and cannot be read, the old ones are used", "cause", err)
+		k.log.Warn("certificates have changed and cannot be read, the old ones are used", "error", err)
 		return k.held
 	}
 	k.held, k.seen = read, seen
@@ -238,7 +238,7 @@ func (t *transport) refused(conn net.Conn, cause error) error {
 	defer k.mu.Unlock()
 	if now := k.now(); now.Sub(k.said) >= sayAgain {
 		k.said = now
-		k.log.Warn("no connection between components: a certificate is refused", "peer", conn.RemoteAddr(), "wanted", t.name, "cause", cause)
+		k.log.Warn("no connection between components: a certificate is refused", "peer", conn.RemoteAddr(), "wanted", t.name, "error", cause)
 	}
 	return cause
 }

@@ -98,7 +98,7 @@ func (l *Log) leftovers() ([]*segment, error) {
 			continue
 		}
 		if err != nil { // of a newer program, or damaged: a person decides
-			l.log.Error("calls cannot be read and are not counted", "path", path, "cause", err)
+			l.log.Error("calls cannot be read and are not counted", "path", path, "error", err)
 			continue
 		}
 		if lost := s.recover(); lost > 0 {
@@ -220,7 +220,7 @@ func (l *Log) Close(ctx context.Context, send Sender) {
 	l.current, l.spare = nil, nil
 	l.mu.Unlock()
 	if err := l.ship(ctx, send); err != nil {
-		l.log.Info("counted calls are kept until the next start", "cause", err)
+		l.log.Info("counted calls are kept until the next start", "error", err)
 	}
 	l.release()
 }

@@ -33,7 +33,7 @@ func (l *Log) Ship(ctx context.Context, send Sender) error {
 		err := errors.Join(l.prepare(), l.ship(ctx, send), l.lost())
 		if now := time.Now(); err != nil && ctx.Err() == nil && now.Sub(told) >= tellEvery {
 			told = now
-			l.log.Warn("counted calls wait to be shipped", "cause", err)
+			l.log.Warn("counted calls wait to be shipped", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -193,7 +193,7 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 		if more := quota.Headers(err); more != nil {
 			_ = grpc.SetTrailer(ctx, metadata.New(more)) // fails only without a transport
 		} else if cause := decided.Unwrap(); cause != nil {
-			i.log.WarnContext(ctx, "call failed", "method", method, "detail", decided.Detail, "cause", cause)
+			i.log.WarnContext(ctx, "call failed", "method", method, "detail", decided.Detail, "error", cause)
 		}
 		return decided.From(errorID(method))
 	}
@@ -207,10 +207,10 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 		return errors.New(codes.Canceled, "%v", context.Canceled).From(errorID(method))
 	}
 	if errors.Code(err) == codes.Unavailable { // another component is away: the caller may try again
-		i.log.WarnContext(ctx, "call failed", "method", method, "cause", err)
+		i.log.WarnContext(ctx, "call failed", "method", method, "error", err)
 		return errors.New(codes.Unavailable, "a part of the platform is not reachable, try again").From(errorID(method))
 	}
-	i.log.ErrorContext(ctx, "call failed", "method", method, "cause", err)
+	i.log.ErrorContext(ctx, "call failed", "method", method, "error", err)
 	return errors.New(codes.Internal, "internal error").From(errorID(method))
 }
 

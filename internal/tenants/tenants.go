@@ -208,7 +208,7 @@ func (t *Tenants) Run(ctx context.Context) error {
 			wait = firstWait
 		}
 		if wait == firstWait {
-			t.log.WarnContext(ctx, "limits are not followed, going on with what is known", "cause", err)
+			t.log.WarnContext(ctx, "limits are not followed, going on with what is known", "error", err)
 		}
 		select {
 		case <-ctx.Done():

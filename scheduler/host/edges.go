@@ -150,7 +150,7 @@ func (e *edges) free(ctx context.Context, c container.Summary) error {
 		return past(err)
 	}
 	if info.State.Error != "" && !info.HostConfig.RestartPolicy.IsNone() {
-		e.log.Info("starting an edge again that Docker could not start", "edge", info.Name, "cause", info.State.Error)
+		e.log.Info("starting an edge again that Docker could not start", "edge", info.Name, "error", info.State.Error)
 		failures = append(failures, past(e.docker.ContainerStart(ctx, c.ID, container.StartOptions{})))
 	}
 	return errors.Join(failures...)

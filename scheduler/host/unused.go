@@ -39,7 +39,7 @@ func newUnused(docker *client.Client, cluster string, o Options, log *slog.Logge
 func (u *unused) run(ctx context.Context) error {
 	return app.Every(ctx, unusedEvery, func() {
 		if err := u.sweep(ctx); err != nil && ctx.Err() == nil {
-			u.log.Warn("images that are not used were not removed", "cause", err)
+			u.log.Warn("images that are not used were not removed", "error", err)
 		}
 	})
 }

@@ -21,7 +21,7 @@ func (s *Service) removeLoop(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := s.removeOld(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "old entries of the audit log were not removed, trying again", "cause", err)
+			s.log.WarnContext(ctx, "old entries of the audit log were not removed, trying again", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -94,7 +94,7 @@ func (w *writer) write(ctx context.Context, batch []*pending) {
 	}
 	results, err := w.db.add(ctx, rows)
 	if err != nil {
-		w.log.ErrorContext(ctx, "the audit log cannot be written", "rows", len(rows), "cause", err)
+		w.log.ErrorContext(ctx, "the audit log cannot be written", "rows", len(rows), "error", err)
 	}
 	for i, p := range batch {
 		if err != nil {

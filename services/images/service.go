@@ -166,12 +166,12 @@ func (s *Service) change(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTimeout)
 	defer cancel()
 	if err := s.db.change(ctx, repository); err != nil {
-		s.log.Warn("a change of images was not noted", "cause", err)
+		s.log.Warn("a change of images was not noted", "error", err)
 	}
 }
 
 func (s *Service) busy(w http.ResponseWriter, err error) {
-	s.log.Warn("images cannot be changed now", "cause", err)
+	s.log.Warn("images cannot be changed now", "error", err)
 	http.Error(w, "the registry is busy, try again", http.StatusServiceUnavailable)
 }
 
@@ -201,7 +201,7 @@ func (s *Service) erase(w http.ResponseWriter, r *http.Request, namespace string
 	}
 	switch {
 	case err != nil:
-		s.log.Warn("images of a namespace cannot be erased now", "cause", err)
+		s.log.Warn("images of a namespace cannot be erased now", "error", err)
 		http.Error(w, "the registry is busy, try again", http.StatusServiceUnavailable)
 	case done:
 		w.WriteHeader(http.StatusNoContent)

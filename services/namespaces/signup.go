@@ -148,7 +148,7 @@ func (s *Service) Complete(ctx context.Context, req *namespacespb.CompleteReques
 	}
 	// The namespace is there by now: it is not taken back for want of an entry.
 	if err := audit.Concerns(ctx, o.Namespace, map[string]string{"account": o.Account}); err != nil {
-		s.log.WarnContext(ctx, "a sign-up is not in the audit log", "namespace", o.Namespace, "cause", err)
+		s.log.WarnContext(ctx, "a sign-up is not in the audit log", "namespace", o.Namespace, "error", err)
 	}
 	if err := s.carryOut(ctx, o); err != nil {
 		return nil, err

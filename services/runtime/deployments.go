@@ -92,9 +92,9 @@ func (r *reconciler) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.log.Warn("the scheduler is away", "cause", err)
+		r.log.Warn("the scheduler is away", "error", err)
 		if err := r.svc.db.noteRunning(ctx, awayText); err != nil {
-			r.log.Warn("could not note that the scheduler is away", "cause", err)
+			r.log.Warn("could not note that the scheduler is away", "error", err)
 		}
 		pause(ctx, time.Second)
 	}
@@ -143,7 +143,7 @@ func (r *reconciler) compare(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			r.log.Warn("not all deployments are as they should be, trying again", "cause", err, "retry_in", again)
+			r.log.Warn("not all deployments are as they should be, trying again", "error", err, "retry_in", again)
 			wait, again = again, min(2*again, compareEvery)
 		default:
 			again = time.Second

@@ -70,7 +70,7 @@ func (r *reconciler) run(ctx context.Context) error {
 			}
 			r.schedule(ctx, items)
 		} else if ctx.Err() == nil {
-			r.log.Warn("looking for work failed", "cause", err)
+			r.log.Warn("looking for work failed", "error", err)
 		}
 		pause(ctx, workLeast)
 		select {
@@ -131,11 +131,11 @@ func (r *reconciler) perform(ctx context.Context, it item, st state) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		r.log.Warn("a step did not succeed, trying again", "service", it.key.String(), "revision", it.Number, "state", string(st), "cause", err)
+		r.log.Warn("a step did not succeed, trying again", "service", it.key.String(), "revision", it.Number, "state", string(st), "error", err)
 		if it.Number != 0 && !it.Orphan && st != failed { // why it failed is worth more than why it is not cleaned up yet
 			stuck := revision{key: it.key, Number: it.Number, State: st}
 			if err := r.svc.db.note(ctx, stuck, retryText(err)); err != nil && ctx.Err() == nil {
-				r.log.Warn("could not note why", "cause", err)
+				r.log.Warn("could not note why", "error", err)
 			}
 		}
 		pause(ctx, backoff)
@@ -159,7 +159,7 @@ func (r *reconciler) sweep(ctx context.Context) {
 		err := errors.Join(r.sweepRevisions(ctx), r.svc.sweepUploads(ctx),
 			r.svc.db.dropRequests(ctx, r.svc.now().Add(-24*time.Hour)))
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("sweeping failed", "cause", err)
+			r.log.Warn("sweeping failed", "error", err)
 		}
 		pause(ctx, sweepEvery)
 	}

@@ -97,7 +97,7 @@ func (r *reconciler) late(ctx context.Context, rev revision) error {
 	}
 	if rev.State == building {
 		if err := r.cancelBuild(ctx, rev); err != nil {
-			r.log.Warn("a build that took too long could not be canceled", "revision", rev.String(), "cause", err)
+			r.log.Warn("a build that took too long could not be canceled", "revision", rev.String(), "error", err)
 		}
 	}
 	return failure{reason: fmt.Sprintf("given up after %v: %s", r.svc.opts.Timeout, reasonOr(strings.TrimSuffix(now.Reason, tryingAgain), string(rev.State)))}

@@ -76,12 +76,12 @@ func (k *keeper) run(ctx context.Context) error {
 		if now := time.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
 			if err := k.sweep(ctx); err != nil && ctx.Err() == nil {
-				k.log.WarnContext(ctx, "namespaces are not looked through for budgets", "cause", err)
+				k.log.WarnContext(ctx, "namespaces are not looked through for budgets", "error", err)
 			}
 		}
 		for namespace := range k.take() {
 			if err := k.look(ctx, namespace); err != nil && ctx.Err() == nil {
-				k.log.WarnContext(ctx, "a budget is not looked at", "namespace", namespace, "cause", err)
+				k.log.WarnContext(ctx, "a budget is not looked at", "namespace", namespace, "error", err)
 				k.mark(namespace)
 			}
 		}

@@ -22,7 +22,7 @@ func (s *Service) sampleLoop(ctx context.Context) error {
 			if err := within(ctx, x.sample); err == nil {
 				last[x.kind] = now
 			} else if ctx.Err() == nil {
-				s.log.DebugContext(ctx, "meters are read later", "kind", x.kind, "cause", err)
+				s.log.DebugContext(ctx, "meters are read later", "kind", x.kind, "error", err)
 			}
 		}
 		select {

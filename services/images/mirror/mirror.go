@@ -27,7 +27,7 @@ func New(transport http.RoundTripper, log *slog.Logger) http.Handler {
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() == nil {
-				log.Warn("images are not reachable", "cause", err)
+				log.Warn("images are not reachable", "error", err)
 			}
 			http.Error(w, "the platform's images are not reachable, try again", http.StatusBadGateway)
 		},
