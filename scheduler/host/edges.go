@@ -214,6 +214,16 @@ func (e *edges) watch(ctx context.Context) error {
 	}
 }
 
+// hear answers Docker's events. The client takes its version of the API from
+// what Docker answers first, and asking for events does not wait for that.
+func hear(ctx context.Context, docker *client.Client, f filters.Args) (<-chan events.Message, <-chan error, error) {
+	if _, err := docker.ServerVersion(ctx); err != nil {
+		return nil, nil, err
+	}
+	heard, lost := docker.Events(ctx, events.ListOptions{Filters: f})
+	return heard, lost, nil
+}
+
 // session watches until Docker is away.
 func (e *edges) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -222,7 +232,10 @@ func (e *edges) session(ctx context.Context) error {
 	f.Add("type", string(events.ContainerEventType))
 	f.Add("event", string(events.ActionStart))
 	f.Add("event", string(events.ActionDie))
-	changed, lost := e.docker.Events(ctx, events.ListOptions{Filters: f})
+	changed, lost, err := hear(ctx, e.docker, f)
+	if err != nil {
+		return err
+	}
 	for {
 		e.arrange(ctx)
 		select {

@@ -76,7 +76,10 @@ func (n *names) session(ctx context.Context) error {
 	for _, what := range []events.Action{events.ActionConnect, events.ActionDisconnect, events.ActionStart, events.ActionReload} {
 		f.Add("event", string(what))
 	}
-	changed, lost := n.docker.Events(ctx, events.ListOptions{Filters: f})
+	changed, lost, err := hear(ctx, n.docker, f)
+	if err != nil {
+		return err
+	}
 	info, err := n.docker.Info(ctx)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestOverlayInGVisor(t *testing.T) {
 	b.apply(t, one)
 	b.apply(t, two)
 	status := b.wait(t, one.ID, running)
-	if len(status.GetExits()) > 0 {
+	if len(status.GetExits()) > 1 { // Docker starts the first one of a network while it makes it
 		t.Errorf("it did not find the edge when it started: %v", status.GetExits())
 	}
 	at, other := status.GetInstances()[0].GetAddress(), b.wait(t, two.ID, running).GetInstances()[0].GetAddress()
@@ -64,13 +65,13 @@ func TestOverlayInGVisor(t *testing.T) {
 
 	for _, tt := range []struct {
 		s    plan.Service
-		want string
+		want *regexp.Regexp
 	}{
-		{b.plan(t, "two", "greedy", "eat"), "killed: out of memory (limit 64 MiB)"},
-		{b.plan(t, "two", "broken", "exit", "7"), "exited with code 7:"},
+		{b.plan(t, "two", "greedy", "eat"), regexp.MustCompile("^(killed: out of memory|ended by signal 9 .*memory limit).* 64 MiB")},
+		{b.plan(t, "two", "broken", "exit", "7"), regexp.MustCompile("^exited with code 7:")},
 	} {
 		b.apply(t, tt.s)
-		if got := b.wait(t, tt.s.ID, schedulerpb.Status_FAILED).GetReason(); !strings.HasPrefix(got, tt.want) {
+		if got := b.wait(t, tt.s.ID, schedulerpb.Status_FAILED).GetReason(); !tt.want.MatchString(got) {
 			t.Errorf("%s failed: %q, want %q", tt.s.ID, got, tt.want)
 		}
 	}

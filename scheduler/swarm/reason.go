@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/docker/docker/api/types/swarm"
 	"google.golang.org/grpc/codes"
@@ -99,6 +100,8 @@ func exit(is *hostpb.EndResponse) string {
 		return fmt.Sprintf("killed: out of memory (limit %d MiB)", is.GetMemory()>>20)
 	case is.GetError() != "":
 		return "could not be started: " + is.GetError()
+	case n == int64(syscall.SIGKILL) && is.GetMemory() > 0: // Docker does not hear of every container that is short of memory
+		return fmt.Sprintf("ended by signal 9 (exit code 137), as at its memory limit of %d MiB", is.GetMemory()>>20)
 	case n != 0:
 		return fmt.Sprintf("ended by signal %d (exit code %d)", n, code)
 	default:
