@@ -86,23 +86,19 @@ func (b *Builder) Compile(ctx context.Context, w Work, log io.Writer) error {
 	defer stop()
 	config, host := b.container(w, image, sockets)
 	host.Runtime = runtime
-	created, err := b.engine.ContainerCreate(ctx, config, host, nil, nil, "")
+	name, err := b.create(ctx, config, host)
 	if err != nil {
-		return fmt.Errorf("create build container: %w", err)
+		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
-		defer cancel()
-		b.engine.ContainerRemove(ctx, created.ID, container.RemoveOptions{Force: true}) //nolint:errcheck // the sweep comes after it
-	}()
+	defer b.remove(ctx, name)
 	said := &tail{max: 16 << 10}
-	err = b.run(ctx, created.ID, w.Program, io.MultiWriter(log, said))
+	err = b.run(ctx, name, w.Program, io.MultiWriter(log, said))
 	switch {
 	case ctx.Err() == context.DeadlineExceeded:
 		return errors.NewHTTP(422, "compiling took longer than %s", b.opts.Timeout)
 	case err != nil:
 		if e := (exit{}); errors.As(err, &e) {
-			return b.explain(ctx, created.ID, e, said.String())
+			return b.explain(ctx, name, e, said.String())
 		}
 		return err
 	}
@@ -160,7 +156,7 @@ func (b *Builder) container(w Work, image base, sockets string) (*container.Conf
 		Mounts: []mount.Mount{
 			{Type: mount.TypeBind, Source: w.Source, Target: "/src", ReadOnly: true},
 			{Type: mount.TypeBind, Source: sockets, Target: "/run/micro", ReadOnly: true},
-			{Type: mount.TypeVolume, Source: b.cacheName(w.ID.Namespace, w.Slot, image), Target: "/cache", VolumeOptions: &mount.VolumeOptions{Labels: labels}},
+			{Type: mount.TypeVolume, Source: b.cacheName(w.ID.Namespace, w.Slot, image), Target: cacheDir, VolumeOptions: &mount.VolumeOptions{Labels: labels}},
 		},
 	}
 	return config, host
@@ -194,6 +190,13 @@ func (b *Builder) cacheName(namespace string, slot int, image base) string {
 		name += "-" + strconv.Itoa(slot)
 	}
 	return name
+}
+
+// remove removes a build container. The sweep comes after it.
+func (b *Builder) remove(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	b.engine.ContainerRemove(ctx, name, container.RemoveOptions{Force: true}) //nolint:errcheck // as above
 }
 
 // exit is the end of a container that did not succeed.

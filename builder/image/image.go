@@ -32,13 +32,16 @@ type Engine interface {
 	ContainerList(ctx context.Context, o container.ListOptions) ([]container.Summary, error)
 	ContainerRemove(ctx context.Context, id string, o container.RemoveOptions) error
 	ContainerStart(ctx context.Context, id string, o container.StartOptions) error
+	ContainerStatPath(ctx context.Context, id, path string) (container.PathStat, error)
 	ContainerWait(ctx context.Context, id string, condition container.WaitCondition) (<-chan container.WaitResponse, <-chan error)
+	CopyToContainer(ctx context.Context, id, path string, content io.Reader, o container.CopyToContainerOptions) error
 	ImageInspect(ctx context.Context, id string, o ...client.ImageInspectOption) (image.InspectResponse, error)
 	ImageList(ctx context.Context, o image.ListOptions) ([]image.Summary, error)
 	ImageLoad(ctx context.Context, input io.Reader, o ...client.ImageLoadOption) (image.LoadResponse, error)
 	ImageRemove(ctx context.Context, id string, o image.RemoveOptions) ([]image.DeleteResponse, error)
 	Info(ctx context.Context) (system.Info, error)
 	Ping(ctx context.Context) (types.Ping, error)
+	VolumeInspect(ctx context.Context, id string) (volume.Volume, error)
 	VolumeList(ctx context.Context, o volume.ListOptions) (volume.ListResponse, error)
 	VolumeRemove(ctx context.Context, id string, force bool) error
 }

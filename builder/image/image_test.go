@@ -131,6 +131,47 @@ func TestProgramRuns(t *testing.T) {
 	}
 }
 
+// TestCacheIsWhole shows that a cache which a builder that was killed has left,
+// filled in part, is not built with, and that one that is whole stays.
+func TestCacheIsWhole(t *testing.T) {
+	t.Parallel()
+	b, id := setup(t)
+	base, err := b.base(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, host := b.container(Work{ID: id, Source: t.TempDir(), Plan: here}, base, t.TempDir())
+	has := func(name, file string) bool {
+		t.Helper()
+		_, err := b.engine.ContainerStatPath(t.Context(), name, "/cache/"+file)
+		if err != nil && !isGone(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	half, err := b.engine.ContainerCreate(t.Context(), config, host, nil, nil, "") // nobody says that it is whole
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.mark(t.Context(), half.ID, "half"); err != nil {
+		t.Fatal(err)
+	}
+	b.remove(t.Context(), half.ID)
+	var name string
+	for i := range 3 {
+		if name, err = b.create(t.Context(), config, host); err != nil {
+			t.Fatal(err)
+		}
+		if has(name, "half") || !has(name, "go") || has(name, "first") != (i > 0) {
+			t.Errorf("build %d: half of the old cache %v, filled %v, that of the first build %v", i+1, has(name, "half"), has(name, "go"), has(name, "first"))
+		}
+		if err := b.mark(t.Context(), name, "first"); err != nil {
+			t.Fatal(err)
+		}
+		b.remove(t.Context(), name)
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	b, id := setup(t)
