@@ -257,12 +257,15 @@ func (n *names) ask(ctx context.Context, files, id string) ([]netip.Addr, error)
 	if err != nil {
 		return nil, err
 	}
-	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
+	resolver := net.Resolver{PreferGo: true, Dial: func(dialing context.Context, network, _ string) (conn net.Conn, err error) {
 		err = dockerhost.Inside(filepath.Join(files, key), func() (err error) {
 			var dialer net.Dialer
-			conn, err = dialer.DialContext(ctx, network, dockerNames)
+			conn, err = dialer.DialContext(dialing, network, dockerNames)
 			return err
 		})
+		if err == nil {
+			context.AfterFunc(ctx, func() { conn.Close() }) // the resolver goes on without the context
+		}
 		return conn, err
 	}}
 	return resolver.LookupNetIP(ctx, "ip4", plan.EdgeName+".")
