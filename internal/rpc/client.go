@@ -26,7 +26,6 @@ const callTimeout = 30 * time.Second
 // that is itself a component: its token is for who it called. Nothing is dialled
 // before the first call.
 func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	registerJSON()
 	c := &caller{own: own}
 	return grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),

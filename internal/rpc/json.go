@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"fmt"
-	"sync"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -16,8 +15,9 @@ var (
 	JSONIn  = protojson.UnmarshalOptions{DiscardUnknown: true}
 )
 
-// registerJSON makes "application/grpc+json" a content type of this process.
-var registerJSON = sync.OnceFunc(func() { encoding.RegisterCodec(jsonCodec{}) })
+// "application/grpc+json" is a content type of this process. gRPC takes codecs
+// only before the program starts: later nothing guards them.
+func init() { encoding.RegisterCodec(jsonCodec{}) }
 
 type jsonCodec struct{}
 

@@ -46,7 +46,6 @@ type Inside interface {
 // NewServer makes a component's server. Callers are whom v verifies; connections
 // are made with secure, which is nil where all stay on this host.
 func NewServer(log *slog.Logger, v *identity.Verifier, secure credentials.TransportCredentials, inside ...Inside) *Server {
-	registerJSON()
 	i := &interceptor{log: log, verifier: v}
 	i.ending, i.end = context.WithCancelCause(context.Background())
 	unary, streams := i.unary, []grpc.StreamServerInterceptor{i.stream}
