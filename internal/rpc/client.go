@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/micro/platform/internal/identity"
 )
@@ -27,7 +28,7 @@ const callTimeout = 30 * time.Second
 // before the first call.
 func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	c := &caller{own: own}
-	return grpc.NewClient(target, append([]grpc.DialOption{
+	conn, err := grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck())))),
@@ -37,6 +38,11 @@ func NewClient(target string, own TokenSource, opts ...grpc.DialOption) (*grpc.C
 		grpc.WithChainUnaryInterceptor(c.unary),
 		grpc.WithChainStreamInterceptor(c.stream),
 	}, opts...)...)
+	if err != nil {
+		return nil, err
+	}
+	go c.watch(conn) // ends with Close
+	return conn, nil
 }
 
 // caller makes the calls of a connection.
@@ -55,8 +61,11 @@ func (c *caller) unary(ctx context.Context, method string, req, rsp any, cc *grp
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
-	c.wait(ctx, cc)
-	return invoke(ctx, method, req, rsp, cc, opts...)
+	return c.try(ctx, cc, func() (taken bool, err error) {
+		var by peer.Peer
+		err = invoke(ctx, method, req, rsp, cc, append(opts, grpc.Peer(&by))...)
+		return by.Addr != nil, err
+	})
 }
 
 func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -64,8 +73,12 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	if err != nil {
 		return nil, err
 	}
-	c.wait(ctx, cc)
-	return open(ctx, desc, cc, method, opts...)
+	var s grpc.ClientStream
+	err = c.try(ctx, cc, func() (taken bool, err error) {
+		s, err = open(ctx, desc, cc, method, opts...)
+		return err == nil, err
+	})
+	return s, err
 }
 
 func (c *caller) sign(ctx context.Context) (context.Context, error) {
