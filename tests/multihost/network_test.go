@@ -15,6 +15,10 @@ const (
 	// apart is how long a host is cut off, and troubled how long its network is bad.
 	apart    = 7 * time.Second
 	troubled = 20 * time.Second
+	// avoided is how soon other hosts' edges send few calls to such a host, which
+	// then take up to slower times as long.
+	avoided = 10 * time.Second
+	slower  = 2
 	// refused is how soon who is cut off hears that what they want cannot be done: a
 	// connection is given up after a second.
 	refused = 2 * time.Second
@@ -124,12 +128,15 @@ func (f *fixture) badLink(t *testing.T, name string, bad trouble) {
 			return a.Edge != n.Name && strings.HasPrefix(a.Kind, "short") && a.Due.After(from) && a.Due.Before(to)
 		})
 	}
-	before, during := elsewhere(at, begin), elsewhere(begin, end)
+	before, first, then := elsewhere(at, begin), elsewhere(begin, begin.Add(avoided)), elsewhere(begin.Add(avoided), end)
 	f.judge(t, name, traffic, at, func(experiment string, traffic *Traffic, _ time.Time) bool {
 		perMinute := float64(traffic.Calls()) / time.Since(at).Minutes()
 		return report.Most(experiment, "failed calls", len(traffic.Failures()), int(perMinute*budgeted.Minutes())*budget/1000)
 	})
-	report.Info(name, "p99 through the other hosts, before and then", fmt.Sprintf("%v, %v", before.Round(time.Millisecond), during.Round(time.Millisecond)))
+	report.Info(name, "p99 through the other hosts, before and at first", fmt.Sprintf("%v, %v", before.Round(time.Millisecond), first.Round(time.Millisecond)))
+	if !report.Within(name, "p99 through the other hosts, after 10 s", then, slower*before) {
+		t.Errorf("%s: calls through other hosts take %v, before %v", name, then, before)
+	}
 	err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
 	if err != nil {
 		t.Fatal(err)
