@@ -33,7 +33,7 @@ func TestInstanceJoins(t *testing.T) {
 	port := instanceAt(t, first, "0")
 	instanceAt(t, second, port)
 	cc, err := grpc.NewClient("names:///auth:"+port, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithResolvers(names{look, 10 * time.Millisecond}), grpc.WithDefaultServiceConfig(balanced))
+		grpc.WithResolvers(names{look, 10 * time.Millisecond}), grpc.WithDefaultServiceConfig(balanced()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,10 +72,6 @@ func (g *group) serverCredentials(component string) (credentials.TransportCreden
 	return k.Server(), nil
 }
 
-// balanced has calls go to all instances in turn that are healthy by their own
-// word: one that drains gets no more.
-const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`
-
 // reconnect is quick: a component that starts again is back in a second.
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
@@ -85,7 +81,7 @@ var reconnect = grpc.ConnectParams{
 // remote answers how to reach a component in other processes, at those
 // addresses. The caller holds mu.
 func (g *group) remote(to, from string, all []string) (target string, opts []grpc.DialOption, err error) {
-	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced), grpc.WithNoProxy(), grpc.WithContextDialer(rpc.Dial)}
+	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced()), grpc.WithNoProxy(), grpc.WithContextDialer(rpc.Dial)}
 	if g.secure() {
 		k, err := g.keeper(from)
 		if err != nil {

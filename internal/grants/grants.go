@@ -154,6 +154,10 @@ func Secrets(list []Grant) bool {
 // Reads says whether access "read" is enough for an endpoint.
 func Reads(service, endpoint string) bool { return kindOf(service, endpoint) != write }
 
+// OnlyReads says whether an endpoint changes nothing, so that a call of it may be
+// made again. What everybody may call is not meant: a login makes a session.
+func OnlyReads(service, endpoint string) bool { return kindOf(service, endpoint) == read }
+
 // matches compares without regard to case, as rules do.
 func (g Grant) matches(service, endpoint string) bool {
 	if g.Service != "*" && !strings.EqualFold(g.Service, service) {
