@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -167,8 +168,17 @@ func signup(t *testing.T, s *Site, name string) (*platform.Person, *Tenant) {
 	if err != nil {
 		t.Fatalf("sign up %s: %v", name, err)
 	}
-	return x, &Tenant{Token: command(t, x, "user", "token"), run: name}
+	// A session's token is over before all experiments are.
+	created := command(t, x, "auth", "token", "create", "calls", "--grant", "*:*:write", "--expires", "1d")
+	token := apiToken.FindString(created)
+	if token == "" {
+		t.Fatalf("micro auth token create: %s", created)
+	}
+	return x, &Tenant{Token: token, run: name}
 }
+
+// apiToken is what the secret of an API token looks like.
+var apiToken = regexp.MustCompile(`mtk_\S+`)
 
 // command is a command of somebody's that must succeed.
 func command(t *testing.T, x *platform.Person, args ...string) string {
