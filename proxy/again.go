@@ -5,7 +5,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,11 +26,9 @@ const idempotent = "idempotent"
 // progress is how far an attempt has come.
 type progress struct {
 	node     *node
-	endpoint string       // how long its calls take is noted, unless empty
-	began    atomic.Int64 // when the node was sent the message, in Unix nanoseconds
-	sent     atomic.Bool  // the node may have begun with it
-	answered atomic.Bool  // the node has said something
-	ended    atomic.Bool  // the node has said how the call ended
+	sent     atomic.Bool // the node may have begun with it
+	answered atomic.Bool // the node has said something
+	ended    atomic.Bool // the node has said how the call ended
 }
 
 type progressKey struct{}
@@ -50,36 +47,17 @@ func (progressHandler) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	if !ok {
 		return
 	}
-	switch s := s.(type) {
+	switch s.(type) {
 	case *stats.Begin:
 		p.sent.Store(false)
-		p.began.Store(0)
 	case *stats.OutHeader:
 		p.sent.Store(true)
-	case *stats.OutPayload:
-		p.began.CompareAndSwap(0, s.SentTime.UnixNano())
 	case *stats.InHeader:
-		p.note(p.node.answered)
 		p.answered.Store(true)
 	case *stats.InTrailer:
-		p.note(p.node.gaveUp) // an error that is soon there makes no node a good one
 		p.answered.Store(true)
 		p.ended.Store(true)
-	case *stats.End:
-		if code := errors.Code(s.Error); code == codes.DeadlineExceeded || code == codes.Canceled {
-			p.note(p.node.gaveUp)
-		}
 	}
-}
-
-// note tells how long the call has taken until now, once.
-func (p *progress) note(tell func(endpoint string, took time.Duration, now time.Time)) {
-	began := p.began.Load()
-	if p.answered.Load() || began == 0 || p.endpoint == "" {
-		return
-	}
-	now := time.Now()
-	tell(p.endpoint, now.Sub(time.Unix(0, began)), now)
 }
 
 // TagConn implements stats.Handler.

@@ -36,7 +36,7 @@ func (c *Call) begin(ctx context.Context, desc *grpc.StreamDesc, opts []grpc.Cal
 		return c.target.component.NewStream(ctx, desc, c.method, opts...)
 	}
 	var tried []*node
-	for n := c.target.service.pick(c.Endpoint); ; {
+	for n := c.target.service.pick(); ; {
 		a, err := c.openAt(ctx, n, desc, opts)
 		if err == nil {
 			r := &routed{call: c, ctx: ctx, desc: desc, opts: opts}
@@ -67,7 +67,7 @@ func (c *Call) another(ctx context.Context, tried []*node) *node {
 	if err != nil {
 		return nil
 	}
-	return s.pick(c.Endpoint, tried...)
+	return s.pick(tried...)
 }
 
 func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts []grpc.CallOption) (*attempt, error) {
@@ -77,9 +77,6 @@ func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts 
 	}
 	release := sync.OnceFunc(n.release)
 	p := &progress{node: n}
-	if c.target.stream == unary {
-		p.endpoint = c.Endpoint
-	}
 	s, err := conn.NewStream(context.WithValue(ctx, progressKey{}, p), desc, c.method, append(opts, grpc.OnFinish(func(error) { release() }))...)
 	if err != nil {
 		release()

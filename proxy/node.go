@@ -28,8 +28,7 @@ type node struct {
 
 	mu      sync.Mutex
 	conn    *grpc.ClientConn
-	retired bool                // closes when its last call has ended
-	took    map[string]*average // by endpoint, of those that the registry knows
+	retired bool // closes when its last call has ended
 }
 
 // acquire answers the connection, for one call.
@@ -103,6 +102,8 @@ func (n *node) healthy() bool {
 	n.suspect.Store(false)
 	return true
 }
+
+func (n *node) lighter(other *node) bool { return n.load.Load() < other.load.Load() }
 
 // alive finds nodes whose host is gone within 2 s, also behind calls that wait for
 // their answer: nobody is sent to such a node then. Pings of HTTP/2 would, too, but

@@ -208,10 +208,10 @@ func nodes(s *registrypb.Service) []*node {
 	return out
 }
 
-// pick answers the better of two nodes taken at random, so that the edges do not
-// all go to the same one. Nodes that did not answer lately come last, and those
-// that were tried not at all.
-func (s *service) pick(endpoint string, tried ...*node) *node {
+// pick answers the less loaded of two nodes taken at random, so that the edges
+// do not all go to the same one. Nodes that did not answer lately come last, and
+// those that were tried not at all.
+func (s *service) pick(tried ...*node) *node {
 	var good []*node
 	for _, n := range s.nodes {
 		if !slices.Contains(tried, n) && n.healthy() {
@@ -229,8 +229,11 @@ func (s *service) pick(endpoint string, tried ...*node) *node {
 		return nil
 	}
 	i := rand.IntN(len(good))
-	other := (i + 1 + rand.IntN(max(len(good)-1, 1))) % len(good) // another one, if there is
-	return better(good[i], good[other], endpoint, time.Now())
+	a, b := good[i], good[(i+1+rand.IntN(max(len(good)-1, 1)))%len(good)] // two different ones, if there are
+	if b.lighter(a) {
+		return b
+	}
+	return a
 }
 
 // service answers the service that a call is for.
