@@ -71,13 +71,13 @@ func (c *Call) another(ctx context.Context, tried []*node) *node {
 }
 
 func (c *Call) openAt(ctx context.Context, n *node, desc *grpc.StreamDesc, opts []grpc.CallOption) (*attempt, error) {
-	conn, err := n.acquire()
+	l, err := n.acquire()
 	if err != nil {
 		return nil, err
 	}
-	release := sync.OnceFunc(n.release)
+	release := sync.OnceFunc(func() { n.release(l) })
 	p := &progress{node: n}
-	s, err := conn.NewStream(context.WithValue(ctx, progressKey{}, p), desc, c.method, append(opts, grpc.OnFinish(func(error) { release() }))...)
+	s, err := l.conn.NewStream(context.WithValue(ctx, progressKey{}, p), desc, c.method, append(opts, grpc.OnFinish(func(error) { release() }))...)
 	if err != nil {
 		release()
 		if errors.Code(err) == codes.Unavailable {

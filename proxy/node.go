@@ -1,56 +1,84 @@
 package proxy
 
 import (
-	"context"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/micro/platform/internal/rpc"
 )
 
-// dialTimeout bounds one attempt to connect to a node.
-const dialTimeout = time.Second
+const (
+	// avoidedFor is how long others are preferred to a node behind a bad network:
+	// as long as Envoy ejects outliers by default.
+	avoidedFor = 30 * time.Second
+	// farFactor and farMargin say how much longer than the quickest node's a round
+	// trip is to one whose network is bad. The margin is more than a kernel puts
+	// off an acknowledgement, 40 ms.
+	farFactor = 2
+	farMargin = 60 * time.Millisecond
+)
 
 // node is an instance of a service, and the connection to it.
 type node struct {
 	id, address string
 
-	suspect atomic.Bool  // it broke off, and is not known to be connected since
-	load    atomic.Int64 // calls in flight
+	suspect   atomic.Bool  // it broke off, and is not known to be connected since
+	load      atomic.Int64 // calls in flight
+	roundTrip atomic.Int64 // nanoseconds to it and back, 0 is not known
+	avoided   atomic.Int64 // until when its network is taken to be bad, in Unix nanoseconds
 
 	mu      sync.Mutex
-	conn    *grpc.ClientConn
+	link    *link
 	retired bool // closes when its last call has ended
 }
 
-// acquire answers the connection, for one call.
-func (n *node) acquire() (*grpc.ClientConn, error) {
+// acquire answers a connection, for one call.
+func (n *node) acquire() (*link, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.conn == nil {
-		c, err := dial(n.address)
+	if n.link == nil {
+		l, err := newLink(n.address)
 		if err != nil {
 			return nil, err
 		}
-		n.conn = c
+		l.over = n.retired // somebody still had an old route to it
+		n.link = l
 	}
+	n.link.calls++
 	n.load.Add(1)
-	return n.conn, nil
+	return n.link, nil
 }
 
-func (n *node) release() {
+// release gives a connection back after a call, and looks what is known of the way
+// now.
+func (n *node) release(l *link) {
+	n.load.Add(-1)
+	now := time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.load.Add(-1) == 0 && n.retired {
-		n.disconnect()
+	l.calls--
+	if l != n.link || l.over {
+		n.closeUnused(l)
+		return
+	}
+	if w, ok := l.look(now); ok {
+		n.roundTrip.Store(int64(w.roundTrip))
+		if w.lossy {
+			n.avoid(now)
+		}
+	}
+}
+
+// closeUnused closes a connection that is over, after its last call. It wants mu
+// held.
+func (n *node) closeUnused(l *link) {
+	if l.calls > 0 {
+		return
+	}
+	l.conn.Close()
+	if n.link == l {
+		n.link = nil
 	}
 }
 
@@ -59,9 +87,7 @@ func (n *node) retire() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.retired = true
-	if n.load.Load() == 0 {
-		n.disconnect()
-	}
+	n.leave()
 }
 
 // replaced says whether the node was taken out of the routes.
@@ -71,12 +97,40 @@ func (n *node) replaced() bool {
 	return n.retired
 }
 
-// disconnect wants mu held.
-func (n *node) disconnect() {
-	if n.conn != nil {
-		n.conn.Close()
-		n.conn = nil
+// leave gives the connection no more calls. It wants mu held.
+func (n *node) leave() {
+	if l := n.link; l != nil {
+		l.over, n.link = true, nil
+		n.closeUnused(l)
 	}
+}
+
+// near says whether the way to a node is as good as to others. If it has become
+// much longer than the quickest one, it is not for a while.
+func (n *node) near(quickest time.Duration, now time.Time) bool {
+	if now.UnixNano() < n.avoided.Load() {
+		return false
+	}
+	if !n.far(quickest) {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.avoid(now)
+	return false
+}
+
+func (n *node) far(quickest time.Duration) bool {
+	return time.Duration(n.roundTrip.Load()) > farFactor*quickest+farMargin
+}
+
+// avoid has others preferred for a while. What is known of the way to it then
+// comes from another connection. It wants mu held.
+func (n *node) avoid(now time.Time) {
+	n.avoided.Store(now.Add(avoidedFor).UnixNano())
+	n.roundTrip.Store(0)
+	n.suspect.Store(false)
+	n.leave()
 }
 
 // eject has others preferred to a node that did not answer, until it is connected
@@ -85,8 +139,8 @@ func (n *node) eject() {
 	n.suspect.Store(true)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.conn != nil {
-		n.conn.Connect()
+	if n.link != nil {
+		n.link.conn.Connect()
 	}
 }
 
@@ -96,7 +150,7 @@ func (n *node) healthy() bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.conn == nil || n.conn.GetState() != connectivity.Ready {
+	if n.link == nil || n.link.conn.GetState() != connectivity.Ready {
 		return false
 	}
 	n.suspect.Store(false)
@@ -104,26 +158,3 @@ func (n *node) healthy() bool {
 }
 
 func (n *node) lighter(other *node) bool { return n.load.Load() < other.load.Load() }
-
-// alive finds nodes whose host is gone within 2 s, also behind calls that wait for
-// their answer: nobody is sent to such a node then. Pings of HTTP/2 would, too, but
-// servers of gRPC close connections that ping more often than every 5 minutes.
-var alive = rpc.Dialer(time.Second)
-
-// dial connects at the first call, in plain HTTP/2, as services serve it.
-func dial(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return alive.DialContext(ctx, "tcp", address)
-		}),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
-		grpc.WithStatsHandler(progressHandler{}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(rpc.MaxMessage), grpc.MaxCallSendMsgSize(rpc.MaxMessage)),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: dialTimeout,
-		}),
-	)
-}

@@ -209,22 +209,10 @@ func nodes(s *registrypb.Service) []*node {
 }
 
 // pick answers the less loaded of two nodes taken at random, so that the edges
-// do not all go to the same one. Nodes that did not answer lately come last, and
-// those that were tried not at all.
+// do not all go to the same one. Nodes that were tried are left out, those that
+// did not answer lately or are behind a bad network as long as there are others.
 func (s *service) pick(tried ...*node) *node {
-	var good []*node
-	for _, n := range s.nodes {
-		if !slices.Contains(tried, n) && n.healthy() {
-			good = append(good, n)
-		}
-	}
-	if len(good) == 0 {
-		for _, n := range s.nodes {
-			if !slices.Contains(tried, n) {
-				good = append(good, n)
-			}
-		}
-	}
+	good := s.good(tried, time.Now())
 	if len(good) == 0 {
 		return nil
 	}
@@ -234,6 +222,46 @@ func (s *service) pick(tried ...*node) *node {
 		return b
 	}
 	return a
+}
+
+// good answers the nodes to choose from. Where the networks of more than half of
+// those that answer are bad, that does not count: the others would have too much.
+func (s *service) good(tried []*node, now time.Time) []*node {
+	quickest, healthy := s.quickest(), 0
+	near := s.filter(tried, func(n *node) bool {
+		if !n.healthy() {
+			return false
+		}
+		healthy++
+		return n.near(quickest, now)
+	})
+	if len(near) > 0 && 2*len(near) >= healthy {
+		return near
+	}
+	if healthy > 0 {
+		return s.filter(tried, (*node).healthy)
+	}
+	return s.filter(tried, func(*node) bool { return true })
+}
+
+func (s *service) filter(tried []*node, has func(*node) bool) []*node {
+	var out []*node
+	for _, n := range s.nodes {
+		if !slices.Contains(tried, n) && has(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// quickest answers the shortest round trip to a node, 0 if none is known.
+func (s *service) quickest() (least time.Duration) {
+	for _, n := range s.nodes {
+		if r := time.Duration(n.roundTrip.Load()); r > 0 && (least == 0 || r < least) {
+			least = r
+		}
+	}
+	return least
 }
 
 // service answers the service that a call is for.
