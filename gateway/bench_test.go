@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // BenchmarkCall compares a call to a service through the HTTP edge with one
@@ -20,7 +20,7 @@ import (
 // millisecond.
 func BenchmarkCall(b *testing.B) {
 	e := start(b)
-	echo := proxytest.NewService(b, "direct")
+	echo := edgetest.NewService(b, "direct")
 	conn, err := grpc.NewClient("passthrough:///"+echo.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		b.Fatal(err)
@@ -29,7 +29,7 @@ func BenchmarkCall(b *testing.B) {
 	const body = `{"name":"Jane"}`
 	direct := func() error {
 		in, out := []byte(body), []byte(nil)
-		return conn.Invoke(b.Context(), "/direct.Echo/Call", &in, &out, proxytest.Codec())
+		return conn.Invoke(b.Context(), "/direct.Echo/Call", &in, &out, edgetest.Codec())
 	}
 	through := func() error {
 		req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, e.url+"/echo/Echo/Call", strings.NewReader(body))

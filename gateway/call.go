@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // call answers a request to a service.
@@ -37,9 +37,9 @@ func (g *Gateway) call(w http.ResponseWriter, r *http.Request) {
 }
 
 // requestTo is a request as the Edge takes it.
-func requestTo(r *http.Request, service, endpoint string) proxy.Request {
+func requestTo(r *http.Request, service, endpoint string) edge.Request {
 	method := "." + strings.Replace(endpoint, ".", "/", 1)
-	out := proxy.Request{Method: "/" + service + method, Metadata: requestMetadata(r), Origin: originOf(r.Context())}
+	out := edge.Request{Method: "/" + service + method, Metadata: requestMetadata(r), Origin: originOf(r.Context())}
 	if rest, ok := unversioned(service); ok {
 		out.Otherwise = "/" + rest + method
 	}
@@ -47,7 +47,7 @@ func requestTo(r *http.Request, service, endpoint string) proxy.Request {
 }
 
 // answer makes a unary call.
-func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, call *proxy.Call) error {
+func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, call *edge.Call) error {
 	held(r, call.Buffer)
 	body, err := g.request(r, call.Describe().GetRequest())
 	if err != nil {

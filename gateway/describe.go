@@ -8,7 +8,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/openapi"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // service answers for a service: with its OpenAPI document, or by a call.
@@ -22,7 +22,7 @@ func (g *Gateway) service(w http.ResponseWriter, r *http.Request) {
 
 // describe writes the OpenAPI document of a service.
 func (g *Gateway) describe(w http.ResponseWriter, r *http.Request, service string) {
-	request := proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())}
+	request := edge.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())}
 	d, call, err := g.edge.Describe(r.Context(), service, request)
 	// Anonymous callers are refused the one as if it were there.
 	if rest, ok := unversioned(service); ok && slices.Contains([]codes.Code{codes.NotFound, codes.Unauthenticated, codes.PermissionDenied}, errors.Code(err)) {

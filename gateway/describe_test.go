@@ -21,7 +21,7 @@ import (
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // letters is a service on the framework, which tells what its messages are.
@@ -188,7 +188,7 @@ func TestDocumentIsForCallers(t *testing.T) {
 func TestAnonymousLearnNoNames(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.RegisterQuietly("acme", proxytest.NewService(t, "quiet").Entry())
+	e.RegisterQuietly("acme", edgetest.NewService(t, "quiet").Entry())
 	before := e.Asked()
 	for _, path := range []string{"/NAME/openapi.json", "/v1/NAME/openapi.json", "/NAME/Words/Call", "/v1/NAME/Words/Call", "/v1/NAME/call", "/NAME"} {
 		answers := map[string]bool{}
@@ -217,7 +217,7 @@ func TestAnonymousLearnNoNames(t *testing.T) {
 // one, and that its service is not asked for each.
 func TestDocumentsAreCalls(t *testing.T) {
 	t.Parallel()
-	usage := &proxytest.Usage{}
+	usage := &edgetest.Usage{}
 	e := start(t, usage.Component())
 	asked := e.service.Calls.Load()
 	for range 5 {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // writeError writes an error in the shape of the contract.
@@ -31,7 +31,7 @@ func writeError(w http.ResponseWriter, err error) {
 	case http.StatusRequestEntityTooLarge:
 		w.Header().Set("Connection", "close")
 	}
-	for name, value := range proxy.Headers(err) {
+	for name, value := range edge.Headers(err) {
 		w.Header()[name] = []string{value}
 	}
 	if e.Reason != "" {

@@ -38,12 +38,12 @@ import (
 	runtimepb "github.com/micro/platform/proto/runtime"
 	storepb "github.com/micro/platform/proto/store"
 	usagepb "github.com/micro/platform/proto/usage"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // Options come from MICRO_GATEWAY_*.
 type Options struct {
-	proxy.EdgeOptions
+	edge.Options
 	Address   string `env:"ADDRESS"    default:"127.0.0.1:8080" help:"where clients call, HTTP"`
 	Domain    string `env:"DOMAIN"     help:"host names below it say the namespace of anonymous calls: <namespace>.<domain>"`
 	BodyLimit int64  `env:"BODY_LIMIT" default:"16777216"       help:"bytes that a request's body may have; sources have their own limit"`
@@ -96,15 +96,15 @@ func routes(ctx context.Context, mux *runtime.ServeMux, c grpc.ClientConnInterfa
 
 // Component is the HTTP edge.
 var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := proxy.NewEdge(h, o.EdgeOptions)
+	e, err := edge.New(h, o.Options)
 	if err != nil {
 		return err
 	}
-	g, err := New(edge, h.Log, o)
+	g, err := New(e, h.Log, o)
 	if err != nil {
 		return err
 	}
-	edge.Watch(h)
+	e.Watch(h)
 	l, err := h.Listen("MICRO_GATEWAY_ADDRESS", o.Address)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Opti
 
 // Gateway serves HTTP.
 type Gateway struct {
-	edge *proxy.Edge
+	edge *edge.Edge
 	log  *slog.Logger
 	opts Options
 	rest http.Handler
@@ -148,9 +148,9 @@ type Gateway struct {
 	sockets sync.WaitGroup // which http.Server does not wait for
 }
 
-// New makes a Gateway that calls through edge.
-func New(edge *proxy.Edge, log *slog.Logger, o Options) (*Gateway, error) {
-	g := &Gateway{edge: edge, log: log, opts: o}
+// New makes a Gateway that calls through e.
+func New(e *edge.Edge, log *slog.Logger, o Options) (*Gateway, error) {
+	g := &Gateway{edge: e, log: log, opts: o}
 	g.life, g.end = context.WithCancel(context.Background())
 	rest, err := g.platform()
 	g.rest = rest

@@ -17,7 +17,7 @@ import (
 	"github.com/micro/platform/gateway"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,12 +27,12 @@ const settle = 10 * time.Second
 
 // edge is a gateway under test, with service "echo" in namespace "acme".
 type edge struct {
-	*proxytest.Platform
+	*edgetest.Platform
 	t     testing.TB
 	url   string
 	token string // of a person of acme
 
-	service *proxytest.Service // "echo"
+	service *edgetest.Service // "echo"
 }
 
 func start(t testing.TB, more ...app.Component) *edge {
@@ -43,7 +43,7 @@ func start(t testing.TB, more ...app.Component) *edge {
 // startWith is start with settings of the gateway's.
 func startWith(t testing.TB, settings map[string]string, more ...app.Component) *edge {
 	t.Helper()
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func startWith(t testing.TB, settings map[string]string, more ...app.Component) 
 	env := map[string]string{"MICRO_GATEWAY_ADDRESS": l.Addr().String(), "MICRO_GATEWAY_DOMAIN": "example.com", "MICRO_GATEWAY_BODY_LIMIT": "65536"}
 	maps.Copy(env, settings)
 	p.Run(t, env, append(more, gateway.Component)...)
-	service := proxytest.NewService(t, "echo")
+	service := edgetest.NewService(t, "echo")
 	p.Register("acme", service.Entry())
 	e := &edge{p, t, "http://" + l.Addr().String(), p.User(t, "acme"), service}
 	e.wait()

@@ -9,7 +9,7 @@ import (
 	"net/http"
 
 	authpb "github.com/micro/platform/proto/auth"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // keysPath is where RFC 7517 documents are looked for.
@@ -31,7 +31,7 @@ type jwk struct {
 
 // keys serves the public keys that access tokens are verified with.
 func (g *Gateway) keys(w http.ResponseWriter, r *http.Request) {
-	client := authpb.NewKeysClient(proxy.Client{Edge: g.edge, Origin: originOf, Later: later})
+	client := authpb.NewKeysClient(edge.Client{Edge: g.edge, Origin: originOf, Later: later})
 	rsp, err := client.List(r.Context(), &authpb.ListKeysRequest{})
 	if err != nil {
 		writeError(w, err)

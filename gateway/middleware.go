@@ -16,7 +16,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/rpc"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // requestID is the header of a request's id, both ways.
@@ -26,7 +26,7 @@ const requestID = "X-Request-Id"
 func (g *Gateway) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		id := proxy.RequestID(r.Header.Get(requestID))
+		id := edge.RequestID(r.Header.Get(requestID))
 		r.Header.Set(requestID, id)
 		w.Header().Set(requestID, id)
 		seen := g.newWriter(w)
@@ -234,7 +234,7 @@ func requestMetadata(r *http.Request) metadata.MD {
 	}
 	delete(md, "content-length")
 	delete(md, "timeout") // no effect over HTTP
-	md.Set(proxy.RequestIDKey, r.Header.Get(requestID))
+	md.Set(edge.RequestIDKey, r.Header.Get(requestID))
 	md.Set("method", r.Method)
 	md.Set("url", r.URL.RequestURI())
 	md.Set("x-content-type", "application/json")

@@ -18,7 +18,7 @@ import (
 	"github.com/micro/platform/internal/rpc"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	runtimepb "github.com/micro/platform/proto/runtime"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // modulesPath is where Go finds the framework's module.
@@ -45,7 +45,7 @@ func (g *Gateway) platform() (http.Handler, error) {
 			writeError(w, errors.NewHTTP(status, "no %s %s in the platform's API: /platform/v1/openapi.json lists what there is", r.Method, errors.Clip(r.URL.Path)).From("platform"))
 		}),
 	)
-	client := proxy.Client{Edge: g.edge, Origin: originOf, Later: later}
+	client := edge.Client{Edge: g.edge, Origin: originOf, Later: later}
 	if err := routes(context.Background(), api, client); err != nil {
 		return nil, fmt.Errorf("register the REST API: %w", err)
 	}
@@ -102,7 +102,7 @@ func (g *Gateway) platformBody(w http.ResponseWriter, r *http.Request) ([]byte, 
 	if r.ContentLength == 0 {
 		return nil, nil
 	}
-	caller, refusal := g.edge.Identify(r.Context(), proxy.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())})
+	caller, refusal := g.edge.Identify(r.Context(), edge.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())})
 	if caller != nil {
 		held(r, func(n int) (func(), error) { return g.edge.Buffer(caller.Namespace, false, n) })
 		return g.read(r.Body)

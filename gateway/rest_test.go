@@ -16,7 +16,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	runtimepb "github.com/micro/platform/proto/runtime"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // runtime is what the REST API streams from and to.
@@ -65,7 +65,7 @@ func (runtime) Upload(s grpc.ClientStreamingServer[runtimepb.UploadRequest, runt
 
 func startWithRuntime(t *testing.T) *edge {
 	t.Helper()
-	return start(t, proxytest.Component("runtime", func(s grpc.ServiceRegistrar) {
+	return start(t, edgetest.Component("runtime", func(s grpc.ServiceRegistrar) {
 		runtimepb.RegisterRuntimeServer(s, runtime{})
 		runtimepb.RegisterSourceServer(s, runtime{})
 	}))

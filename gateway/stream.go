@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 
 // stream answers with the messages of a stream as they come: one after the
 // other, or as server-sent events.
-func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, call *proxy.Call) error {
+func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, call *edge.Call) error {
 	held(r, call.Buffer)
 	body, err := g.request(r, call.Describe().GetRequest())
 	if err != nil {
@@ -55,7 +55,7 @@ type received struct {
 }
 
 // receive receives until the stream ends or ctx does, then closes the channel.
-func receive(ctx context.Context, s *proxy.Stream) <-chan received {
+func receive(ctx context.Context, s *edge.Stream) <-chan received {
 	messages := make(chan received)
 	go func() {
 		defer close(messages)

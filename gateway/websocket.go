@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 const (
@@ -29,7 +29,7 @@ func isWebSocket(r *http.Request) bool {
 }
 
 // socket turns a WebSocket into a stream: a frame is a message, both ways.
-func (g *Gateway) socket(w http.ResponseWriter, r *http.Request, call *proxy.Call) {
+func (g *Gateway) socket(w http.ResponseWriter, r *http.Request, call *edge.Call) {
 	var offered []string
 	if p, _, _ := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), ","); p != "" {
 		offered = []string{strings.TrimSpace(p)}
@@ -74,7 +74,7 @@ func closeCode(err error) websocket.StatusCode {
 
 // converse copies messages both ways until one side is done. The first message
 // opens the stream. reader goes on until the connection is closed.
-func converse(conn context.Context, c *websocket.Conn, frame websocket.MessageType, call *proxy.Call, reader *sync.WaitGroup) error {
+func converse(conn context.Context, c *websocket.Conn, frame websocket.MessageType, call *edge.Call, reader *sync.WaitGroup) error {
 	soon, end := context.WithCancelCause(conn)
 	defer end(nil)
 	came := call.Await(end)
@@ -116,7 +116,7 @@ func converse(conn context.Context, c *websocket.Conn, frame websocket.MessageTy
 
 // upstream sends what the client sends, until the client is gone, and answers
 // how it went.
-func upstream(ctx context.Context, c *websocket.Conn, s *proxy.Stream) error {
+func upstream(ctx context.Context, c *websocket.Conn, s *edge.Stream) error {
 	for {
 		message, err := readFrame(ctx, c)
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // writer is a ResponseWriter that remembers the status, and that a client which
@@ -45,7 +45,7 @@ func (w *writer) FlushError() error {
 // answer has no deadline: streams last for hours.
 func (w *writer) bound(n int) {
 	if w.within > 0 {
-		_ = w.conn.SetWriteDeadline(time.Now().Add(w.within + time.Duration(n)*time.Second/proxy.LeastRate)) // a server's connection takes it; one that was taken over has its own
+		_ = w.conn.SetWriteDeadline(time.Now().Add(w.within + time.Duration(n)*time.Second/edge.LeastRate)) // a server's connection takes it; one that was taken over has its own
 	}
 }
 

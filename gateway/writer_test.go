@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/platform/proxy"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // timedWriter remembers until when it may write.
@@ -22,11 +22,11 @@ func (w *timedWriter) SetWriteDeadline(at time.Time) error {
 // TestAnswerHasATime shows that an answer has a time as a whole, by its size.
 func TestAnswerHasATime(t *testing.T) {
 	t.Parallel()
-	g := &Gateway{opts: Options{EdgeOptions: proxy.EdgeOptions{Unread: time.Minute}}}
+	g := &Gateway{opts: Options{Options: edge.Options{Unread: time.Minute}}}
 	to := &timedWriter{ResponseRecorder: httptest.NewRecorder()}
 	w := g.newWriter(to)
 	began := time.Now()
-	if _, err := w.Write(make([]byte, 100*proxy.LeastRate)); err != nil {
+	if _, err := w.Write(make([]byte, 100*edge.LeastRate)); err != nil {
 		t.Fatal(err)
 	}
 	last := to.deadlines[len(to.deadlines)-1]

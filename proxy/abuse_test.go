@@ -25,7 +25,7 @@ import (
 
 	authpb "github.com/micro/platform/proto/auth"
 	"github.com/micro/platform/proxy"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // attacker is a client of HTTP/2 that says what it wants.
@@ -97,11 +97,11 @@ var floods = []struct {
 // the calls of others go on (E13).
 func TestFloods(t *testing.T) {
 	t.Parallel()
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	address := freeAddress(t)
 	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}, proxy.Component)
 	e := &edge{p, t, dial(t, address)}
-	p.Register("acme", proxytest.NewService(t, "echo").Entry())
+	p.Register("acme", edgetest.NewService(t, "echo").Entry())
 	token := p.User(t, "acme")
 	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
 	alone := e.p99(time.Second, bearer(token))
@@ -165,7 +165,7 @@ func (e *edge) p99(within time.Duration, md []string) time.Duration {
 // need no account and have no end.
 func TestHealthWatchers(t *testing.T) {
 	t.Parallel()
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	address := freeAddress(t)
 	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none", "MICRO_PROXY_TRUSTED_PROXIES": "127.0.0.1"}, proxy.Component)
 	open := 0
@@ -200,7 +200,7 @@ func TestHealthWatchers(t *testing.T) {
 func TestTrustedProxy(t *testing.T) {
 	t.Parallel()
 	address := freeAddress(t)
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none", "MICRO_PROXY_TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8"}, proxy.Component)
 	for _, tt := range []struct{ name, from, header, forwarded, want string }{
 		{"header", "127.0.0.1", "", "198.51.100.7, 203.0.113.9, 10.0.0.1", "203.0.113.9"},
@@ -245,7 +245,7 @@ func proxyHeader(client string) []byte {
 func TestSlowConnections(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	user := bearer(e.User(t, "acme"))
 	e.until(codes.OK, "/echo.Echo/Call", user...)
 	alone := e.p99(time.Second, user)

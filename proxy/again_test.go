@@ -12,12 +12,11 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	registrypb "github.com/micro/platform/proto/registry"
-	"github.com/micro/platform/proxy"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // both registers two services as the nodes of one.
-func (e *edge) both(a, b *proxytest.Service) *registrypb.Service {
+func (e *edge) both(a, b *edgetest.Service) *registrypb.Service {
 	entry := a.Entry()
 	entry.Nodes = append(entry.Nodes, b.Entry().GetNodes()...)
 	e.Register("acme", entry)
@@ -62,14 +61,14 @@ func TestNodeThatLeaves(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	token := e.User(t, "acme")
-	stays, leaves := proxytest.NewService(t, "echo"), proxytest.NewService(t, "echo")
+	stays, leaves := edgetest.NewService(t, "echo"), edgetest.NewService(t, "echo")
 	e.both(stays, leaves)
 	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
 	stop := e.storm("/echo.Echo/Call", bearer(token)...)
 	for range 10 {
 		e.busy(leaves)
 		leaves.Leave()
-		leaves = proxytest.NewService(t, "echo")
+		leaves = edgetest.NewService(t, "echo")
 		e.both(stays, leaves)
 	}
 	if calls, failed := stop(); len(failed) > 0 || calls < 100 {
@@ -78,7 +77,7 @@ func TestNodeThatLeaves(t *testing.T) {
 }
 
 // busy waits until calls reach a service.
-func (e *edge) busy(s *proxytest.Service) {
+func (e *edge) busy(s *edgetest.Service) {
 	e.t.Helper()
 	before, tick := s.Calls.Load(), time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -105,7 +104,7 @@ func TestNodeThatDies(t *testing.T) {
 			t.Parallel()
 			e := start(t)
 			token := e.User(t, "acme")
-			stays, dies := proxytest.NewService(t, "echo"), proxytest.NewService(t, "echo")
+			stays, dies := edgetest.NewService(t, "echo"), edgetest.NewService(t, "echo")
 			entry := e.both(stays, dies)
 			if tt.idempotent {
 				entry.Endpoints[0].Metadata = map[string]string{"idempotent": "true"}
@@ -137,11 +136,11 @@ func TestStreamOfNodeThatWasReplaced(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	token := e.User(t, "acme")
-	old, next := proxytest.NewService(t, "echo"), proxytest.NewService(t, "echo")
+	old, next := edgetest.NewService(t, "echo"), edgetest.NewService(t, "echo")
 	e.Register("acme", old.Entry())
 	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
 	ctx := metadata.AppendToOutgoingContext(t.Context(), bearer(token)...)
-	s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
+	s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", edgetest.Codec())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +157,7 @@ func TestStreamOfNodeThatWasReplaced(t *testing.T) {
 	}
 	old.Stop()
 	err = s.RecvMsg(&message)
-	if errors.Code(err) != codes.Unavailable || s.Trailer().Get(proxy.ReasonKey)[0] != "replaced" {
+	if errors.Code(err) != codes.Unavailable || s.Trailer().Get("micro-reason")[0] != "replaced" {
 		t.Errorf("the stream ended with %v, %v", err, s.Trailer())
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // TestOldConnections shows that a client opens a new connection when its own is
 // old, that no call fails by it, and that a stream stays where it is.
 func TestOldConnections(t *testing.T) {
 	t.Parallel()
-	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_CONNECTION_AGE": "100ms"})
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e := startWith(t, edgetest.New(t), map[string]string{"MICRO_PROXY_CONNECTION_AGE": "100ms"})
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	user := bearer(e.User(t, "acme"))
 	e.until(codes.OK, "/echo.Echo/Call", user...)
 	var opened atomic.Int32
@@ -29,7 +29,7 @@ func TestOldConnections(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), user...), settle)
 	defer cancel()
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", edgetest.Codec())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestOldConnections(t *testing.T) {
 		all.Go(func() {
 			for opened.Load() < 5 {
 				in, out := []byte("{}"), []byte(nil)
-				if err := conn.Invoke(ctx, "/echo.Echo/Call", &in, &out, proxytest.Codec()); err != nil {
+				if err := conn.Invoke(ctx, "/echo.Echo/Call", &in, &out, edgetest.Codec()); err != nil {
 					t.Errorf("a call failed on connection %d: %v", opened.Load(), err)
 					return
 				}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/proxy"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // TestAnonymousCallsEnd shows that a call without an account ends soon when nothing
@@ -22,12 +22,12 @@ import (
 // accounts do not.
 func TestAnonymousCallsEnd(t *testing.T) {
 	t.Parallel()
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	address := freeAddress(t)
 	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none",
 		"MICRO_PROXY_FIRST_MESSAGE": "300ms", "MICRO_PROXY_ANONYMOUS_CALL": "600ms", "MICRO_PROXY_ANONYMOUS_STREAM": "900ms"}, proxy.Component)
 	e := &edge{p, t, dial(t, address)}
-	p.Register("micro", proxytest.NewService(t, "echo").Entry())
+	p.Register("micro", edgetest.NewService(t, "echo").Entry())
 	p.Public("micro")
 	e.until(codes.OK, "/echo.Echo/Call")
 	member := bearer(p.User(t, "micro"))
@@ -51,7 +51,7 @@ func TestAnonymousCallsEnd(t *testing.T) {
 			ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), tt.metadata...))
 			defer cancel()
 			began := time.Now()
-			s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, tt.method, proxytest.Codec())
+			s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, tt.method, edgetest.Codec())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func TestAnonymousCallsEnd(t *testing.T) {
 func TestAnonymousLookUps(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("micro", proxytest.NewService(t, "echo").Entry())
+	e.Register("micro", edgetest.NewService(t, "echo").Entry())
 	e.Public("micro")
 	e.until(codes.OK, "/echo.Echo/Call")
 	before := e.Asked()
@@ -103,7 +103,7 @@ func TestAnonymousLookUps(t *testing.T) {
 	if n := e.Asked() - before; n > names/2 {
 		t.Errorf("%d names: the registry was asked %d times", names, n)
 	}
-	e.RegisterQuietly("micro", proxytest.NewService(t, "quiet").Entry())
+	e.RegisterQuietly("micro", edgetest.NewService(t, "quiet").Entry())
 	if _, err := e.call("/quiet.Echo/Call", "{}", bearer(e.User(t, "micro"))...); err != nil {
 		t.Errorf("a member: %v", err)
 	}

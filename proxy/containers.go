@@ -11,6 +11,9 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/ingress"
+	"github.com/micro/platform/internal/outside"
+	"github.com/micro/platform/proxy/edge"
+	"github.com/micro/platform/proxy/egress"
 )
 
 // lookAgain is how long to wait for a Docker that is not there yet.
@@ -21,7 +24,7 @@ const lookAgain = 5 * time.Second
 const maxContainerConnections = 256
 
 // serveContainers serves the listener that tenants' containers reach.
-func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) error {
+func serveContainers(ctx context.Context, h *app.Host, e *edge.Edge, o Options) error {
 	if o.ContainerAddress == "none" {
 		return nil
 	}
@@ -39,7 +42,7 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 			address = ""
 		}
 	}
-	run(h, &server{edge: edge, log: h.Log, containers: true}, o.serving(maxContainerStreams), func(ctx context.Context, g *grpc.Server) error {
+	run(h, &server{edge: e, log: h.Log, containers: true}, o.serving(maxContainerStreams), func(ctx context.Context, g *grpc.Server) error {
 		for address == "" {
 			select {
 			case <-ctx.Done():
@@ -55,6 +58,20 @@ func serveContainers(ctx context.Context, h *app.Host, edge *Edge, o Options) er
 		h.Log.Debug("listening for containers", "address", address)
 		return g.Serve(ingress.New(l, ingress.Options{PerAddress: maxContainerConnections, Resets: maxContainerResets}, h.Log))
 	})
+	return nil
+}
+
+// serveEgress serves the listener that containers leave their networks by.
+func serveEgress(h *app.Host, e *edge.Edge, o Options) error {
+	if o.EgressAddress == "" {
+		return nil
+	}
+	l, err := h.Listen("MICRO_PROXY_EGRESS_ADDRESS", o.EgressAddress)
+	if err != nil {
+		return err
+	}
+	l = ingress.New(l, ingress.Options{PerAddress: maxContainerConnections}, h.Log)
+	egress.Serve(h, e, l, outside.Dialer{Open: o.EgressOpen, Closed: o.EgressClosed, Mail: o.EgressMail})
 	return nil
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	authpb "github.com/micro/platform/proto/auth"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // program is what an API token of jane's stands for.
@@ -35,7 +35,7 @@ func program(session string, limits ...string) identity.Caller {
 func TestAPIToken(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	secret := e.APIToken(program("one", "echo:Echo.Call:write", "auth:*:read"))
 	var wg sync.WaitGroup
 	for range 50 {
@@ -87,7 +87,7 @@ func TestAPIToken(t *testing.T) {
 func TestLimitedService(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	c := program("login", "echo:Echo.Call:write", "registry:Registry.Register:write")
 	c.ID, c.Type, c.Scopes = "foo-r1", identity.Service, []string{"service"}
 	token := e.Token(t, c)
@@ -107,7 +107,7 @@ func (e *edge) refused(method string, pairs ...string) (reason string, err error
 	defer cancel()
 	var out []byte
 	in, trailer := []byte("{}"), metadata.MD{}
-	err = e.conn.Invoke(ctx, method, &in, &out, proxytest.Codec(), grpc.Trailer(&trailer))
+	err = e.conn.Invoke(ctx, method, &in, &out, edgetest.Codec(), grpc.Trailer(&trailer))
 	return strings.Join(trailer.Get("micro-reason"), "|"), err
 }
 
@@ -115,7 +115,7 @@ func (e *edge) refused(method string, pairs ...string) (reason string, err error
 func TestRevokedStream(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	secret := e.APIToken(program("one", "*:*:write"))
 	user, other := e.User(t, "acme"), e.Token(t, identity.Caller{ID: "bob", Namespace: "acme", Type: identity.User})
 	e.until(codes.OK, "/echo.Echo/Call", bearer(user)...)
@@ -141,7 +141,7 @@ func TestRevokedStream(t *testing.T) {
 func (e *edge) chat(pairs ...string) grpc.ClientStream {
 	e.t.Helper()
 	s, err := e.conn.NewStream(metadata.AppendToOutgoingContext(e.t.Context(), pairs...),
-		&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
+		&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", edgetest.Codec())
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func (e *edge) ends(name string, s grpc.ClientStream, want codes.Code, text stri
 func TestWithdrawnRule(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	e.Public("acme")
 	anonymous := []string{"micro-namespace", "acme"}
 	e.until(codes.OK, "/echo.Echo/Call", anonymous...)
@@ -202,7 +202,7 @@ func TestWithdrawnRule(t *testing.T) {
 func TestStreamEndsWithAPIToken(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	short := program("one", "*:*:write")
 	short.Expires = time.Now().Add(3 * time.Second)
 	secret := e.APIToken(short)
@@ -220,7 +220,7 @@ func TestStreamEndsWithAPIToken(t *testing.T) {
 func TestForgedTokens(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	good := e.User(t, "acme")
 	e.until(codes.OK, "/echo.Echo/Call", bearer(good)...)
 	parts := strings.Split(good, ".")
@@ -274,8 +274,8 @@ func TestForgedTokens(t *testing.T) {
 // within a second while they are busy.
 func TestRevocationUnderLoad(t *testing.T) {
 	t.Parallel()
-	p := proxytest.New(t)
-	p.Register("acme", proxytest.NewService(t, "echo").Entry())
+	p := edgetest.New(t)
+	p.Register("acme", edgetest.NewService(t, "echo").Entry())
 	secret, load := p.APIToken(program("one", "*:*:write")), p.Token(t, identity.Caller{ID: "bob", Namespace: "acme", Type: identity.User})
 	edges := [2]*edge{startOn(t, p), startOn(t, p)} // as in two processes
 	for _, e := range edges {
@@ -323,7 +323,7 @@ func TestRevocationUnderLoad(t *testing.T) {
 func TestWatchCutUnderLoad(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	user := bearer(e.User(t, "acme"))
 	e.until(codes.OK, "/echo.Echo/Call", user...)
 	ctx, stop := context.WithCancel(t.Context())

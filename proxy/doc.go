@@ -1,10 +1,9 @@
-// Package proxy is the tenant-aware edge. An Edge decides on every call from
-// outside, in this order: who is calling, in which namespace, whether the rules
-// let them, whether there is room, and where the call goes. Then the bytes go
-// on as they are: an Edge knows no message type.
+// Package proxy is the gRPC edge: a server for clients (proxy.go) and one for
+// tenants' containers (containers.go), which say of a call where it came from,
+// have package edge admit it and forward it, and put its error into words that
+// old clients read. Package egress, which it serves as well, is the containers'
+// way out.
 //
-// Two components have an Edge each: this one, for gRPC, and the gateway, for
-// HTTP. They call auth and registry, which push rules, revocations and routes
-// to them, and every component that has an API for people. They keep nothing:
-// what is in memory comes back by itself.
+// The tests here call the edge as its clients do, over gRPC; they show what
+// package edge does, too.
 package proxy

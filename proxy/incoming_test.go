@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // TestUnreadAnswers shows that a call whose answer its client does not take keeps
@@ -20,8 +20,8 @@ import (
 func TestUnreadAnswers(t *testing.T) {
 	t.Parallel()
 	const calls = 8
-	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_IN_FLIGHT": fmt.Sprint(calls), "MICRO_PROXY_UNREAD": "3s"})
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e := startWith(t, edgetest.New(t), map[string]string{"MICRO_PROXY_IN_FLIGHT": fmt.Sprint(calls), "MICRO_PROXY_UNREAD": "3s"})
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	token := e.User(t, "acme")
 	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
 	for _, tt := range []struct {
@@ -59,8 +59,8 @@ func TestUnreadAnswers(t *testing.T) {
 // that others do not meet its limit.
 func TestBuffered(t *testing.T) {
 	t.Parallel()
-	e := startWith(t, proxytest.New(t), map[string]string{"MICRO_PROXY_BUFFERED": "300000", "MICRO_PROXY_UNREAD": "3s"})
-	service := proxytest.NewService(t, "echo").Entry()
+	e := startWith(t, edgetest.New(t), map[string]string{"MICRO_PROXY_BUFFERED": "300000", "MICRO_PROXY_UNREAD": "3s"})
+	service := edgetest.NewService(t, "echo").Entry()
 	e.Register("acme", service)
 	e.Register("other", service)
 	token := e.User(t, "acme")

@@ -15,11 +15,11 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/meter"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // counted waits until usage has n records of a service, and answers them.
-func counted(t *testing.T, u *proxytest.Usage, service string, n int) []meter.Record {
+func counted(t *testing.T, u *edgetest.Usage, service string, n int) []meter.Record {
 	t.Helper()
 	for end := time.Now().Add(settle); ; {
 		got := u.Records(service)
@@ -37,8 +37,8 @@ func counted(t *testing.T, u *proxytest.Usage, service string, n int) []meter.Re
 // they ended, those that did not as refused, each once.
 func TestMeter(t *testing.T) {
 	t.Parallel()
-	usage := &proxytest.Usage{}
-	e := startOn(t, proxytest.New(t), usage.Component())
+	usage := &edgetest.Usage{}
+	e := startOn(t, edgetest.New(t), usage.Component())
 	user, foreigner := bearer(e.User(t, "acme")), bearer(e.User(t, "other"))
 	operator := bearer(e.User(t, identity.Platform, "admin"))
 	call := func(method, body string, pairs ...string) func(*testing.T) {
@@ -68,7 +68,7 @@ func TestMeter(t *testing.T) {
 		{"a namespace that is not the caller's", "foreign", call("/foreign.Echo/Call", `{}`, append(foreigner, metadataOf("acme")...)...), nil},
 	}
 	for _, tt := range tests {
-		s := proxytest.NewService(t, tt.service)
+		s := edgetest.NewService(t, tt.service)
 		e.Register("acme", s.Entry())
 		e.until(codes.OK, "/"+tt.service+".Echo/Call", user...)
 		if tt.service == "down" {
@@ -95,7 +95,7 @@ func metadataOf(namespace string) []string { return []string{"micro-namespace", 
 func open(t *testing.T, e *edge, ctx context.Context, method string, pairs []string) grpc.ClientStream {
 	t.Helper()
 	ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
-	s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, proxytest.Codec())
+	s, err := e.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, edgetest.Codec())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +135,9 @@ func leaveStream(t *testing.T, e *edge, method string, pairs []string) {
 // by asking for what is not there.
 func TestAnonymousCountForNobody(t *testing.T) {
 	t.Parallel()
-	usage := &proxytest.Usage{}
-	e := startOn(t, proxytest.New(t), usage.Component())
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	usage := &edgetest.Usage{}
+	e := startOn(t, edgetest.New(t), usage.Component())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	e.until(codes.OK, "/echo.Echo/Call", bearer(e.User(t, "acme"))...)
 	for _, method := range []string{"/nothing.Echo/Call", "/auth.Auth/Token", "/auth.Nothing/At"} {
 		e.call(method, "{}", metadataOf("acme")...) //nolint:errcheck // it is refused

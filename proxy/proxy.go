@@ -2,12 +2,9 @@ package proxy
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -25,11 +22,12 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/ingress"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/proxy/edge"
 )
 
 // Options come from MICRO_PROXY_*.
 type Options struct {
-	EdgeOptions
+	edge.Options
 	Address          string         `env:"ADDRESS"           default:"127.0.0.1:8081" help:"where clients call, gRPC over plain HTTP/2"`
 	ContainerAddress string         `env:"CONTAINER_ADDRESS" default:"auto"           help:"where tenants' containers call; auto is the Docker bridge's address with the port of MICRO_PROXY_ADDRESS, none is nowhere"`
 	EgressAddress    string         `env:"EGRESS_ADDRESS"    help:"where containers of networks over several hosts leave them, an HTTP proxy; empty is nowhere"`
@@ -57,32 +55,32 @@ const (
 
 // Component is the gRPC edge.
 var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Options) error {
-	edge, err := NewEdge(h, o.EdgeOptions)
+	e, err := edge.New(h, o.Options)
 	if err != nil {
 		return err
 	}
-	edge.Watch(h)
+	e.Watch(h)
 	l, err := h.Listen("MICRO_PROXY_ADDRESS", o.Address)
 	if err != nil {
 		return err
 	}
 	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Resets: maxResets, Proxies: o.TrustedProxies}, h.Log)
-	run(h, &server{edge: edge, log: h.Log, proxies: o.TrustedProxies}, o.serving(maxStreams), func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
-	if err := serveEgress(h, edge, o); err != nil {
+	run(h, &server{edge: e, log: h.Log, proxies: o.TrustedProxies}, o.serving(maxStreams), func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
+	if err := serveEgress(h, e, o); err != nil {
 		return err
 	}
-	return serveContainers(ctx, h, edge, o)
+	return serveContainers(ctx, h, e, o)
 })
 
 // serving is how connections are served that may have so many calls open.
 func (o Options) serving(streams uint32) []grpc.ServerOption {
-	return []grpc.ServerOption{
+	return append(edge.ServerOptions(),
 		grpc.MaxConcurrentStreams(streams),
 		// Micro clients never ping and keep silent streams for hours. Our own pings
 		// find the connections whose client is gone.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Minute, Timeout: time.Minute,
 			MaxConnectionAge: o.ConnectionAge, MaxConnectionAgeGrace: o.ConnectionGrace}),
-	}
+	)
 }
 
 // run runs the gRPC server of an edge until h stops.
@@ -92,8 +90,6 @@ func run(h *app.Host, s *server, serving []grpc.ServerOption, serve func(context
 		traces = append(traces, otelgrpc.WithPublicEndpoint())
 	}
 	g := grpc.NewServer(append(serving,
-		grpc.Creds(newClients()),
-		grpc.ForceServerCodecV2(codec{"proto"}),
 		grpc.UnknownServiceHandler(s.forward),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(traces...)),
 		grpc.MaxRecvMsgSize(rpc.MaxMessage),
@@ -104,14 +100,14 @@ func run(h *app.Host, s *server, serving []grpc.ServerOption, serve func(context
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)...)
 	status := health.NewServer()
-	healthpb.RegisterHealthServer(g, healthy{status, s.edge, newPlaces(maxAnonymous), s.proxies})
+	healthpb.RegisterHealthServer(g, healthy{status, s.edge, edge.NewPlaces(maxWatchers), s.proxies})
 	h.Go("serve", func(ctx context.Context) error { return serve(ctx, g) })
 	h.OnDrain(func(ctx context.Context) { h.DrainServer(ctx, g, status) })
 }
 
 // server is one listener's calls.
 type server struct {
-	edge       *Edge
+	edge       *edge.Edge
 	log        *slog.Logger
 	containers bool
 	proxies    ingress.Proxies
@@ -139,15 +135,11 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 	ctx, began := in.Context(), time.Now()
 	method, _ := grpc.MethodFromServerStream(in)
 	md, _ := metadata.FromIncomingContext(ctx)
-	call, err := s.edge.Admit(ctx, Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientOf(ctx, s.proxies), Containers: s.containers}})
-	_ = in.SetHeader(metadata.Pairs(RequestIDKey, call.ID)) // fails only after the headers went out
-	_ = grpc.SetSendCompressor(ctx, encoding.Identity)      // likewise; a copy would not be counted
+	call, err := s.edge.Admit(ctx, edge.Request{Method: method, Metadata: md, Origin: rpc.Origin{Address: clientOf(ctx, s.proxies), Containers: s.containers}})
+	_ = in.SetHeader(metadata.Pairs(edge.RequestIDKey, call.ID)) // fails only after the headers went out
+	_ = grpc.SetSendCompressor(ctx, encoding.Identity)           // likewise; a copy would not be counted
 	if err == nil {
-		client := newIncoming(in, call)
-		if err = readable(call, contentSubtype(md)); err == nil {
-			err = s.pipe(ctx, call, client, md)
-		}
-		client.finish()
+		err = call.Forward(in)
 	}
 	s.edge.Called(errors.Code(err).String(), time.Since(began))
 	s.log.DebugContext(ctx, "call", "method", method, "namespace", call.Namespace, "code", errors.Code(err).String(),
@@ -156,160 +148,12 @@ func (s *server) forward(_ any, in grpc.ServerStream) error {
 		holdBack(ctx, began)
 	}
 	if e := errors.FromError(err); e != nil && e.Reason != "" {
-		in.SetTrailer(metadata.Pairs(ReasonKey, e.Reason))
+		in.SetTrailer(metadata.Pairs(edge.ReasonKey, e.Reason))
 	}
-	if more := Headers(err); more != nil {
+	if more := edge.Headers(err); more != nil {
 		in.SetTrailer(metadata.New(more))
 	}
 	return plain(err)
-}
-
-// pipe copies messages both ways until the callee is done.
-func (s *server) pipe(ctx context.Context, call *Call, in grpc.ServerStream, md metadata.MD) error {
-	ctx, cancel := call.Bound(ctx, md)
-	defer cancel()
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	if encoding := contentSubtype(md); call.isLocal(encoding) {
-		came := call.Await(fail)
-		defer came()
-		return call.Explain(pipeLocal(ctx, call, in, came, encoding))
-	}
-	out, err := call.open(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, subtype(contentSubtype(md)))
-	if err != nil {
-		return call.Explain(err)
-	}
-	came := call.Await(fail)
-	defer came()
-	// It ends when the call does, at the latest when forward has returned.
-	go func() {
-		if err := up(in, out, came, call.target.halfClose); err != nil {
-			fail(err)
-		}
-	}()
-	err = down(out, in)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		if errors.FromError(cause).ID == "go.micro.proxy" { // our own words
-			return cause
-		}
-	}
-	return call.Explain(err)
-}
-
-// pipeLocal passes a message on to a component of this process, and its answer
-// back.
-func pipeLocal(ctx context.Context, call *Call, in grpc.ServerStream, came func(), encoding string) error {
-	request, err := first(ctx, in)
-	if err != nil {
-		call.end(err)
-		return err
-	}
-	came()
-	defer request.data.Free()
-	a, err := call.callLocal(ctx, encoding, request.data)
-	_ = in.SetHeader(answered(a.Header)) // fails only after the headers went out
-	in.SetTrailer(answered(a.Trailer))
-	if err != nil {
-		return err
-	}
-	return in.SendMsg(&frame{a.Message})
-}
-
-// first answers the message of a unary call. Nothing but the end of a stream
-// ends a RecvMsg, so it has a goroutine of its own.
-func first(ctx context.Context, in grpc.ServerStream) (frame, error) {
-	type received struct {
-		frame
-		err error
-	}
-	c := make(chan received, 1)
-	go func() { // ends when the call does
-		var r received
-		r.err = in.RecvMsg(&r.frame)
-		c <- r
-	}()
-	select {
-	case r := <-c:
-		if r.err == io.EOF {
-			return frame{}, errors.New(codes.Internal, "a message was expected")
-		}
-		return r.frame, r.err
-	case <-ctx.Done():
-		if ctx.Err() == context.DeadlineExceeded {
-			return frame{}, errors.New(codes.DeadlineExceeded, "%v", ctx.Err()).From("go.micro.client")
-		}
-		return frame{}, context.Cause(ctx)
-	}
-}
-
-// up copies what the client sends, and says when the first of it came. The
-// callee's refusals come back in down.
-func up(in grpc.ServerStream, out grpc.ClientStream, came func(), halfClose bool) error {
-	for {
-		var f frame
-		err := in.RecvMsg(&f)
-		came()
-		if err == io.EOF {
-			return out.CloseSend()
-		}
-		if err != nil {
-			return err
-		}
-		if err := out.SendMsg(&f); err != nil {
-			return nil
-		}
-		if halfClose {
-			return out.CloseSend()
-		}
-	}
-}
-
-// down copies what the callee sends, headers and trailers included.
-func down(out grpc.ClientStream, in grpc.ServerStream) error {
-	for first := true; ; first = false {
-		var f frame
-		err := out.RecvMsg(&f)
-		if first {
-			if md, err := out.Header(); err == nil {
-				_ = in.SetHeader(answered(md))
-			}
-		}
-		if err != nil {
-			in.SetTrailer(answered(out.Trailer()))
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		}
-		if err := in.SendMsg(&f); err != nil {
-			return err
-		}
-	}
-}
-
-// answered is the metadata of an answer that goes on to the client: not what
-// belongs to the hop, nor error details, which old clients cannot decode.
-func answered(md metadata.MD) metadata.MD {
-	out := metadata.MD{}
-	for k, v := range md {
-		if k != "content-type" && !strings.HasPrefix(k, "grpc-") && !strings.HasPrefix(k, "micro-") && !strings.HasPrefix(k, ":") {
-			out[k] = v
-		}
-	}
-	return out
-}
-
-// readable refuses encodings that the platform's own methods do not know, in the
-// words of Micro's servers. Tenants' services answer for themselves.
-func readable(c *Call, subtype string) error {
-	switch subtype {
-	case "", "proto", "json", "bytes":
-		return nil
-	}
-	if !c.Platform() {
-		return nil
-	}
-	return errors.NewHTTP(http.StatusInternalServerError, "Unsupported Content-Type: application/grpc+%s", errors.Clip(subtype)).From("go.micro.server")
 }
 
 // plain is an error as a status without details, its reason beside it.
@@ -325,17 +169,6 @@ func plain(err error) error {
 		return status.Error(s.Code(), e.For("").JSON())
 	}
 	return status.Error(s.Code(), s.Message())
-}
-
-// contentSubtype is "json" for "application/grpc+json", and "" for
-// "application/grpc".
-func contentSubtype(md metadata.MD) string {
-	if v := md.Get("content-type"); len(v) > 0 {
-		_, sub, _ := strings.Cut(v[0], "+")
-		sub, _, _ = strings.Cut(sub, ";")
-		return sub
-	}
-	return ""
 }
 
 // clientOf answers the client's IP address.

@@ -21,7 +21,7 @@ import (
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
 	"github.com/micro/platform/proxy"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,22 +31,22 @@ const settle = 10 * time.Second
 
 // edge is a proxy under test.
 type edge struct {
-	*proxytest.Platform
+	*edgetest.Platform
 	t    testing.TB
 	conn *grpc.ClientConn
 }
 
 // start runs a proxy.
-func start(t testing.TB) *edge { return startOn(t, proxytest.New(t)) }
+func start(t testing.TB) *edge { return startOn(t, edgetest.New(t)) }
 
 // startOn runs a proxy beside other components.
-func startOn(t testing.TB, p *proxytest.Platform, others ...app.Component) *edge {
+func startOn(t testing.TB, p *edgetest.Platform, others ...app.Component) *edge {
 	t.Helper()
 	return startWith(t, p, nil, others...)
 }
 
 // startWith is startOn with settings of the proxy's.
-func startWith(t testing.TB, p *proxytest.Platform, settings map[string]string, others ...app.Component) *edge {
+func startWith(t testing.TB, p *edgetest.Platform, settings map[string]string, others ...app.Component) *edge {
 	t.Helper()
 	address := freeAddress(t)
 	env := map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none"}
@@ -82,7 +82,7 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// answer is what proxytest.Service answers.
+// answer is what edgetest.Service answers.
 type answer struct {
 	Service  string            `json:"service"`
 	Sent     json.RawMessage   `json:"sent"`
@@ -97,7 +97,7 @@ func (e *edge) call(method, body string, pairs ...string) (answer, error) {
 	ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
 	var out []byte
 	in := []byte(body)
-	if err := e.conn.Invoke(ctx, method, &in, &out, proxytest.Codec()); err != nil {
+	if err := e.conn.Invoke(ctx, method, &in, &out, edgetest.Codec()); err != nil {
 		return answer{}, err
 	}
 	var a answer
@@ -128,7 +128,7 @@ func bearer(token string) []string { return []string{"authorization", "Bearer " 
 func TestCall(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	mine, theirs := proxytest.NewService(t, "echo"), proxytest.NewService(t, "echo")
+	mine, theirs := edgetest.NewService(t, "echo"), edgetest.NewService(t, "echo")
 	e.Register("acme", mine.Entry())
 	e.Register("other", theirs.Entry())
 	token := e.User(t, "acme")
@@ -155,9 +155,9 @@ func TestCall(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	echo := proxytest.NewService(t, "echo")
+	echo := edgetest.NewService(t, "echo")
 	e.Register("acme", echo.Entry())
-	dead := proxytest.NewService(t, "dead")
+	dead := edgetest.NewService(t, "dead")
 	dead.Stop()
 	e.Register("acme", dead.Entry())
 	user := e.User(t, "acme")
@@ -206,7 +206,7 @@ func TestRefusals(t *testing.T) {
 func TestErrorsPass(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	_, err := e.call("/echo.Echo/Fail", `{"id":"echo","code":418,"detail":"I am a teapot"}`, bearer(e.User(t, "acme"))...)
 	got := errors.FromError(err)
 	if got == nil || got.HTTP != 418 || got.Detail != "I am a teapot" || got.ID != "echo" {
@@ -219,7 +219,7 @@ func TestErrorsPass(t *testing.T) {
 func TestOperator(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	operator := e.User(t, "micro", "admin")
 	a := e.until(codes.OK, "/echo.Echo/Call", append(bearer(operator), "micro-namespace", "acme")...)
 	if a.Metadata["authorization"] != "" || a.Metadata["micro-namespace"] != "acme" {
@@ -235,7 +235,7 @@ func TestPush(t *testing.T) {
 	user := bearer(e.User(t, "acme"))
 	anonymous := []string{"micro-namespace", "acme"}
 	e.until(codes.NotFound, "/echo.Echo/Call", user...)
-	entry := proxytest.NewService(t, "echo").Entry()
+	entry := edgetest.NewService(t, "echo").Entry()
 	e.Register("acme", entry)
 	e.until(codes.OK, "/echo.Echo/Call", user...)
 	e.until(codes.Unauthenticated, "/echo.Echo/Call", anonymous...)
@@ -264,7 +264,7 @@ func TestJustRegistered(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	user := bearer(e.User(t, "acme"))
-	e.RegisterQuietly("acme", proxytest.NewService(t, "echo").Entry())
+	e.RegisterQuietly("acme", edgetest.NewService(t, "echo").Entry())
 	if _, err := e.call("/echo.Echo/Call", "{}", user...); err != nil {
 		t.Error(err)
 	}
@@ -284,7 +284,7 @@ func TestJustRegistered(t *testing.T) {
 func TestDeadNode(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	alive, dead := proxytest.NewService(t, "echo"), proxytest.NewService(t, "echo")
+	alive, dead := edgetest.NewService(t, "echo"), edgetest.NewService(t, "echo")
 	entry := alive.Entry()
 	entry.Nodes = append(entry.Nodes, dead.Entry().GetNodes()...)
 	e.Register("acme", entry)
@@ -308,13 +308,13 @@ func TestDeadNode(t *testing.T) {
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	e.Register("acme", proxytest.NewService(t, "echo").Entry())
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
 	user := bearer(e.User(t, "acme"))
 	e.until(codes.OK, "/echo.Echo/Call", user...)
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), user...), settle)
 	defer cancel()
 	both := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
-	s, err := e.conn.NewStream(ctx, both, "/echo.Echo/Chat", proxytest.Codec())
+	s, err := e.conn.NewStream(ctx, both, "/echo.Echo/Chat", edgetest.Codec())
 	if err != nil {
 		t.Fatal(err)
 	}

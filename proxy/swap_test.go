@@ -23,7 +23,7 @@ import (
 	_ "github.com/micro/platform/proto/runtime"
 	_ "github.com/micro/platform/proto/scheduler"
 	_ "github.com/micro/platform/proto/store"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // TestSwapMatrix makes every RPC of every proto, with every way to name another
@@ -134,7 +134,7 @@ func startCatching(t *testing.T) *catching {
 		default: // one is enough
 		}
 	}
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	p.Seen = catch
 	p.Also = map[string]func(grpc.ServiceRegistrar){
 		"auth": func(s grpc.ServiceRegistrar) {
@@ -150,7 +150,7 @@ func startCatching(t *testing.T) *catching {
 		"usage": {"usage.Usage", "usage.Budgets", "usage.Components"}, "audit": {"audit.Audit", "audit.Components"}, "runtime": {"runtime.Runtime", "runtime.Source", "runtime.Build"},
 		"broker": {"broker.Broker"}, "config": {"config.Config"}, "events": {"events.Stream", "events.Store", "events.Topics", "events.Groups"}, "store": {"store.Store", "store.BlobStore"}, "network": {"network.Network"}, "builder": {"builder.Builder"}, "scheduler": {"scheduler.Scheduler"},
 	} {
-		others = append(others, proxytest.Component(name, func(s grpc.ServiceRegistrar) { serve(s, catch, apis...) }))
+		others = append(others, edgetest.Component(name, func(s grpc.ServiceRegistrar) { serve(s, catch, apis...) }))
 	}
 	c.edge = startOn(t, p, others...)
 	return c

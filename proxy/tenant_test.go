@@ -15,14 +15,14 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/redistest"
 	namespacespb "github.com/micro/platform/proto/namespaces"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // tenant is a namespace of its own with an echo service that everybody may call.
 func (e *edge) tenant(t *testing.T) string {
 	t.Helper()
 	namespace := redistest.Namespace(t)
-	e.Register(namespace, proxytest.NewService(t, "echo").Entry())
+	e.Register(namespace, edgetest.NewService(t, "echo").Entry())
 	e.Public(namespace)
 	e.until(codes.OK, "/echo.Echo/Call", "micro-namespace", namespace)
 	return namespace
@@ -94,7 +94,7 @@ func (e *edge) trailer(method string, pairs ...string) (metadata.MD, error) {
 	defer cancel()
 	var out []byte
 	in, trailer := []byte("{}"), metadata.MD{}
-	err := e.conn.Invoke(ctx, method, &in, &out, proxytest.Codec(), grpc.Trailer(&trailer))
+	err := e.conn.Invoke(ctx, method, &in, &out, edgetest.Codec(), grpc.Trailer(&trailer))
 	return trailer, err
 }
 
@@ -104,7 +104,7 @@ func TestThrottles(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	namespace := e.tenant(t)
-	e.Register(namespace, proxytest.NewService(t, "other").Entry())
+	e.Register(namespace, edgetest.NewService(t, "other").Entry())
 	user, anonymous := bearer(e.User(t, namespace)), []string{"micro-namespace", namespace}
 	throttle := func(action namespacespb.Action) *namespacespb.Tenant {
 		return &namespacespb.Tenant{Namespace: namespace, Plan: "local", Throttles: []*namespacespb.Throttle{{Service: "echo", Action: action, Reason: "the budget of 10 EUR is spent"}}}
@@ -166,7 +166,7 @@ func TestNothingLeftToSpend(t *testing.T) {
 // fast.
 func TestSuspensionUnderLoad(t *testing.T) {
 	t.Parallel()
-	p := proxytest.New(t)
+	p := edgetest.New(t)
 	edges := [2]*edge{startOn(t, p), startOn(t, p)} // as in two processes
 	namespace, busy := edges[0].tenant(t), edges[0].tenant(t)
 	user, anonymous, other := bearer(p.User(t, namespace)), []string{"micro-namespace", namespace}, bearer(p.User(t, busy))
@@ -176,7 +176,7 @@ func TestSuspensionUnderLoad(t *testing.T) {
 		e.until(codes.OK, "/echo.Echo/Call", other...)
 	}
 	open := func(e *edge, pairs []string) grpc.ClientStream {
-		s, err := e.conn.NewStream(metadata.AppendToOutgoingContext(t.Context(), pairs...), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", proxytest.Codec())
+		s, err := e.conn.NewStream(metadata.AppendToOutgoingContext(t.Context(), pairs...), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/echo.Echo/Chat", edgetest.Codec())
 		if err != nil {
 			t.Fatal(err)
 		}

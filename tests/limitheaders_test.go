@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 )
 
 // TestLimitHeaders meets limits that components watch over, through both edges:
@@ -72,7 +72,7 @@ func TestLimitHeaders(t *testing.T) {
 		var answer []byte
 		message, trailer := []byte(tt.body), metadata.MD{}
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
-		err = conn.Invoke(ctx, tt.method, &message, &answer, proxytest.Codec(), grpc.Trailer(&trailer))
+		err = conn.Invoke(ctx, tt.method, &message, &answer, edgetest.Codec(), grpc.Trailer(&trailer))
 		if err == nil || strings.Join(trailer.Get("ratelimit-policy"), "|") != policy || strings.Join(trailer.Get("ratelimit"), "|") != state || strings.Join(trailer.Get("retry-after"), "|") != wait {
 			t.Errorf("%s over gRPC: %v %v", tt.limit, err, trailer)
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/local"
 	registrypb "github.com/micro/platform/proto/registry"
-	"github.com/micro/platform/proxy/proxytest"
+	"github.com/micro/platform/proxy/edge/edgetest"
 	"github.com/micro/platform/tests/platform"
 )
 
@@ -53,9 +53,9 @@ func BenchmarkManyNamespaces(b *testing.B) {
 	}
 	b.Cleanup(func() { p.Stop() })
 	p.Stop()
-	var services []*proxytest.Service
+	var services []*edgetest.Service
 	for range 2 * coldCalls {
-		services = append(services, proxytest.NewService(b, "echo"))
+		services = append(services, edgetest.NewService(b, "echo"))
 	}
 	fillNamespaces(b, servers.Platform.PostgresURL.Reveal(), services)
 	if err := p.Restart(b.Context()); err != nil {
@@ -74,7 +74,7 @@ func BenchmarkManyNamespaces(b *testing.B) {
 			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+fillToken(n)), settle)
 			defer cancel()
 			var out []byte
-			return conn.Invoke(ctx, "/echo.Echo/Call", []byte("{}"), &out, proxytest.Codec(), grpc.WaitForReady(true))
+			return conn.Invoke(ctx, "/echo.Echo/Call", []byte("{}"), &out, edgetest.Codec(), grpc.WaitForReady(true))
 		}},
 		{"gateway", func(n int) error { return post("http://"+p.API+"/echo/Echo/Call", fillToken(n)) }},
 	}
@@ -113,7 +113,7 @@ func fillToken(n int) string { return fmt.Sprintf("mtk_%043d", n) }
 // fillNamespaces writes into Postgres what people would have made. The first
 // namespaces' service "echo" runs, each on an address of its own; the others are
 // registered at addresses where nobody is.
-func fillNamespaces(b *testing.B, url string, running []*proxytest.Service) {
+func fillNamespaces(b *testing.B, url string, running []*edgetest.Service) {
 	b.Helper()
 	ctx := b.Context()
 	db, err := pgx.Connect(ctx, url)
