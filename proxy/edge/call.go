@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strconv"
@@ -13,8 +14,116 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/rpc"
+	registrypb "github.com/micro/platform/proto/registry"
 )
+
+// unaryTimeout bounds a unary call whose client names no deadline. Streams of
+// accounts have none: they may be silent for hours.
+const unaryTimeout = time.Minute
+
+// Call is a request that was let in.
+type Call struct {
+	// ID is the request's id, in the logs and in the callee's metadata.
+	ID        string
+	Service   string
+	Endpoint  string
+	Namespace string
+	// Caller is nil for an anonymous call.
+	Caller *identity.Caller
+
+	edge   *Edge
+	method string
+	from   string // the client's address
+	// containers says that it came in where only containers do.
+	containers bool
+	apiToken   string    // that the caller came with, if it is one
+	changes    uint64    // at the admission
+	badToken   *badToken // why the caller is anonymous although there was a token
+	opened     *openCall // from Bound on, if the call may be ended
+	md         metadata.MD
+	target     target
+	done       func() // gives its place among the calls in flight back
+	message    message
+	count      count
+}
+
+// target is where a call goes: a component, or a service of a namespace.
+type target struct {
+	component *grpc.ClientConn
+	local     *rpc.Server // of the component, for a unary method, when it is in this process
+	service   *service
+	stream    kind
+	// halfClose says that the callee waits for the end of the request after its
+	// only message, which old clients never send on streams.
+	halfClose bool
+	endpoint  *registrypb.Endpoint // nil when nobody has described it
+}
+
+// idempotent says whether the endpoint's author has: a call may be made twice.
+func (t target) idempotent() bool { return t.endpoint.GetMetadata()[idempotent] == "true" }
+
+// Close gives back what the call held, and counts it if its client has left.
+func (c *Call) Close() {
+	c.end(context.Canceled)
+	c.leave()
+}
+
+func (c *Call) leave() {
+	c.drop()
+	c.done()
+	c.done = func() {}
+}
+
+// Streaming says whether the callee answers with a stream.
+func (c *Call) Streaming() bool { return c.target.stream == streaming }
+
+// Platform says whether the callee is a component of the platform.
+func (c *Call) Platform() bool { return c.target.component != nil }
+
+// Describe answers the endpoint's messages as the registry has them, or nil.
+func (c *Call) Describe() *registrypb.Endpoint { return c.target.endpoint }
+
+// Bound answers a context with the call's deadline: the client's, which Micro
+// clients also send as metadata, or one for unary calls without any. Calls
+// without an account end soon in any case. The call also ends when its token is
+// revoked, or its namespace suspended.
+func (c *Call) Bound(ctx context.Context, md metadata.MD) (context.Context, context.CancelFunc) {
+	var within time.Duration
+	if v := md.Get("timeout"); len(v) > 0 {
+		if ns, err := strconv.ParseInt(v[0], 10, 64); err == nil && ns > 0 {
+			within = time.Duration(ns)
+		}
+	}
+	if _, ok := ctx.Deadline(); !ok && within == 0 && c.target.stream == unary {
+		within = unaryTimeout
+	}
+	if most := c.longest(); most > 0 && (within == 0 || within > most) {
+		within = most
+	}
+	ctx, over := c.edge.open.add(ctx, c)
+	if within == 0 {
+		return ctx, over
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	return ctx, func() { cancel(); over() }
+}
+
+// longest is how long the call may last, whatever its client says; 0 is for
+// ever. The platform has no streams for those without an account.
+func (c *Call) longest() time.Duration {
+	switch {
+	case c.Caller != nil:
+		return 0
+	case c.Platform():
+		return cmp.Or(c.edge.opts.AnonymousCall, unaryTimeout)
+	case c.target.stream == unary:
+		return c.edge.opts.AnonymousCall
+	default:
+		return c.edge.opts.AnonymousStream
+	}
+}
 
 // open starts the call at its target, in metadata of its own, and counts it.
 func (c *Call) open(ctx context.Context, desc *grpc.StreamDesc, opts ...grpc.CallOption) (grpc.ClientStream, error) {

@@ -1,6 +1,6 @@
 // Package edge is the pipeline that every call from outside goes through. The
 // proxy has an Edge for gRPC, the gateway one for HTTP. Admit decides on a call,
-// in this order:
+// in this order (admit.go):
 //
 //   - who is calling: identity.go, apitoken.go
 //   - in which namespace: identity.go
