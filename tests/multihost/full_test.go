@@ -91,8 +91,11 @@ func (f *fixture) edges(t *testing.T, name string) {
 func (f *fixture) drained(t *testing.T, name string) {
 	n, other := f.site.Rig.Nodes[1], f.site.Rig.Nodes[0]
 	available := func(ctx context.Context, how string) error {
-		_, err := other.Docker(ctx, "node", "update", "--availability", how, n.Name)
-		return err
+		// Swarm refuses what crosses a change of its own ("update out of sequence").
+		return poll(ctx, time.Minute, func() error {
+			_, err := other.Docker(ctx, "node", "update", "--availability", how, n.Name)
+			return err
+		})
 	}
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		err := available(ctx, "drain")
