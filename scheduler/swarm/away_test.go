@@ -20,14 +20,7 @@ import (
 func TestDockerAway(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	way := newWay(t)
-	engine, err := client.NewClientWithOpts(client.WithHost("unix://"+way.socket), client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { engine.Close() })
-	far := &bench{Driver: New(engine, b.opts, b.log), engine: engine, states: make(chan *schedulerpb.Status, 1000)}
-	far.run(t)
+	far, way := b.far(t)
 	s := b.plan(t, "ns", "web", "serve", ":8080")
 	if err := far.Apply(t.Context(), s); err != nil {
 		t.Fatal(err)
@@ -35,7 +28,7 @@ func TestDockerAway(t *testing.T) {
 	far.wait(t, s.ID, running)
 	way.close()
 	began := time.Now()
-	err = far.Apply(t.Context(), s)
+	err := far.Apply(t.Context(), s)
 	if errors.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "Docker is not reachable at "+way.socket) {
 		t.Errorf("Apply = %v after %v", err, time.Since(began))
 	}
@@ -76,14 +69,7 @@ func TestDockerAway(t *testing.T) {
 func TestStartWaitsForDocker(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	way := newWay(t)
-	engine, err := client.NewClientWithOpts(client.WithHost("unix://"+way.socket), client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { engine.Close() })
-	far := &bench{Driver: New(engine, b.opts, b.log), engine: engine, states: make(chan *schedulerpb.Status, 1000)}
-	far.run(t)
+	far, way := b.far(t)
 	s := b.plan(t, "ns", "web", "idle")
 	b.apply(t, s)
 	far.wait(t, s.ID, starting)
@@ -95,6 +81,20 @@ func TestStartWaitsForDocker(t *testing.T) {
 	if took := time.Since(back); took < b.opts.Start/4 {
 		t.Errorf("it has failed %v after Docker was back", took)
 	}
+}
+
+// far is another driver of the same cluster, and its way to Docker.
+func (b *bench) far(t *testing.T) (*bench, *way) {
+	t.Helper()
+	w := newWay(t)
+	engine, err := client.NewClientWithOpts(client.WithHost("unix://"+w.socket), client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { engine.Close() })
+	far := &bench{Driver: New(engine, b.opts, b.log), engine: engine, states: make(chan *schedulerpb.Status, 1000)}
+	far.run(t)
+	return far, w
 }
 
 // way is a socket that leads to Docker's.
