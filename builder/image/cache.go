@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+
+	"github.com/micro/platform/internal/pause"
 )
 
 const (
@@ -80,10 +82,8 @@ func (b *Builder) giveUp(ctx context.Context, cache string) error {
 		if !isInUse(err) {
 			return fmt.Errorf("remove a cache that is not whole: %w", err)
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, fillPoll) != nil {
 			return fmt.Errorf("remove a cache that is not whole: %w", err)
-		case <-time.After(fillPoll):
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/cli/dynamic"
 	"github.com/micro/platform/internal/cli/terminal"
+	"github.com/micro/platform/internal/pause"
 	registrypb "github.com/micro/platform/proto/registry"
 	runtimepb "github.com/micro/platform/proto/runtime"
 )
@@ -176,10 +177,8 @@ func (c *cli) watchRevision(ctx context.Context, x *client, s *runtimepb.Service
 		if errors.Code(err) != codes.Unavailable || ended || attempt >= 5 {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
+		if err := pause.For(ctx, time.Second); err != nil {
+			return err
 		}
 	}
 }

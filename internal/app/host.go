@@ -30,6 +30,7 @@ import (
 	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/rpc"
 	"github.com/micro/platform/internal/settings"
@@ -355,7 +356,7 @@ func (h *Host) awaitKeys(status *health.Server) error {
 				status.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 				return nil
 			}
-			if pause(ctx, keysAgain) != nil {
+			if pause.For(ctx, keysAgain) != nil {
 				return nil
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/resolver"
+
+	"github.com/micro/platform/internal/pause"
 )
 
 // How often a name that stands for the instances of a component is looked up, and
@@ -63,7 +65,7 @@ func (l *looker) run(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		case <-l.now:
-			if pause(ctx, min(wait, lookAgain)) != nil {
+			if pause.For(ctx, min(wait, lookAgain)) != nil {
 				return
 			}
 		}
@@ -82,15 +84,6 @@ func (l *looker) once(ctx context.Context) error {
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: net.JoinHostPort(a, l.port)}}})
 	}
 	return l.cc.UpdateState(state)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // ResolveNow implements resolver.Resolver.

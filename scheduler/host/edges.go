@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -206,10 +207,8 @@ func (e *edges) watch(ctx context.Context) error {
 			return nil
 		}
 		e.log.Debug("edges are not watched", "error", err)
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, again) != nil {
 			return nil
-		case <-time.After(again):
 		}
 	}
 }

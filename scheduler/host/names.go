@@ -23,6 +23,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -57,10 +58,8 @@ func (n *names) watch(ctx context.Context) {
 			return
 		}
 		n.log.Debug("names of edges are not kept", "error", err)
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, again) != nil {
 			return
-		case <-time.After(again):
 		}
 	}
 }

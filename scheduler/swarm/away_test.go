@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
 
@@ -32,7 +33,7 @@ func TestDockerAway(t *testing.T) {
 	if errors.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "Docker is not reachable at "+way.socket) {
 		t.Errorf("Apply = %v after %v", err, time.Since(began))
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; pause(t.Context(), 50*time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; pause.For(t.Context(), 50*time.Millisecond) {
 		if _, err := far.List(); errors.Code(err) == codes.Unavailable {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -17,7 +18,7 @@ func (d *Driver) drain(ctx context.Context, id plan.ID, most time.Duration) erro
 		if err != nil || !connected {
 			return err
 		}
-		if err := pause(ctx, stopPoll); err != nil {
+		if err := pause.For(ctx, stopPoll); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/containers"
@@ -236,7 +237,7 @@ func (d *Driver) stopped(ctx context.Context, id plan.ID) error {
 		if err != nil || left == 0 {
 			return err
 		}
-		if pause(ctx, stopPoll) != nil {
+		if pause.For(ctx, stopPoll) != nil {
 			return errors.New(codes.DeadlineExceeded, "%d containers of %s are still stopping", left, id)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -281,7 +282,7 @@ func poll(t *testing.T, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("it did not come")
 		}
-		pause(t.Context(), 50*time.Millisecond) //nolint:errcheck // ok says it
+		pause.For(t.Context(), 50*time.Millisecond) //nolint:errcheck // ok says it
 	}
 }
 

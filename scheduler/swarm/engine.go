@@ -17,6 +17,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/pause"
 )
 
 // Engine is what of Docker's Engine API the scheduler needs.
@@ -65,7 +66,7 @@ const electionPoll = 300 * time.Millisecond
 func steady(ctx context.Context, change func() error) error {
 	for {
 		err := change()
-		if err == nil || !leaderless(err) || pause(ctx, electionPoll) != nil {
+		if err == nil || !leaderless(err) || pause.For(ctx, electionPoll) != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/docker/docker/api/types/network"
 
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -29,7 +30,7 @@ func TestErase(t *testing.T) {
 		if done, err = b.Erase(ctx, "one"); err != nil {
 			t.Fatal(err)
 		}
-		pause(ctx, 200*time.Millisecond) //nolint:errcheck // the next call says it
+		pause.For(ctx, 200*time.Millisecond) //nolint:errcheck // the next call says it
 	}
 	for namespace, want := range map[string]int{"one": 0, "two": 1} {
 		of := map[string]string{plan.LabelNamespace: namespace}

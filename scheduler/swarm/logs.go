@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/containers"
 	"github.com/micro/platform/scheduler/plan"
@@ -48,7 +49,7 @@ func (d *Driver) Logs(ctx context.Context, id plan.ID, count int, follow bool, s
 		defer cancel()
 		d.hub.until(ctx, id)
 		if d.stopped(ctx, id) == nil {
-			pause(ctx, lastWords) //nolint:errcheck // both ways it is over
+			pause.For(ctx, lastWords) //nolint:errcheck // both ways it is over
 		}
 	}()
 	defer func() { cancel(); <-watch }()

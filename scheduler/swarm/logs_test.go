@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/containers"
 )
@@ -84,7 +85,7 @@ func TestLogs(t *testing.T) {
 		t.Fatal("Logs goes on")
 	}
 	for deadline := time.Now().Add(20 * time.Second); errors.Code(b.Logs(t.Context(), s.ID, 1, false, send)) != codes.NotFound; {
-		if pause(t.Context(), stopPoll); time.Now().After(deadline) {
+		if pause.For(t.Context(), stopPoll); time.Now().After(deadline) {
 			t.Fatal("what is removed still has logs")
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/scheduler/plan"
 )
 
@@ -20,7 +21,7 @@ func (d *Driver) markLoop(ctx context.Context) {
 		if err := d.mark(ctx); err != nil {
 			d.log.Debug("not every host is marked that has gVisor", "error", err)
 		}
-		if pause(ctx, markEvery) != nil {
+		if pause.For(ctx, markEvery) != nil {
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/micro/platform/internal/pause"
 	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
@@ -50,10 +51,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		err = d.explain(err)
 		d.hub.lose(err)
 		d.log.Warn("docker cannot be used, deployments are not watched", "error", err, "retry_in", wait)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		pause.For(ctx, wait) //nolint:errcheck // the loop ends
 	}
 	return nil
 }
@@ -73,7 +71,7 @@ func (d *Driver) session(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := pause(ctx, lookLeast); err != nil {
+		if err := pause.For(ctx, lookLeast); err != nil {
 			return err
 		}
 		select {
@@ -85,15 +83,6 @@ func (d *Driver) session(ctx context.Context) error {
 		case <-d.wake:
 		case <-time.After(next):
 		}
-	}
-}
-
-func pause(ctx context.Context, t time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(t):
-		return nil
 	}
 }
 
@@ -123,7 +112,7 @@ func (d *Driver) join(ctx context.Context) error {
 			err = fmt.Errorf("this Docker's swarm is %s", info.Swarm.LocalNodeState)
 		}
 		// Another platform on this host may be turning it on at the same time.
-		if pause(ctx, 100*time.Millisecond) != nil {
+		if pause.For(ctx, 100*time.Millisecond) != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -132,7 +133,7 @@ const joinEvery = 2 * time.Second
 
 // joinLoop keeps the edges in the networks of namespaces, until ctx ends.
 func (d *Driver) joinLoop(ctx context.Context) {
-	for pause(ctx, joinEvery) == nil {
+	for pause.For(ctx, joinEvery) == nil {
 		if err := d.joinEdges(ctx); err != nil {
 			d.log.Debug("not every edge is in every network", "error", err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/micro/platform/internal/pause"
 	hostpb "github.com/micro/platform/proto/host"
 )
 
@@ -29,7 +30,7 @@ func (d *Driver) strayLoop(ctx context.Context) {
 	lost := newHosts(nil, d.opts.Dial)
 	defer lost.close()
 	down := map[string]time.Time{}
-	for pause(ctx, strayEvery) == nil {
+	for pause.For(ctx, strayEvery) == nil {
 		if err := d.stopStrays(ctx, lost, down); err != nil {
 			d.log.Debug("strays are not looked for", "error", err)
 		}

@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/micro/platform/internal/dockerhost"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -79,7 +80,7 @@ func (b *bench) run(t *testing.T) {
 	work.Go(func() {
 		for ctx.Err() == nil { // it is sent away while Docker is
 			b.Watch(ctx, func(s *schedulerpb.Status) error { b.states <- s; return nil }) //nolint:errcheck // likewise
-			pause(ctx, 50*time.Millisecond)                                               //nolint:errcheck // the loop ends
+			pause.For(ctx, 50*time.Millisecond)                                           //nolint:errcheck // the loop ends
 		}
 	})
 	t.Cleanup(func() {
@@ -112,7 +113,7 @@ func (b *bench) clean(t *testing.T) {
 		if err == nil && len(left) == 0 {
 			return
 		}
-		pause(ctx, 200*time.Millisecond)
+		pause.For(ctx, 200*time.Millisecond)
 	}
 	t.Error("networks are left over")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/swarm"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -57,7 +58,7 @@ func (d *Driver) TendLoop(ctx context.Context) error {
 		case <-time.After(tendEvery):
 		case <-d.proven: // it may end the next moment, and is started again for having run
 		case <-d.empty:
-			pause(ctx, release) //nolint:errcheck // the loop ends
+			pause.For(ctx, release) //nolint:errcheck // the loop ends
 		}
 	}
 	return nil

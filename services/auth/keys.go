@@ -8,6 +8,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pause"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -80,10 +81,8 @@ func (s *Service) rotate(ctx context.Context, notice time.Duration) (*authpb.Key
 		return nil, err
 	}
 	if notice == keyHaste {
-		select {
-		case <-time.After(notice):
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := pause.For(ctx, notice); err != nil {
+			return nil, err
 		}
 		if _, err := s.db.promoteKey(ctx, s.opts.ServiceToken+time.Minute); err != nil {
 			return nil, err

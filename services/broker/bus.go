@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	brokerpb "github.com/micro/platform/proto/broker"
 )
 
@@ -96,10 +97,7 @@ func (b *bus) run(ctx context.Context) error {
 				b.log.WarnContext(ctx, "messages are not heard of, trying again", "error", err)
 				said = err.Error()
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryAfter):
-			}
+			pause.For(ctx, retryAfter) //nolint:errcheck // the loop ends
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pause"
 	brokerpb "github.com/micro/platform/proto/broker"
 )
 
@@ -111,10 +112,7 @@ func (s *Service) Subscribe(req *brokerpb.SubscribeRequest, stream grpc.ServerSt
 	ctx := stream.Context()
 	sub, err := s.subscribe(ctx, req)
 	if err != nil {
-		select {
-		case <-ctx.Done():
-		case <-time.After(s.refusal):
-		}
+		pause.For(ctx, s.refusal) //nolint:errcheck // both ways it is refused
 		return err
 	}
 	defer s.bus.remove(sub)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 )
 
 func (g *group) acknowledge(at position) {
@@ -86,17 +87,15 @@ func (g *group) ackLoop(ctx context.Context) {
 			return
 		case <-g.acks:
 		}
-		pause := ackPause
+		wait := ackPause
 		if backoff = min(max(2*backoff, minBackoff), maxBackoff); g.acknowledgeAll(ctx) == nil {
 			backoff = 0
 		} else {
-			pause = backoff
+			wait = backoff
 			signal(g.acks)
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, wait) != nil {
 			return
-		case <-time.After(pause):
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/internal/pg"
 	registrypb "github.com/micro/platform/proto/registry"
 )
@@ -57,10 +58,8 @@ func (h *hub) run(ctx context.Context) error {
 			return nil
 		}
 		h.log.WarnContext(ctx, "changes are not heard of, trying again", "error", err)
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, relisten) != nil {
 			return nil
-		case <-time.After(relisten):
 		}
 	}
 }

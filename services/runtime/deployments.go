@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/pause"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
 
@@ -96,7 +97,7 @@ func (r *reconciler) follow(ctx context.Context) {
 		if err := r.svc.db.noteRunning(ctx, awayText); err != nil {
 			r.log.Warn("could not note that the scheduler is away", "error", err)
 		}
-		pause(ctx, time.Second)
+		pause.For(ctx, time.Second) //nolint:errcheck // the loop ends
 	}
 }
 
@@ -148,7 +149,7 @@ func (r *reconciler) compare(ctx context.Context) {
 		default:
 			again = time.Second
 		}
-		pause(ctx, compareLeast)
+		pause.For(ctx, compareLeast) //nolint:errcheck // the loop ends
 		if r.behind.Swap(false) {
 			wait = time.Second
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/micro/platform/internal/pg"
 )
@@ -78,14 +77,4 @@ func (s *Service) listen(ctx context.Context, log *slog.Logger) error {
 		Began: func(context.Context) error { s.hub.wakeAll(); return nil },
 		Heard: func(_ context.Context, topic string) error { s.hub.wake(topic); return nil },
 	}.Run(ctx)
-}
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micro/platform/internal/pause"
 	registrypb "github.com/micro/platform/proto/registry"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
 )
@@ -96,9 +97,8 @@ func (r *reconciler) awaitNodes(ctx context.Context, rev revision) error {
 		case time.Now().After(deadline):
 			return r.unregistered(ctx, rev, s, registered)
 		}
-		pause(ctx, wait)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pause"
 )
 
 // reconciler brings every revision to where it should be. One process at a
@@ -72,7 +73,7 @@ func (r *reconciler) run(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			r.log.Warn("looking for work failed", "error", err)
 		}
-		pause(ctx, workLeast)
+		pause.For(ctx, workLeast) //nolint:errcheck // the select says it
 		select {
 		case <-ctx.Done():
 			return nil
@@ -138,7 +139,7 @@ func (r *reconciler) perform(ctx context.Context, it item, st state) {
 				r.log.Warn("could not note why", "error", err)
 			}
 		}
-		pause(ctx, backoff)
+		pause.For(ctx, backoff) //nolint:errcheck // the loop ends
 	}
 }
 
@@ -161,7 +162,7 @@ func (r *reconciler) sweep(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			r.log.Warn("sweeping failed", "error", err)
 		}
-		pause(ctx, sweepEvery)
+		pause.For(ctx, sweepEvery) //nolint:errcheck // the loop ends
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/archive"
+	"github.com/micro/platform/internal/pause"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
@@ -235,7 +236,7 @@ const patience = 20 * time.Second
 // retry makes a call that does no harm when it is made twice.
 func (i *Import) retry(ctx context.Context, call func() error) error {
 	deadline := time.Now().Add(patience)
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := call()
 		switch errors.Code(err) {
 		case codes.ResourceExhausted, codes.Unavailable, codes.Aborted:
@@ -245,10 +246,8 @@ func (i *Import) retry(ctx context.Context, call func() error) error {
 		if time.Now().After(deadline) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -1,0 +1,2 @@
+// Package pause waits, though no longer than a context lives.
+package pause
