@@ -3,7 +3,6 @@ package tenants
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/watch"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
@@ -186,37 +186,12 @@ func (t *Tenants) wait(ctx context.Context) error {
 	}
 }
 
-// The waits between two attempts to follow.
-const (
-	firstWait = 50 * time.Millisecond
-	longWait  = 2 * time.Second
-	// settled is how long a stream lasts that was not a failed attempt.
-	settled = 10 * time.Second
-)
-
-// Run follows component namespaces until ctx ends, with growing waits while
-// that fails.
+// Run follows component namespaces until ctx ends.
 func (t *Tenants) Run(ctx context.Context) error {
-	wait := firstWait
-	for {
-		began := time.Now()
-		err := t.follow(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > settled {
-			wait = firstWait
-		}
-		if wait == firstWait {
-			t.log.WarnContext(ctx, "limits are not followed, going on with what is known", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait/2 + rand.N(wait)):
-		}
-		wait = min(2*wait, longWait)
-	}
+	watch.Follow(ctx, t.follow, func(err error) {
+		t.log.WarnContext(ctx, "limits are not followed, going on with what is known", "error", err)
+	})
+	return nil
 }
 
 // follow takes in a snapshot and what comes after it, until the stream breaks.

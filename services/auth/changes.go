@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/rules"
+	"github.com/micro/platform/internal/watch"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -22,28 +22,15 @@ type changes struct {
 	keysChanged    func(context.Context) error
 	log            *slog.Logger
 	publicPlatform bool
-	loaded         chan struct{} // closed when the state has been read once
 
-	mu       sync.Mutex
-	rules    map[string]*authpb.RuleSet
-	revoked  *identity.Revocations
-	watchers map[*watcher]struct{}
+	feed    *watch.Feed[*authpb.Change] // guards what follows
+	rules   map[string]*authpb.RuleSet
+	revoked *identity.Revocations
 }
-
-// watcher is one stream. It is cut when its queue is full.
-type watcher struct {
-	queue chan *authpb.Change
-	cut   chan struct{}
-}
-
-const (
-	// watchQueue is how many changes a watcher may be behind.
-	watchQueue = 1024
-)
 
 func newChanges(d db, keysChanged func(context.Context) error, log *slog.Logger, publicPlatform bool) *changes {
 	return &changes{db: d, keysChanged: keysChanged, log: log, publicPlatform: publicPlatform,
-		loaded: make(chan struct{}), revoked: identity.NewRevocations(), watchers: map[*watcher]struct{}{}}
+		feed: watch.NewFeed[*authpb.Change](), revoked: identity.NewRevocations()}
 }
 
 // notice is the payload of a notification. One of the fields is set.
@@ -75,8 +62,7 @@ func (c *changes) run(ctx context.Context) error {
 	return pg.Listener{Pool: c.db.pool, Channel: channel, Log: c.log, Began: c.load, Heard: c.apply}.Run(ctx)
 }
 
-// load reads the whole state. Watchers of the state before start anew: they may
-// have missed something.
+// load reads the whole state.
 func (c *changes) load(ctx context.Context) error {
 	sets, err := c.db.ruleSets(ctx)
 	if err != nil {
@@ -89,27 +75,19 @@ func (c *changes) load(ctx context.Context) error {
 	if err := c.keysChanged(ctx); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.rules = map[string]*authpb.RuleSet{}
-	for namespace, list := range sets {
-		c.rules[namespace] = &authpb.RuleSet{Namespace: namespace, Rules: rules.Sort(list)}
-	}
-	if c.rules[identity.Platform] == nil {
-		c.rules[identity.Platform] = c.ruleSet(identity.Platform, nil)
-	}
-	c.revoked = identity.NewRevocations()
-	for _, r := range revocations {
-		c.revoked.Add(r)
-	}
-	for w := range c.watchers {
-		c.drop(w)
-	}
-	select {
-	case <-c.loaded:
-	default:
-		close(c.loaded)
-	}
+	c.feed.Replace(func() {
+		c.rules = map[string]*authpb.RuleSet{}
+		for namespace, list := range sets {
+			c.rules[namespace] = &authpb.RuleSet{Namespace: namespace, Rules: rules.Sort(list)}
+		}
+		if c.rules[identity.Platform] == nil {
+			c.rules[identity.Platform] = c.ruleSet(identity.Platform, nil)
+		}
+		c.revoked = identity.NewRevocations()
+		for _, r := range revocations {
+			c.revoked.Add(r)
+		}
+	})
 	return nil
 }
 
@@ -134,7 +112,7 @@ func (c *changes) apply(ctx context.Context, payload string) error {
 			return err
 		}
 		set := c.ruleSet(n.Rules, list)
-		c.tell(&authpb.Change{Rules: set}, func() {
+		c.feed.Change(&authpb.Change{Rules: set}, func() {
 			if len(set.GetRules()) == 0 {
 				delete(c.rules, n.Rules)
 			} else {
@@ -143,88 +121,41 @@ func (c *changes) apply(ctx context.Context, payload string) error {
 		})
 	case n.Revocation != nil:
 		r := n.Revocation.proto()
-		c.tell(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
+		c.feed.Change(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
 	case n.Services != "":
 		r, err := c.db.goneServices(ctx, n.Services)
 		if err != nil || r == nil {
 			return err
 		}
-		c.tell(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
+		c.feed.Change(&authpb.Change{Revocation: r}, func() { c.revoked.Add(r) })
 	case n.Keys:
 		if err := c.keysChanged(ctx); err != nil {
 			return err
 		}
-		c.tell(&authpb.Change{Keys: true}, func() {})
+		c.feed.Change(&authpb.Change{Keys: true}, func() {})
 	}
 	return nil
 }
 
-// tell changes the state and tells the watchers, in one step, so that a new
-// watcher has a change either in its snapshot or in its queue.
-func (c *changes) tell(change *authpb.Change, update func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	update()
-	for w := range c.watchers {
-		select {
-		case w.queue <- change:
-		default:
-			c.drop(w)
-		}
-	}
-}
-
-// watch answers the state and a watcher that has every change after it.
-func (c *changes) watch(ctx context.Context) ([]*authpb.Change, *watcher, error) {
-	select {
-	case <-c.loaded:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	snapshot := make([]*authpb.Change, 0, len(c.rules)+c.revoked.Len())
+// snapshot is the state as a watcher is told it.
+func (c *changes) snapshot() []*authpb.Change {
+	out := make([]*authpb.Change, 0, len(c.rules)+c.revoked.Len()+1)
 	for _, set := range c.rules {
-		snapshot = append(snapshot, &authpb.Change{Rules: set})
+		out = append(out, &authpb.Change{Rules: set})
 	}
 	for _, r := range c.revoked.All() {
-		snapshot = append(snapshot, &authpb.Change{Revocation: r})
+		out = append(out, &authpb.Change{Revocation: r})
 	}
-	w := &watcher{queue: make(chan *authpb.Change, watchQueue), cut: make(chan struct{})}
-	c.watchers[w] = struct{}{}
-	return snapshot, w, nil
-}
-
-// leave ends a watcher that has not been cut.
-func (c *changes) leave(w *watcher) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.watchers[w]; ok {
-		c.drop(w)
-	}
-}
-
-// drop cuts a watcher off. The caller holds mu.
-func (c *changes) drop(w *watcher) {
-	delete(c.watchers, w)
-	close(w.cut)
+	return append(out, &authpb.Change{Ready: true})
 }
 
 // isRevoked says whether a token that is good by itself is refused.
-func (c *changes) isRevoked(ctx context.Context, caller identity.Caller) (bool, error) {
-	select {
-	case <-c.loaded:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.revoked.Revoked(caller), nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
+func (c *changes) isRevoked(ctx context.Context, caller identity.Caller) (is bool, err error) {
+	err = c.feed.Look(ctx, func() { is = c.revoked.Revoked(caller) })
+	return is, err
 }
 
 // prune forgets revocations of tokens that have all expired.
-func (c *changes) prune(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.revoked.Prune(now)
+func (c *changes) prune(ctx context.Context, now time.Time) error {
+	return c.feed.Look(ctx, func() { c.revoked.Prune(now) })
 }

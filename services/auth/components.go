@@ -83,42 +83,7 @@ func (s components) Watch(_ *authpb.WatchRequest, stream grpc.ServerStreamingSer
 	if err := identity.RequireComponent(ctx); err != nil {
 		return err
 	}
-	snapshot, w, err := s.changes.watch(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.changes.leave(w)
-	sent := make(chan error, 1)
-	go func() { sent <- send(stream, snapshot, w) }() // ends with the stream, at the latest when this handler does
-	select {
-	case err := <-sent:
-		return err
-	case <-w.cut:
-		return errors.New(codes.Unavailable, "watch again: the changes came faster than they were read, or the database was away")
-	}
-}
-
-func send(stream grpc.ServerStreamingServer[authpb.Change], snapshot []*authpb.Change, w *watcher) error {
-	for _, c := range snapshot {
-		if err := stream.Send(c); err != nil {
-			return err
-		}
-	}
-	if err := stream.Send(&authpb.Change{Ready: true}); err != nil {
-		return err
-	}
-	for {
-		select {
-		case c := <-w.queue:
-			if err := stream.Send(c); err != nil {
-				return err
-			}
-		case <-w.cut:
-			return nil
-		case <-stream.Context().Done():
-			return stream.Context().Err()
-		}
-	}
+	return s.changes.feed.Serve(ctx, s.changes.snapshot, stream.Send)
 }
 
 // Erase implements the RPC.

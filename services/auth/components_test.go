@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
@@ -231,43 +229,6 @@ func TestLostConnection(t *testing.T) {
 	eventually(t, "the rules that were made meanwhile", func() bool { return len(p.watch(t).snapshot(t)) == 2 })
 }
 
-// TestSlowWatcherIsCutOff shows that who does not read is not waited for.
-func TestSlowWatcherIsCutOff(t *testing.T) {
-	t.Parallel()
-	c := newChanges(db{}, nil, nil, false)
-	close(c.loaded)
-	ctx, cancel := context.WithCancel(t.Context())
-	stream := &stuckStream{ctx: identity.With(ctx, identity.Caller{Namespace: identity.Platform, Type: identity.Component}), reading: make(chan struct{})}
-	ended := make(chan error, 1)
-	go func() { ended <- components{Service: &Service{changes: c}}.Watch(&authpb.WatchRequest{}, stream) }()
-	<-stream.reading
-	for range watchQueue + 1 {
-		c.tell(&authpb.Change{Keys: true}, func() {})
-	}
-	if err := <-ended; errors.Code(err) != codes.Unavailable {
-		t.Errorf("Watch = %v, want Unavailable", err)
-	}
-	if len(c.watchers) != 0 {
-		t.Error("it is still told of changes")
-	}
-	cancel()
-}
-
-// stuckStream is a stream whose other end does not read.
-type stuckStream struct {
-	grpc.ServerStreamingServer[authpb.Change]
-	ctx     context.Context
-	reading chan struct{}
-}
-
-func (s *stuckStream) Context() context.Context { return s.ctx }
-
-func (s *stuckStream) Send(*authpb.Change) error {
-	close(s.reading)
-	<-s.ctx.Done()
-	return io.EOF
-}
-
 func TestWatchIsForComponents(t *testing.T) {
 	t.Parallel()
 	p := setup(t)
@@ -299,8 +260,12 @@ func TestRevocationsExpire(t *testing.T) {
 		t.Errorf("left %v, %v", left, err)
 	}
 	c := newChanges(d, nil, nil, false)
-	c.revoked.Add(&authpb.Revocation{Namespace: "a", Account: "b", Epoch: 1, Expires: time.Now().Unix() - 1})
-	c.prune(time.Now())
+	c.feed.Replace(func() {
+		c.revoked.Add(&authpb.Revocation{Namespace: "a", Account: "b", Epoch: 1, Expires: time.Now().Unix() - 1})
+	})
+	if err := c.prune(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	if c.revoked.Len() != 0 || c.revoked.Revoked(identity.Caller{Namespace: "a", ID: "b"}) {
 		t.Error("an expired revocation is kept")
 	}

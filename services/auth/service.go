@@ -219,7 +219,9 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		s.changes.prune(s.now())
+		if s.changes.prune(ctx, s.now()) != nil {
+			return nil
+		}
 		if err := s.db.prune(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "expired rows not removed", "error", err)
 		}

@@ -64,40 +64,5 @@ func (s components) Watch(_ *namespacespb.WatchRequest, stream grpc.ServerStream
 	if err := identity.RequireComponent(ctx); err != nil {
 		return err
 	}
-	snapshot, w, err := s.tenants.watch(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.tenants.leave(w)
-	sent := make(chan error, 1)
-	go func() { sent <- send(stream, snapshot, w) }() // ends with the stream, at the latest when this handler does
-	select {
-	case err := <-sent:
-		return err
-	case <-w.cut:
-		return errors.New(codes.Unavailable, "watch again: the changes came faster than they were read, or the database was away")
-	}
-}
-
-func send(stream grpc.ServerStreamingServer[namespacespb.Change], snapshot []*namespacespb.Change, w *watcher) error {
-	for _, c := range snapshot {
-		if err := stream.Send(c); err != nil {
-			return err
-		}
-	}
-	if err := stream.Send(&namespacespb.Change{Ready: true}); err != nil {
-		return err
-	}
-	for {
-		select {
-		case t := <-w.queue:
-			if err := stream.Send(&namespacespb.Change{Tenant: t}); err != nil {
-				return err
-			}
-		case <-w.cut:
-			return nil
-		case <-stream.Context().Done():
-			return stream.Context().Err()
-		}
-	}
+	return s.tenants.feed.Serve(ctx, s.tenants.snapshot, stream.Send)
 }

@@ -141,7 +141,7 @@ func TestUndelete(t *testing.T) {
 	b := setup(t)
 	b.signup(t, "olga@example.com", "acme")
 	b.follow(t, b.Service)
-	f := watch(t, b.Service)
+	f := watching(t, b.Service)
 	f.snapshot(t)
 	olga := person(t, "acme", "olga@example.com", grants.Owner)
 	b.join(t, olga, "dev@example.com", grants.Developer)
@@ -281,7 +281,7 @@ func TestNameIsHeld(t *testing.T) {
 	b.signup(t, "olga@example.com", "acme")
 	b.signup(t, "piet@example.com", "piets")
 	b.follow(t, b.Service)
-	f := watch(t, b.Service)
+	f := watching(t, b.Service)
 	f.snapshot(t)
 	if _, err := b.delete(as(t, identity.Platform), "acme"); err != nil {
 		t.Fatal(err)

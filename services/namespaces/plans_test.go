@@ -51,7 +51,7 @@ func (b *bundle) follow(t *testing.T, s *Service) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-func watch(t *testing.T, s *Service) *feed {
+func watching(t *testing.T, s *Service) *feed {
 	t.Helper()
 	ctx, cancel := context.WithCancel(asComponent(t.Context()))
 	f := &feed{ctx: ctx, changes: make(chan *namespacespb.Change, 100), ended: make(chan error, 1)}
@@ -101,7 +101,7 @@ func TestPlanIsPushed(t *testing.T) {
 	first, other := b.Service, b.start(t)
 	b.follow(t, first)
 	b.follow(t, other)
-	feeds := []*feed{watch(t, b.Service), watch(t, other)}
+	feeds := []*feed{watching(t, b.Service), watching(t, other)}
 	for _, f := range feeds {
 		plans, tenants := f.snapshot(t)
 		if strings.Join(plans, " ") != "free pro business local" || len(tenants) != 1 || tenants["micro"].GetPlan() != "local" {
@@ -157,7 +157,7 @@ func TestPlanIsPushed(t *testing.T) {
 	third := b.start(t)
 	b.follow(t, third)
 	for _, s := range []*Service{b.Service, third} {
-		_, known := watch(t, s).snapshot(t)
+		_, known := watching(t, s).snapshot(t)
 		got, err := components{Service: s}.GetTenant(asComponent(t.Context()), &namespacespb.GetTenantRequest{Namespace: "jane-space"})
 		if err != nil || !proto.Equal(got, known["jane-space"]) || known["joe-space"] != nil {
 			t.Errorf("snapshot = %v, GetTenant = %v, %v", known, got, err)
@@ -178,7 +178,7 @@ func TestPlanIsPushed(t *testing.T) {
 			t.Errorf("told %v, want the default", last)
 		}
 	}
-	if _, known := watch(t, b.Service).snapshot(t); len(known) != 1 {
+	if _, known := watching(t, b.Service).snapshot(t); len(known) != 1 {
 		t.Errorf("snapshot = %v, want the platform's own", known)
 	}
 }

@@ -3,11 +3,11 @@ package namespaces
 import (
 	"context"
 	"log/slog"
-	"sync"
 
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/watch"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
 
@@ -18,27 +18,13 @@ type tenants struct {
 	catalogue *plans.Catalogue
 	standard  *plans.Plan // the server's default
 	log       *slog.Logger
-	loaded    chan struct{} // closed when the state has been read once
 
-	mu       sync.Mutex
-	known    map[string]*namespacespb.Tenant
-	watchers map[*watcher]struct{}
+	feed  *watch.Feed[*namespacespb.Change] // guards what follows
+	known map[string]*namespacespb.Tenant
 }
-
-// watcher is one stream. It is cut when its queue is full.
-type watcher struct {
-	queue chan *namespacespb.Tenant
-	cut   chan struct{}
-}
-
-const (
-	// watchQueue is how many changes a watcher may be behind.
-	watchQueue = 1024
-)
 
 func newTenants(d db, c *plans.Catalogue, standard *plans.Plan, log *slog.Logger) *tenants {
-	return &tenants{db: d, catalogue: c, standard: standard, log: log, loaded: make(chan struct{}),
-		known: map[string]*namespacespb.Tenant{}, watchers: map[*watcher]struct{}{}}
+	return &tenants{db: d, catalogue: c, standard: standard, log: log, feed: watch.NewFeed[*namespacespb.Change]()}
 }
 
 // platformTenant is the operators' own namespace, which nobody signed up for.
@@ -88,8 +74,7 @@ func (t *tenants) run(ctx context.Context) error {
 	return pg.Listener{Pool: t.db.pool, Channel: channel, Log: t.log, Began: t.load, Heard: t.refresh}.Run(ctx)
 }
 
-// load reads the whole state. Watchers of the state before start anew: they may
-// have missed something.
+// load reads the whole state.
 func (t *tenants) load(ctx context.Context) error {
 	rows, err := t.db.differing(ctx)
 	if err != nil {
@@ -99,23 +84,11 @@ func (t *tenants) load(ctx context.Context) error {
 	for _, r := range rows {
 		known[r.Namespace] = t.message(r)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.known = known
-	for w := range t.watchers {
-		t.drop(w)
-	}
-	select {
-	case <-t.loaded:
-	default:
-		close(t.loaded)
-	}
+	t.feed.Replace(func() { t.known = known })
 	return nil
 }
 
-// refresh reads a namespace again and tells the watchers. State and queues
-// change in one step, so that a new watcher has a change either in its snapshot
-// or in its queue.
+// refresh reads a namespace again and tells the watchers.
 func (t *tenants) refresh(ctx context.Context, namespace string) error {
 	rows, err := t.db.tenants(ctx, namespace)
 	if err != nil {
@@ -126,55 +99,24 @@ func (t *tenants) refresh(ctx context.Context, namespace string) error {
 		row = rows[0]
 	}
 	m := t.message(row)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if row.differs() {
-		t.known[namespace] = m
-	} else {
-		delete(t.known, namespace)
-	}
-	for w := range t.watchers {
-		select {
-		case w.queue <- m:
-		default:
-			t.drop(w)
+	t.feed.Change(&namespacespb.Change{Tenant: m}, func() {
+		if row.differs() {
+			t.known[namespace] = m
+		} else {
+			delete(t.known, namespace)
 		}
-	}
+	})
 	return nil
 }
 
-// watch answers the state and a watcher that has every change after it.
-func (t *tenants) watch(ctx context.Context) ([]*namespacespb.Change, *watcher, error) {
-	select {
-	case <-t.loaded:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var snapshot []*namespacespb.Change
+// snapshot is the state as a watcher is told it.
+func (t *tenants) snapshot() []*namespacespb.Change {
+	var out []*namespacespb.Change
 	for _, p := range t.plans() {
-		snapshot = append(snapshot, &namespacespb.Change{Plan: p})
+		out = append(out, &namespacespb.Change{Plan: p})
 	}
 	for _, m := range t.known {
-		snapshot = append(snapshot, &namespacespb.Change{Tenant: m})
+		out = append(out, &namespacespb.Change{Tenant: m})
 	}
-	w := &watcher{queue: make(chan *namespacespb.Tenant, watchQueue), cut: make(chan struct{})}
-	t.watchers[w] = struct{}{}
-	return snapshot, w, nil
-}
-
-// leave ends a watcher that has not been cut.
-func (t *tenants) leave(w *watcher) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, ok := t.watchers[w]; ok {
-		t.drop(w)
-	}
-}
-
-// drop cuts a watcher off. The caller holds mu.
-func (t *tenants) drop(w *watcher) {
-	delete(t.watchers, w)
-	close(w.cut)
+	return append(out, &namespacespb.Change{Ready: true})
 }
