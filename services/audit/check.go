@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -27,14 +26,4 @@ func Check(ctx context.Context, pool *pgxpool.Pool) (rows int64, err error) {
 		rows += out.GetRows() - began
 	}
 	return rows, nil
-}
-
-// chains answers the namespaces that have a log.
-func (d db) chains(ctx context.Context) ([]string, error) {
-	rows, _ := d.pool.Query(ctx, `SELECT namespace FROM audit.chains ORDER BY namespace`) // CollectRows reports the error
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("list the audit logs: %w", err)
-	}
-	return names, nil
 }

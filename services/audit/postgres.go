@@ -279,3 +279,13 @@ func (d db) end(ctx context.Context, namespace string) (int64, error) {
 	}
 	return last, nil
 }
+
+// chains answers the namespaces that have a log.
+func (d db) chains(ctx context.Context) ([]string, error) {
+	rows, _ := d.pool.Query(ctx, `SELECT namespace FROM audit.chains ORDER BY namespace`) // CollectRows reports the error
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list the audit logs: %w", err)
+	}
+	return names, nil
+}

@@ -262,3 +262,31 @@ func (d db) undo(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+// foundRow is a namespace as operators find it.
+type foundRow struct {
+	Namespace    string
+	Owner        string
+	Plan         string
+	CreatedAt    time.Time
+	SuspendedFor string
+	State        string
+}
+
+// search answers the namespaces in whose name or owner a text is, by name.
+func (d db) search(ctx context.Context, text, after string, limit int) ([]foundRow, error) {
+	const q = `
+		SELECT n.namespace, n.owner, coalesce(n.plan, '') AS plan, n.created_at,
+			CASE WHEN n.suspended_at IS NULL THEN '' ELSE n.suspended_for END AS suspended_for, coalesce(d.state, '') AS state
+		FROM namespaces.namespaces AS n
+		LEFT JOIN namespaces.deletions AS d ON d.namespace = n.namespace AND d.state <> 'erased'
+		WHERE n.namespace > $2 AND n.active_at IS NOT NULL AND (strpos(n.namespace, lower($1)) > 0 OR strpos(n.owner, lower($1)) > 0)
+		ORDER BY n.namespace
+		LIMIT $3`
+	rows, _ := d.pool.Query(ctx, q, text, after, limit) // CollectRows reports the error
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[foundRow])
+	if err != nil {
+		return nil, fmt.Errorf("search namespaces: %w", err)
+	}
+	return found, nil
+}

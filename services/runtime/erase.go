@@ -2,9 +2,6 @@ package runtime
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/bucket"
@@ -55,26 +52,4 @@ func (a componentsAPI) Erase(ctx context.Context, req *runtimepb.EraseRequest) (
 	}
 	done, err := pg.Erase(ctx, a.s.db.pool, "runtime", ns, erasePage, "services", "revisions", "crashes")
 	return &runtimepb.EraseResponse{Done: done}, err
-}
-
-// leaving is a service that is to go, or is going already.
-type leaving struct {
-	key
-	Deleted bool
-}
-
-// services answers services of a namespace, first those that are to go.
-func (d db) services(ctx context.Context, namespace string, limit int) ([]leaving, error) {
-	const q = `
-		SELECT namespace, name, version, deleted_at IS NOT NULL AS deleted
-		FROM runtime.services
-		WHERE namespace = $1
-		ORDER BY deleted, name, version
-		LIMIT $2`
-	rows, _ := d.pool.Query(ctx, q, namespace, limit) // CollectRows reports the error
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[leaving])
-	if err != nil {
-		return nil, fmt.Errorf("list services: %w", err)
-	}
-	return out, nil
 }

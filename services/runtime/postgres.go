@@ -417,3 +417,25 @@ func (d db) scale(ctx context.Context, k key, instances int64, change func(spec 
 		return tell(ctx, tx, k, serviceUpdated, old.Source, old.Metadata)
 	})
 }
+
+// leaving is a service that is to go, or is going already.
+type leaving struct {
+	key
+	Deleted bool
+}
+
+// services answers services of a namespace, first those that are to go.
+func (d db) services(ctx context.Context, namespace string, limit int) ([]leaving, error) {
+	const q = `
+		SELECT namespace, name, version, deleted_at IS NOT NULL AS deleted
+		FROM runtime.services
+		WHERE namespace = $1
+		ORDER BY deleted, name, version
+		LIMIT $2`
+	rows, _ := d.pool.Query(ctx, q, namespace, limit) // CollectRows reports the error
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByName[leaving])
+	if err != nil {
+		return nil, fmt.Errorf("list services: %w", err)
+	}
+	return out, nil
+}
