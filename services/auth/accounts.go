@@ -72,17 +72,8 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	if err := checkAccount(a); err != nil {
 		return nil, err
 	}
-	// An account with this scope may do what an owner may.
-	if grants.RoleIn(caller.Scopes) == grants.Admin && slices.Contains(a.Scopes, "admin") {
-		return nil, errors.New(codes.PermissionDenied, "scopes: only an owner makes an account with the scope admin; invite a member with the role admin instead")
-	}
-	// What a service holds, a tenant's code holds: it must not make owners.
-	if caller.Type == identity.Service && slices.Contains(a.Scopes, "admin") {
-		return nil, errors.New(codes.PermissionDenied, "only a person may make an account with the scope admin")
-	}
-	if caller.Deployed() && !harmless(a) {
-		return nil, errors.New(codes.PermissionDenied, "a deployed revision makes accounts of people only (type %q), without the scopes %s: \"micro auth create account\" makes others",
-			identity.User, strings.Join(mighty, ", "))
+	if err := mayMake(caller, a); err != nil {
+		return nil, err
 	}
 	secret := req.GetSecret()
 	switch {
@@ -109,6 +100,21 @@ func (s tokens) Generate(ctx context.Context, req *authpb.GenerateRequest) (*aut
 	made := a.proto()
 	made.Secret = secret
 	return &authpb.GenerateResponse{Account: made}, nil
+}
+
+// mayMake says why a caller may not make an account, if so.
+func mayMake(caller identity.Caller, a account) error {
+	admin := slices.Contains(a.Scopes, "admin") // which may do what an owner may
+	switch {
+	case admin && grants.RoleIn(caller.Scopes) == grants.Admin:
+		return errors.New(codes.PermissionDenied, "scopes: only an owner makes an account with the scope admin; invite a member with the role admin instead")
+	case admin && caller.Type == identity.Service: // what a service holds, a tenant's code holds
+		return errors.New(codes.PermissionDenied, "only a person may make an account with the scope admin")
+	case caller.Deployed() && !harmless(a):
+		return errors.New(codes.PermissionDenied, "a deployed revision makes accounts of people only (type %q), without the scopes %s: \"micro auth create account\" makes others",
+			identity.User, strings.Join(mighty, ", "))
+	}
+	return nil
 }
 
 // mighty are the scopes that let a person do something to the namespace.

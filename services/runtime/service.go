@@ -277,36 +277,42 @@ func (s *Service) Update(ctx context.Context, req *runtimepb.UpdateRequest) (*ru
 		if old == nil || old.Deleted {
 			return plan{}, errNotFound
 		}
-		sp, err := s.openSpec(k, old.Spec)
-		if err != nil {
-			return plan{}, err
-		}
-		if sp, err = sp.with(o); err != nil {
-			return plan{}, err
-		}
-		if svc.GetSource() != "" {
-			sp.Grants = nil // not the code that the limits were about
-		}
-		if sp.Grants, err = narrow(sp.Grants, limitsOf(ctx)); err != nil {
-			return plan{}, fmt.Errorf("limits of %s: %w", k, err)
-		}
-		kept := old.Metadata
-		maps.Copy(kept, svc.GetMetadata())
-		if err := checkMetadata(kept); err != nil {
-			return plan{}, err
-		}
-		sp.Hosts = hostsOf(kept)
-		sealed, err := s.sealSpec(k, sp)
-		if err != nil {
-			return plan{}, err
-		}
-		return plan{record: record{Source: source, Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Upload: uploaded,
-			Start: true, Instances: sp.Instances, News: serviceUpdated}, nil
+		p, err := s.updated(ctx, k, old, svc, o)
+		p.Source, p.Upload = source, uploaded
+		return p, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &runtimepb.UpdateResponse{Revision: number}, nil
+}
+
+// updated is a service as it was, but for what an update says.
+func (s *Service) updated(ctx context.Context, k key, old *existing, svc *runtimepb.Service, o *runtimepb.UpdateOptions) (plan, error) {
+	sp, err := s.openSpec(k, old.Spec)
+	if err != nil {
+		return plan{}, err
+	}
+	if sp, err = sp.with(o); err != nil {
+		return plan{}, err
+	}
+	if svc.GetSource() != "" {
+		sp.Grants = nil // not the code that the limits were about
+	}
+	if sp.Grants, err = narrow(sp.Grants, limitsOf(ctx)); err != nil {
+		return plan{}, fmt.Errorf("limits of %s: %w", k, err)
+	}
+	kept := old.Metadata
+	maps.Copy(kept, svc.GetMetadata())
+	if err := checkMetadata(kept); err != nil {
+		return plan{}, err
+	}
+	sp.Hosts = hostsOf(kept)
+	sealed, err := s.sealSpec(k, sp)
+	if err != nil {
+		return plan{}, err
+	}
+	return plan{record: record{Spec: sealed, Metadata: kept, Owner: owner(ctx)}, Start: true, Instances: sp.Instances, News: serviceUpdated}, nil
 }
 
 func checkUpdate(namespace string, svc *runtimepb.Service, o *runtimepb.UpdateOptions) (key, error) {
