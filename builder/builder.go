@@ -107,7 +107,7 @@ func serviceOf(ctx context.Context, h *app.Host, o Options, docker *client.Clien
 	}
 	images := image.New(docker, proxy, image.Options{
 		Registry: registry, Base: o.Image, Runtime: o.Runtime, GVisor: o.GVisor, Cluster: h.Platform.ClusterID(), CPUs: o.CPUs, Memory: o.Memory, Pids: o.Pids,
-		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download, Stranger: stranger(limits),
+		Timeout: o.Timeout, Cache: o.Cache, Download: o.Download, Untrusted: untrusted(limits),
 	})
 	svc := New(pool, box, images, framework, o)
 	svc.tenants = limits
@@ -152,11 +152,11 @@ func registry(h *app.Host, o Options) (*image.Registry, error) {
 	return image.NewRegistry(certs.ServerName("images"), way), nil
 }
 
-// stranger looks whose code a namespace's is.
-func stranger(limits *tenants.Tenants) func(context.Context, string) (bool, error) {
+// untrusted looks whether a namespace may be anybody's.
+func untrusted(limits *tenants.Tenants) func(context.Context, string) (bool, error) {
 	return func(ctx context.Context, namespace string) (bool, error) {
 		t, err := limits.Of(ctx, namespace)
-		return err == nil && t.Stranger(), err
+		return err == nil && t.Untrusted(), err
 	}
 }
 

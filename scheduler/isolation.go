@@ -97,7 +97,7 @@ func (s *Service) admit(ctx context.Context, namespace string) (choose bool, err
 	if err != nil {
 		return false, err
 	}
-	required := func(setting string) bool { return setting == require || setting == strangers && t.Stranger() }
+	required := func(setting string) bool { return setting == require || setting == strangers && t.Untrusted() }
 	if !required(s.opts.Firewall) && !required(s.opts.GVisor) {
 		return false, nil
 	}

@@ -1,5 +1,5 @@
 // Package detect finds out what a source is and what of it to build: today a
-// Go module with a main package. It reads files of strangers and runs none.
+// Go module with a main package. It reads untrusted files and runs none.
 package detect
 
 import (

@@ -60,8 +60,8 @@ type Options struct {
 	Cache int64
 	// Download bounds the modules that one build may fetch, in bytes.
 	Download int64
-	// Stranger says whether a namespace's code is that of strangers.
-	Stranger func(ctx context.Context, namespace string) (bool, error)
+	// Untrusted says whether a namespace may be anybody's, not only the operator's own.
+	Untrusted func(ctx context.Context, namespace string) (bool, error)
 	// Registry is where images go; nil leaves them in the Docker of this host.
 	Registry *Registry
 }

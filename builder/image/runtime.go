@@ -14,7 +14,7 @@ import (
 
 // What Options.GVisor may be.
 const (
-	GVisorStrangers = "strangers" // where Docker has it; strangers' builds fail without it
+	GVisorStrangers = "strangers" // where Docker has it; builds of untrusted namespaces fail without it
 	GVisorRequire   = "require"   // all tenants' do
 	GVisorAuto      = "auto"      // nobody's do
 	GVisorOff       = "off"
@@ -88,7 +88,7 @@ func (b *Builder) required(ctx context.Context, namespace string) (bool, error) 
 	case namespace == identity.Platform:
 		return false, nil
 	case b.opts.GVisor == GVisorStrangers:
-		return b.opts.Stranger(ctx, namespace)
+		return b.opts.Untrusted(ctx, namespace)
 	}
 	return b.opts.GVisor == GVisorRequire, nil
 }

@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 		wantsProblem string
 	}{
 		{"not there", has(), "", GVisorAuto, "runc", false, "no runtime runsc"},
-		{"not there for strangers", has(), "", GVisorStrangers, "runc", false, "other plans than local are refused"},
+		{"not there for the untrusted", has(), "", GVisorStrangers, "runc", false, "other plans than local are refused"},
 		{"not there for tenants", has(), "", GVisorRequire, "runc", false, "tenants' builds are refused"},
 		{"there", has("--platform=systrap", "--host-uds=open"), "", GVisorAuto, "sandbox", true, ""},
 		{"all sockets", has("-host-uds=all"), "", GVisorRequire, "sandbox", true, ""},
@@ -58,14 +58,14 @@ func TestRequired(t *testing.T) {
 		policy, namespace string
 		want              bool
 	}{
-		{GVisorStrangers, "stranger", true},
+		{GVisorStrangers, "untrusted", true},
 		{GVisorStrangers, "own", false},
 		{GVisorRequire, "own", true},
 		{GVisorRequire, identity.Platform, false},
-		{GVisorAuto, "stranger", false},
-		{GVisorOff, "stranger", false},
+		{GVisorAuto, "untrusted", false},
+		{GVisorOff, "untrusted", false},
 	} {
-		b := New(nil, nil, Options{GVisor: tt.policy, Stranger: func(_ context.Context, namespace string) (bool, error) { return namespace == "stranger", nil }})
+		b := New(nil, nil, Options{GVisor: tt.policy, Untrusted: func(_ context.Context, namespace string) (bool, error) { return namespace == "untrusted", nil }})
 		if got, err := b.required(t.Context(), tt.namespace); err != nil || got != tt.want {
 			t.Errorf("%s, %s: %v, %v, want %v", tt.policy, tt.namespace, got, err, tt.want)
 		}

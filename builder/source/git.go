@@ -55,7 +55,7 @@ func (g Git) Fetch(ctx context.Context, repo Repository, ref, credentials, dir s
 			return "", err
 		}
 	}
-	if os.Geteuid() == 0 { // git reads what a stranger wrote: not as root
+	if os.Geteuid() == 0 { // git reads what is not trusted: not as root
 		if err := os.Chown(dir, nobody, nobody); err != nil {
 			return "", err
 		}

@@ -120,7 +120,7 @@ func (l *Log) begin(ctx context.Context, method string, req proto.Message) (end 
 func newEntry(ctx context.Context, caller identity.Caller, method string) *auditpb.Entry {
 	service, handler, endpoint := split(method)
 	return &auditpb.Entry{
-		Account: cmp.Or(caller.ID, Stranger), AccountType: cmp.Or(caller.Type, Stranger), Session: caller.Session,
+		Account: cmp.Or(caller.ID, anonymous), AccountType: cmp.Or(caller.Type, anonymous), Session: caller.Session,
 		Address: rpc.OriginOf(ctx).Address, RequestId: first(metadata.ValueFromIncomingContext(ctx, requestID)),
 		Action: service + "." + handler + "." + endpoint,
 	}

@@ -57,9 +57,9 @@ func (t *Tenant) Stopped() string {
 	return ""
 }
 
-// Stranger says that a namespace is not the operator's own: the plan of a
-// server of one's own is nobody else's.
-func (t *Tenant) Stranger() bool { return t.Plan != plans.Local }
+// Untrusted says that a namespace may be anybody's: only the plan of a server of
+// one's own is that of its operator alone.
+func (t *Tenant) Untrusted() bool { return t.Plan != plans.Local }
 
 // Suspension says that a namespace is stopped.
 type Suspension struct {

@@ -13,12 +13,12 @@ import (
 	auditpb "github.com/micro/platform/proto/audit"
 )
 
-// Stranger is the account of entries about calls without one.
-const Stranger = "anonymous"
+// anonymous is the account of entries about calls without one.
+const anonymous = "anonymous"
 
 const (
-	// failuresTold is how many failures of strangers a namespace's log takes in a
-	// minute; those beyond are a number in the next one.
+	// failuresTold is how many failures of anonymous callers a namespace's log
+	// takes in a minute; those beyond are a number in the next one.
 	failuresTold = 10
 	// failuresWriting is how many are written down at a time.
 	failuresWriting = 8
@@ -29,7 +29,7 @@ const (
 // call is a call under way, for the component that answers it.
 type call struct {
 	log    *Log
-	caller identity.Caller // without an ID for a stranger
+	caller identity.Caller // without an ID if it is anonymous
 	method string
 	told   string // the namespace whose log has heard of it
 
@@ -122,7 +122,7 @@ func Failed(ctx context.Context, namespace string, about map[string]string, resu
 	}()
 }
 
-// failures counts those of strangers, by namespace, for a minute.
+// failures counts those of anonymous callers, by namespace, for a minute.
 type failures struct {
 	writing chan struct{}
 
