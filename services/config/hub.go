@@ -15,16 +15,16 @@ import (
 // watchers of this process, once each however many changes there were. When
 // changes may have been missed it tells all of them to look.
 type hub struct {
-	db      db
-	log     *slog.Logger
-	perName int
+	db    db
+	log   *slog.Logger
+	limit int // of watchers of a namespace
 
 	mu       sync.Mutex
 	watchers map[string]map[chan struct{}]bool // by namespace
 }
 
-func newHub(d db, log *slog.Logger, perNamespace int) *hub {
-	return &hub{db: d, log: log, perName: perNamespace, watchers: map[string]map[chan struct{}]bool{}}
+func newHub(d db, log *slog.Logger, limit int) *hub {
+	return &hub{db: d, log: log, limit: limit, watchers: map[string]map[chan struct{}]bool{}}
 }
 
 // run listens until ctx ends.
@@ -38,8 +38,8 @@ func (h *hub) add(namespace string) (chan struct{}, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	of := h.watchers[namespace]
-	if len(of) >= h.perName {
-		return nil, errors.New(codes.ResourceExhausted, "namespace %q has %d watchers of its config, which is the limit", namespace, h.perName)
+	if len(of) >= h.limit {
+		return nil, errors.New(codes.ResourceExhausted, "namespace %q has %d watchers of its config, which is the limit", namespace, h.limit)
 	}
 	if of == nil {
 		of = map[chan struct{}]bool{}

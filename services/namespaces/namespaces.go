@@ -6,7 +6,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/internal/grants"
 	"github.com/micro/platform/internal/identity"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 )
@@ -97,12 +96,7 @@ func (s *Service) Configure(ctx context.Context, req *namespacespb.ConfigureRequ
 	if err != nil {
 		return nil, err
 	}
-	orders, err := s.db.configure(ctx, name, req.GetRequireSecondFactor(), func(r *roster) error {
-		if r.roleOf(ctx) != grants.Owner {
-			return errors.New(codes.PermissionDenied, "only owners of namespace %q configure it", name).For(identity.RoleMissing)
-		}
-		return nil
-	})
+	orders, err := s.db.configure(ctx, name, req.GetRequireSecondFactor(), ownersOnly(ctx, name, "configure"))
 	if errors.Is(err, errNone) {
 		return nil, noNamespace(name)
 	}

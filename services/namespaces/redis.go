@@ -13,7 +13,7 @@ import (
 
 const day = 24 * time.Hour
 
-// bounds is what strangers can make sign-up do.
+// bounds is what anybody can make sign-up do.
 type bounds struct {
 	limits.Limiter
 	perDomain int // mails a day to a domain that is none of the large providers'; 0 is no limit
@@ -102,9 +102,9 @@ func (b bounds) good(ctx context.Context, a mailbox.Address, source string) erro
 // invite allows one mail with an invitation: namespaces do not bomb mailboxes.
 func (b bounds) invite(ctx context.Context, namespace, mailbox string) error {
 	return b.Take(ctx, []limits.Limit{
-		{Kind: "invite namespace", Subject: namespace, Times: 50, Within: 24 * time.Hour, Reason: "too many invitations were sent from the namespace"},
+		{Kind: "invite namespace", Subject: namespace, Times: 50, Within: day, Reason: "too many invitations were sent from the namespace"},
 		inviteMinute(namespace, mailbox),
-		{Kind: "invite day", Subject: mailbox, Times: 5, Within: 24 * time.Hour, Reason: "too many invitations were sent there"},
+		{Kind: "invite day", Subject: mailbox, Times: 5, Within: day, Reason: "too many invitations were sent there"},
 	})
 }
 
@@ -123,5 +123,5 @@ func (b bounds) accept(ctx context.Context, source string) error {
 
 // create allows somebody to make one namespace.
 func (b bounds) create(ctx context.Context, mailbox string) error {
-	return b.Take(ctx, []limits.Limit{{Kind: "create", Subject: mailbox, Times: 20, Within: 24 * time.Hour, Reason: "too many namespaces were made"}})
+	return b.Take(ctx, []limits.Limit{{Kind: "create", Subject: mailbox, Times: 20, Within: day, Reason: "too many namespaces were made"}})
 }

@@ -22,14 +22,12 @@ import (
 
 // Options come from MICRO_USAGE_*.
 type Options struct {
-	Budget     int64 `env:"BUDGET"      default:"10000" help:"what a namespace may cost in a month unless it says otherwise, in the smallest unit of its plan's currency: its owner gets a mail at 80 and at 100 percent; 0 is no budget"`
-	MaxBudgets int   `env:"MAX_BUDGETS" default:"100"   help:"budgets that a namespace may set"`
-
-	Sample time.Duration `env:"SAMPLE" default:"15s" help:"how often containers, builds and egress are counted"`
-
-	SampleStored time.Duration `env:"SAMPLE_STORED" default:"5m"  help:"how often it is asked how much is stored"`
-	KeepDetails  int           `env:"KEEP_DETAILS"  default:"90"  help:"days for which endpoints and members are kept apart"`
-	KeepDays     int           `env:"KEEP_DAYS"     default:"731" help:"days for which the sums of a day are kept"`
+	Budget       int64         `env:"BUDGET"        default:"10000" help:"what a namespace may cost in a month unless it says otherwise, in the smallest unit of its plan's currency: its owner gets a mail at 80 and at 100 percent; 0 is no budget"`
+	MaxBudgets   int           `env:"MAX_BUDGETS"   default:"100"   help:"budgets that a namespace may set"`
+	Sample       time.Duration `env:"SAMPLE"        default:"15s"   help:"how often containers, builds and egress are counted"`
+	SampleStored time.Duration `env:"SAMPLE_STORED" default:"5m"    help:"how often it is asked how much is stored"`
+	KeepDetails  int           `env:"KEEP_DETAILS"  default:"90"    help:"days for which endpoints and members are kept apart"`
+	KeepDays     int           `env:"KEEP_DAYS"     default:"731"   help:"days for which the sums of a day are kept"`
 }
 
 // Component runs the service, alone or beside the others.
