@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -11,6 +10,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/limits"
+	"github.com/micro/platform/internal/passcode"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 )
@@ -18,8 +18,6 @@ import (
 const (
 	deviceLife     = 10 * time.Minute
 	deviceInterval = 2 * time.Second
-	// userCode is in characters of base 32, 40 bits: a person types it.
-	userCode = 8
 )
 
 // devices is the API auth.Devices.
@@ -45,7 +43,7 @@ func (s devices) Begin(ctx context.Context, _ *authpb.BeginDeviceRequest) (*auth
 	if err := s.bound(ctx, "device"); err != nil {
 		return nil, err
 	}
-	name, code := rand.Text(), rand.Text()[:userCode]
+	name, code := rand.Text(), passcode.New()
 	d := device{Address: rpc.OriginOf(ctx).Address, Created: s.now().Unix()}
 	if err := s.pending.put(ctx, "device", name, d, deviceLife); err != nil {
 		return nil, err
@@ -54,7 +52,7 @@ func (s devices) Begin(ctx context.Context, _ *authpb.BeginDeviceRequest) (*auth
 		return nil, err
 	}
 	return &authpb.BeginDeviceResponse{
-		DeviceCode: name, UserCode: code[:userCode/2] + "-" + code[userCode/2:], Address: s.opts.Console + "/#device",
+		DeviceCode: name, UserCode: code[:passcode.Length/2] + "-" + code[passcode.Length/2:], Address: s.opts.Console + "/#device",
 		ExpiresIn: int64(deviceLife / time.Second), Interval: int64(deviceInterval / time.Second),
 	}, nil
 }
@@ -68,18 +66,17 @@ func (s devices) shown(ctx context.Context, typed string) (a account, name strin
 	if err != nil {
 		return a, "", d, err
 	}
-	if err = s.pending.see(ctx, "user code", plainCode(typed), &name); err == nil {
+	err = errNotPending
+	if code, ok := passcode.Parse(typed); ok {
+		err = s.pending.see(ctx, "user code", code, &name)
+	}
+	if err == nil {
 		err = s.pending.see(ctx, "device", name, &d)
 	}
 	if err == errNotPending {
 		err = errors.New(codes.NotFound, "no terminal shows the code %q: run \"micro login --with browser\" again", errors.Clip(typed))
 	}
 	return a, name, d, err
-}
-
-// plainCode undoes what people do to a code when they type it.
-func plainCode(typed string) string {
-	return strings.ToUpper(strings.NewReplacer(" ", "", "-", "", "0", "O", "1", "I").Replace(errors.Clip(typed)))
 }
 
 // Get implements the RPC.
@@ -94,7 +91,8 @@ func (s devices) Approve(ctx context.Context, req *authpb.ApproveDeviceRequest) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.pending.take(ctx, "user code", plainCode(req.GetCode()), &name); err != nil {
+	code, _ := passcode.Parse(req.GetCode()) // it was found
+	if err := s.pending.take(ctx, "user code", code, &name); err != nil {
 		return nil, errors.New(codes.NotFound, "the code was used before")
 	}
 	d.Namespace, d.Account, d.Epoch = a.Namespace, a.ID, a.Epoch

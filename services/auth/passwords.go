@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	netmail "net/mail"
-	"regexp"
 	"strings"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/passcode"
 	"github.com/micro/platform/internal/rpc"
 	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
@@ -32,12 +31,7 @@ const (
 	// resetGuesses those of all.
 	resetTries   = 5
 	resetGuesses = 100
-	codeLength   = 8
 )
-
-// codeRule is a code as it is sent, in base 32: no 0 or 1 to be taken for a
-// letter.
-var codeRule = regexp.MustCompile(fmt.Sprintf(`^[A-Z2-7]{%d}$`, codeLength))
 
 // resets is what the database does not have of codes, and the limits.
 type resets struct {
@@ -202,7 +196,7 @@ func (s passwords) BeginReset(ctx context.Context, req *authpb.BeginResetRequest
 	if err != nil && err != errNoAccount {
 		return nil, err
 	}
-	code := rand.Text()[:codeLength]
+	code := passcode.New()
 	m := resetMail(addressOf(a), a.Namespace, code)
 	send := func(tx pgx.Tx) error { return s.mails.Put(ctx, tx, m, s.now().Add(resetLife)) }
 	if err := s.db.putReset(ctx, s.resets.sum(who.namespace, who.id), s.resets.sum(who.namespace, who.id, code), resetLife, send); err != nil {
@@ -254,7 +248,7 @@ func (s passwords) Reset(ctx context.Context, req *authpb.ResetRequest) (*authpb
 	if err := s.resets.check(ctx, who, rpc.OriginOf(ctx).Address); err != nil {
 		return nil, err
 	}
-	code, ok := parseCode(req.GetCode())
+	code, ok := passcode.Parse(req.GetCode())
 	if !ok {
 		return nil, errWrongCode() // nobody was sent such a thing: it is a slip of the hand
 	}
@@ -295,15 +289,4 @@ func (s passwords) Reset(ctx context.Context, req *authpb.ResetRequest) (*authpb
 // errWrongCode is one text for every way in which a code can be wrong.
 func errWrongCode() error {
 	return errors.New(codes.InvalidArgument, "the code is not valid or has expired")
-}
-
-// readable undoes what people do to a code when they type it.
-var readable = strings.NewReplacer(" ", "", "-", "", "0", "O", "1", "I")
-
-func parseCode(typed string) (string, bool) {
-	if len(typed) > 4*codeLength {
-		return "", false
-	}
-	code := readable.Replace(strings.ToUpper(typed))
-	return code, codeRule.MatchString(code)
 }

@@ -236,12 +236,3 @@ func TestResetRefuses(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParseCode(f *testing.F) {
-	f.Add("abcd-2345")
-	f.Fuzz(func(t *testing.T, typed string) {
-		if code, ok := parseCode(typed); ok && !codeRule.MatchString(code) {
-			t.Fatalf("%q became %q", typed, code)
-		}
-	})
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mailbox"
+	"github.com/micro/platform/internal/passcode"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -51,7 +52,7 @@ func (s *Service) Begin(ctx context.Context, req *namespacespb.BeginRequest) (*n
 	if err != nil {
 		return nil, err
 	}
-	code := newCode()
+	code := passcode.New()
 	m := codeMail(a, code)
 	if known.Namespace != "" {
 		m = knownMail(known.Account, known.Namespace)
@@ -85,7 +86,7 @@ func (s *Service) checkCode(ctx context.Context, a mailbox.Address, typed string
 	if err := s.limits.check(ctx, a, source); err != nil {
 		return nil, err
 	}
-	code, ok := parseCode(typed)
+	code, ok := passcode.Parse(typed)
 	if !ok {
 		return nil, badCode() // nobody was sent such a thing: it is a slip of the hand
 	}

@@ -3,36 +3,12 @@ package namespaces
 import (
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"regexp"
-	"strings"
 
 	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/settings"
 )
-
-// codeLength is in characters of base 32: 40 bits, for five attempts.
-const codeLength = 8
-
-// newCode makes a code of capital letters and the digits 2 to 7, so that no 0
-// or 1 is taken for a letter.
-func newCode() string { return rand.Text()[:codeLength] }
-
-var codeRule = regexp.MustCompile(fmt.Sprintf(`^[A-Z2-7]{%d}$`, codeLength))
-
-// readable undoes what people do to a code when they type it.
-var readable = strings.NewReplacer(" ", "", "-", "", "0", "O", "1", "I")
-
-// parseCode answers a code as it was sent, or false.
-func parseCode(typed string) (string, bool) {
-	if len(typed) > 4*codeLength {
-		return "", false
-	}
-	code := readable.Replace(strings.ToUpper(typed))
-	return code, codeRule.MatchString(code)
-}
 
 // pepper is what the digests need that is not in the database.
 type pepper []byte
