@@ -98,7 +98,9 @@ func (c *Call) explain(err error) error {
 	case code == codes.Unauthenticated && c.badToken != nil && !strings.Contains(e.Detail, c.badToken.text):
 		what, _, _ := strings.Cut(e.Detail, ": log in") // what is wrong with the token says how
 		return errors.New(codes.Unauthenticated, "%s: %s", what, c.badToken.text).For(c.badToken.reason).From(e.ID)
-	case code == codes.Unavailable && ofConnection(e.Detail):
+	case code == codes.Unavailable && (notConnected(e.Detail) || ours && c.Platform() && !brokeOff(e.Detail)):
+		return errors.New(codes.Unavailable, "service %s: no instance is reachable", c.Service).From("go.micro.client").Because(err)
+	case code == codes.Unavailable && brokeOff(e.Detail):
 		return errors.New(codes.Unavailable, "service %s: its instance ended during the call", c.Service).From("go.micro.client").Because(err)
 	case code == codes.DeadlineExceeded && ours:
 		return errors.New(codes.DeadlineExceeded, "context deadline exceeded").From("go.micro.client")
@@ -146,9 +148,11 @@ func Headers(err error) map[string]string {
 	return quota.Headers(err)
 }
 
-// ofConnection says whether an error is gRPC's own about a connection. It has
-// the address of a node, which is nobody's business.
-func ofConnection(detail string) bool {
-	return strings.HasPrefix(detail, "connection error:") || strings.HasPrefix(detail, "error reading from server:") ||
-		strings.Contains(detail, "transport is closing")
+// notConnected and brokeOff say whether an error is gRPC's own, before a call was
+// sent to anybody or after. It has the address of a node, which is nobody's
+// business.
+func notConnected(detail string) bool { return strings.HasPrefix(detail, "connection error:") }
+
+func brokeOff(detail string) bool {
+	return strings.HasPrefix(detail, "error reading from server:") || strings.Contains(detail, "transport is closing")
 }
