@@ -85,7 +85,7 @@ func serviceOf(ctx context.Context, h *app.Host, o Options, docker *client.Clien
 	if err != nil {
 		return nil, err
 	}
-	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), "builder")
+	box, err := seal.New(h.Platform.Secrets(), "builder")
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func options() Options {
 }
 
 func service(pool *pgxpool.Pool, docker *client.Client, cluster string, o Options) (*Service, error) {
-	box, err := seal.New(pgtest.Secret, "builder")
+	box, err := seal.New(seal.Cluster{Secret: pgtest.Secret}, "builder")
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 	builderpb "github.com/micro/platform/proto/builder"
 )
 
@@ -42,7 +43,7 @@ func work(given []string) error {
 		return err
 	}
 	at.Path = given[0]
-	pool, err := pg.Open(ctx, at.String(), pgtest.Secret, "builder")
+	pool, err := pg.Open(ctx, at.String(), seal.Cluster{Secret: pgtest.Secret}, "builder")
 	if err != nil {
 		return err
 	}

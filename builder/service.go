@@ -131,6 +131,17 @@ func owner(id image.ID) string {
 	return fmt.Sprintf("%s/%s/%s/%d", id.Namespace, id.Service, id.Version, id.Revision)
 }
 
+// Sealed is what is sealed with the cluster secret.
+func Sealed() []seal.Column {
+	return []seal.Column{{
+		What: "credentials of builds", Box: "builder", Table: "builder.builds", Key: []string{"namespace", "service", "version", "revision"},
+		Read: "credentials", Write: "credentials = $1",
+		Owner: func(k []any) string {
+			return owner(image.ID{Namespace: k[0].(string), Service: k[1].(string), Version: k[2].(string), Revision: k[3].(int64)})
+		},
+	}}
+}
+
 // Watch streams the state of a build until it has ended.
 func (s *Service) Watch(req *builderpb.WatchRequest, stream grpc.ServerStreamingServer[builderpb.State]) error {
 	ctx := stream.Context()

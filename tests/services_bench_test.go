@@ -113,7 +113,7 @@ func oneImage(b *testing.B, p *platform.Platform, url string) (image string, nam
 // as far as its image is built.
 func startMany(b *testing.B, at app.Platform, image string, namespaces []string) {
 	b.Helper()
-	box, err := seal.New(at.ClusterSecret.Reveal(), "runtime")
+	box, err := seal.New(at.Secrets(), "runtime")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -357,7 +357,7 @@ func pushed(t *testing.T) (*Registry, *atomic.Int64) {
 	t.Helper()
 	bucket := images.Store{Bucket: memblob.OpenBucket(nil)}
 	t.Cleanup(func() { bucket.Bucket.Close() })
-	svc := images.New(t.Context(), pgtest.New(t, "images"), bucket, pgtest.Secret, images.Options{Sweep: time.Hour, Age: time.Hour})
+	svc := images.New(t.Context(), pgtest.New(t, "images"), bucket, []byte(pgtest.Secret), images.Options{Sweep: time.Hour, Age: time.Hour})
 	var moved atomic.Int64
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = counter{r.Body, &moved}

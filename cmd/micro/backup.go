@@ -133,6 +133,9 @@ func (k *keeper) backup(ctx context.Context, file string, to []age.Recipient) er
 	if err := checkSecret(ctx, p); err != nil {
 		return fmt.Errorf("what is sealed does not open, now or after a restore: is MICRO_CLUSTER_SECRET that of this platform? %w", err)
 	}
+	if err := checkExchanged(ctx, p); err != nil {
+		return err
+	}
 	write := func(out io.Writer) error {
 		end, err := backup.Make(ctx, p, out, to, k.options(o))
 		if err == nil {
@@ -271,7 +274,7 @@ func (k *keeper) restoreDir(ctx context.Context, a *backup.Archive, o local.Opti
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // it has another name when all went well
 	o.DataDir = dir
-	if err := local.Adopt(o, a.ClusterSecret); err != nil {
+	if err := local.Adopt(o, a.ClusterSecret, a.Head.Cluster); err != nil {
 		return err
 	}
 	servers, err := local.Start(ctx, o, app.Platform{})
@@ -294,12 +297,12 @@ func (k *keeper) restoreDir(ctx context.Context, a *backup.Archive, o local.Opti
 
 // checkSecret logs in as a component, and opens the keys of tokens.
 func checkSecret(ctx context.Context, p app.Platform) error {
-	pool, err := pg.Open(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal(), "auth")
+	pool, err := pg.Open(ctx, p.PostgresURL.Reveal(), p.Secrets(), "auth")
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := auth.Check(ctx, pool, p.ClusterSecret); err != nil {
+	if err := auth.Check(ctx, pool, p.Secrets()); err != nil {
 		return fmt.Errorf("the keys of tokens: %w", err)
 	}
 	return nil
@@ -312,14 +315,14 @@ func (k *keeper) check(ctx context.Context, p app.Platform) error {
 		return err
 	}
 	open := func(component string) (*pgxpool.Pool, error) {
-		return pg.Open(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal(), component)
+		return pg.Open(ctx, p.PostgresURL.Reveal(), p.Secrets(), component)
 	}
 	configs, err := open("config")
 	if err != nil {
 		return err
 	}
 	defer configs.Close()
-	secrets, err := config.Check(ctx, configs, p.ClusterSecret)
+	secrets, err := config.Check(ctx, configs, p.Secrets())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func TestBackupOpensWhatItKeeps(t *testing.T) {
 	}
 	t.Cleanup(func() { servers.Stop(context.Background()) })
 	p := servers.Platform
-	if err := pg.Migrate(t.Context(), p.PostgresURL.Reveal(), p.ClusterSecret.Reveal()); err != nil {
+	if err := pg.Migrate(t.Context(), p.PostgresURL.Reveal(), p.Secrets()); err != nil {
 		t.Fatal(err)
 	}
 	public, _, err := backup.NewKey()

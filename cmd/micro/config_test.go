@@ -27,7 +27,7 @@ func TestScriptsWithConfig(t *testing.T) {
 
 // startConfig serves config and broker to an operator.
 func startConfig(t *testing.T, s *grpc.Server) (stop func(), err error) {
-	box, err := seal.New(pgtest.Secret, "config")
+	box, err := seal.New(seal.Cluster{Secret: pgtest.Secret}, "config")
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func rootCommand(t *terminal.Terminal) *cobra.Command {
 	c.globalFlags(root)
 	c.addCommands(root)
 	root.AddCommand(serverCommand(), serviceCommand(), readyCommand(c), shutdownCommand(), migrateCommand(), certsCommand(c),
-		backupCommand(c), restoreCommand(c), builderImageCommand())
+		backupCommand(c), restoreCommand(c), resealCommand(c), builderImageCommand())
 	return root
 }
 

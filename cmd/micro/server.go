@@ -172,7 +172,10 @@ func (s *server) run(ctx context.Context, names []string) error {
 		servers.Stop(ctx)
 	}()
 	p := servers.Platform
-	if err := pg.Migrate(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal()); err != nil {
+	if err := p.CheckSecrets(); err != nil {
+		return err
+	}
+	if err := pg.Migrate(ctx, p.PostgresURL.Reveal(), p.Secrets()); err != nil {
 		return err
 	}
 	admin, err := s.firstPassword(&p, servers.Fresh)

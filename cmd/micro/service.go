@@ -60,7 +60,10 @@ func migrateCommand() *cobra.Command {
 			if p.PostgresURL == "" || p.ClusterSecret == "" {
 				return fmt.Errorf("micro migrate needs MICRO_POSTGRES_URL and MICRO_CLUSTER_SECRET; micro server migrates its own database by itself")
 			}
-			return pg.Migrate(cmd.Context(), p.PostgresURL.Reveal(), p.ClusterSecret.Reveal())
+			if err := p.CheckSecrets(); err != nil {
+				return err
+			}
+			return pg.Migrate(cmd.Context(), p.PostgresURL.Reveal(), p.Secrets())
 		},
 	}
 }

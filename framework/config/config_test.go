@@ -34,7 +34,7 @@ type server struct {
 
 func start(t *testing.T) *server {
 	t.Helper()
-	box, err := seal.New(pgtest.Secret, "config")
+	box, err := seal.New(seal.Cluster{Secret: pgtest.Secret}, "config")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,8 +101,8 @@ func stopAll(ctx context.Context, hosts []*Host, budget time.Duration) {
 }
 
 func (c Config) check() error {
-	if len(c.Platform.ClusterSecret) < 32 {
-		return fmt.Errorf("MICRO_CLUSTER_SECRET must have at least 32 characters, the same in every process")
+	if err := c.Platform.CheckSecrets(); err != nil {
+		return err
 	}
 	if err := c.Platform.checkTLS(); err != nil {
 		return err

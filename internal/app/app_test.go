@@ -89,6 +89,10 @@ func TestConfig(t *testing.T) {
 		want   string
 	}{
 		{"short cluster secret", func(c *Config) { c.Platform.ClusterSecret = "short" }, "MICRO_CLUSTER_SECRET"},
+		{"other cluster secret is short", func(c *Config) { c.Platform.ClusterAlso = "short" }, "MICRO_CLUSTER_SECRET_ALSO must have at least 32"},
+		{"both cluster secrets are one", func(c *Config) { c.Platform.ClusterAlso = c.Platform.ClusterSecret }, "MICRO_CLUSTER_SECRET_ALSO is the same"},
+		{"two cluster secrets and no id", func(c *Config) { c.Platform.ClusterAlso = "another cluster secret that tests use" }, "MICRO_CLUSTER_ID must be set"},
+		{"no id of a cluster", func(c *Config) { c.Platform.Cluster = "production" }, "MICRO_CLUSTER_ID"},
 		{"bad option", func(c *Config) { c.Environ["MICRO_A_PORT"] = "x" }, "Port"},
 		{"apart beyond loopback", func(c *Config) { c.Apart = true; c.Environ["MICRO_AUTH_ADDRESS"] = "10.0.0.1:1" }, "MICRO_AUTH_ADDRESS"},
 		{"one of them beyond loopback", func(c *Config) { c.Environ["MICRO_AUTH_ADDRESS"] = "127.0.0.1:1, 10.0.0.1:1" }, "MICRO_AUTH_ADDRESS is 10.0.0.1:1"},

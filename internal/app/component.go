@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
 	"time"
 
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/settings"
 )
 
@@ -39,6 +43,8 @@ type Platform struct {
 	BucketURL       string          `env:"BUCKET_URL"     help:"where blobs are kept: file:///dir or s3://bucket. micro server uses its data directory when it is empty"`
 	StateDir        string          `env:"STATE_DIR"      help:"directory on a disk of this host for what a process must keep over a crash: calls that are counted and not yet shipped. Its processes each have a part of it. micro server uses its data directory when it is empty"`
 	ClusterSecret   settings.Secret `env:"CLUSTER_SECRET" help:"what the components prove themselves with, the same for all, at least 32 characters. micro server makes one up in its data directory when it is empty"`
+	ClusterAlso     settings.Secret `env:"CLUSTER_SECRET_ALSO" help:"another cluster secret, which is accepted from others and opens what was sealed with it, while one is exchanged for the other: see deploy/README.md"`
+	Cluster         string          `env:"CLUSTER_ID" help:"what the platform's things in Docker bear as micro.cluster, 8 hexadecimal digits. Empty is what follows from the cluster secret; it has to be set before that is exchanged, and stay. micro server keeps it in its data directory"`
 	AdminPassword   settings.Secret `env:"ADMIN_PASSWORD" help:"password of account admin of namespace micro, used when that account is first made"`
 	SMTPAddress     string          `env:"SMTP_ADDRESS"   default:"127.0.0.1:8025" help:"mail server, host:port; TLS unless it is on loopback, from the start on port 465"`
 	SMTPUser        string          `env:"SMTP_USER"      help:"user at the mail server; none logs in to nothing"`
@@ -56,10 +62,44 @@ type Platform struct {
 	LogFormat       string          `env:"LOG_FORMAT"     default:"text" help:"text or json"`
 }
 
+// Secrets answers the cluster secrets that are in use.
+func (p Platform) Secrets() seal.Cluster {
+	return seal.Cluster{Secret: p.ClusterSecret, Also: p.ClusterAlso}
+}
+
+// minSecret is how long a cluster secret is at least.
+const minSecret = 32
+
+// idRule is an id of a cluster.
+var idRule = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
+// CheckSecrets refuses what would break the platform sooner or later.
+func (p Platform) CheckSecrets() error {
+	switch also := p.ClusterAlso; {
+	case len(p.ClusterSecret) < minSecret:
+		return fmt.Errorf("MICRO_CLUSTER_SECRET must have at least %d characters, the same in every process", minSecret)
+	case p.Cluster != "" && !idRule.MatchString(p.Cluster):
+		return fmt.Errorf("MICRO_CLUSTER_ID is %q: it must be 8 digits of 0-9 and a-f", p.Cluster)
+	case also == "":
+		return nil
+	case len(also) < minSecret:
+		return fmt.Errorf("MICRO_CLUSTER_SECRET_ALSO must have at least %d characters, or be empty", minSecret)
+	case also == p.ClusterSecret:
+		return errors.New("MICRO_CLUSTER_SECRET_ALSO is the same as MICRO_CLUSTER_SECRET: it must be the other one, or empty")
+	case p.Cluster == "":
+		return fmt.Errorf("MICRO_CLUSTER_ID must be set while the cluster secret is exchanged, and stay as it is: of MICRO_CLUSTER_SECRET follows %s, of MICRO_CLUSTER_SECRET_ALSO %s; it is that of the old one",
+			p.ClusterID(), Platform{ClusterSecret: also}.ClusterID())
+	}
+	return nil
+}
+
 // ClusterID tells this platform's things from another's on the same Docker
 // host or in the same Redis: it is the same in every process of a cluster, and
 // says nothing about the secret.
 func (p Platform) ClusterID() string {
+	if p.Cluster != "" {
+		return p.Cluster
+	}
 	sum := sha256.Sum256([]byte("micro cluster id " + p.ClusterSecret.Reveal()))
 	return hex.EncodeToString(sum[:4])
 }

@@ -65,7 +65,7 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 	if h.Platform.PostgresURL == "" {
 		return nil, fmt.Errorf("%s needs MICRO_POSTGRES_URL", h.Name)
 	}
-	pool, err := pg.Open(ctx, h.Platform.PostgresURL.Reveal(), h.Platform.ClusterSecret.Reveal(), h.Name)
+	pool, err := pg.Open(ctx, h.Platform.PostgresURL.Reveal(), h.Platform.Secrets(), h.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (h *Host) Outbox(pool *pgxpool.Pool) (*mail.Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("MICRO_SMTP_ADDRESS, MICRO_MAIL_FROM: %w", err)
 	}
-	o, err := mail.NewOutbox(pool, h.Name, p.ClusterSecret, sender, h.Log)
+	o, err := mail.NewOutbox(pool, h.Name, p.Secrets(), sender, h.Log)
 	if err != nil {
 		return nil, err
 	}

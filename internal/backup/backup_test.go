@@ -33,7 +33,7 @@ func servers(t *testing.T, adopt *Archive) app.Platform {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	o := local.Options{DataDir: filepath.Join(dir, "server"), User: "postgres", RedisServer: "redis-server"}
 	if adopt != nil {
-		if err := local.Adopt(o, adopt.ClusterSecret); err != nil {
+		if err := local.Adopt(o, adopt.ClusterSecret, adopt.Head.Cluster); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +71,7 @@ func must(t *testing.T, err error) {
 func fill(t *testing.T, p app.Platform) (blob []byte) {
 	t.Helper()
 	ctx := t.Context()
-	must(t, pg.Migrate(ctx, p.PostgresURL.Reveal(), p.ClusterSecret.Reveal()))
+	must(t, pg.Migrate(ctx, p.PostgresURL.Reveal(), p.Secrets()))
 	conn, c := open(t, p)
 	_, err := conn.Exec(ctx, `CREATE TABLE config.kept AS SELECT n, repeat('x', 100) AS text FROM generate_series(1, 20000) n`)
 	must(t, err)
@@ -130,7 +130,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	checkContents(t, again, blob)
 	// The components' roles can log in, and change rows.
-	pool, err := pg.Open(ctx, again.PostgresURL.Reveal(), again.ClusterSecret.Reveal(), "config")
+	pool, err := pg.Open(ctx, again.PostgresURL.Reveal(), again.Secrets(), "config")
 	must(t, err)
 	defer pool.Close()
 	if _, err := pool.Exec(ctx, "DELETE FROM kept WHERE n = 1"); err != nil {

@@ -61,6 +61,9 @@ func (a *Archive) Restore(ctx context.Context, p app.Platform, o Options) (*End,
 	if p.ClusterSecret != a.ClusterSecret {
 		return nil, errors.New("MICRO_CLUSTER_SECRET is not the one of the archive, so that nothing that is sealed could be opened: --cluster-secret FILE writes the archive's to a file")
 	}
+	if p.ClusterID() != a.Head.Cluster {
+		return nil, fmt.Errorf("the archive is of platform %s: MICRO_CLUSTER_ID must be set to that, which is not what follows from its cluster secret", a.Head.Cluster)
+	}
 	kept, err := app.OpenRedis(p.DurableRedisURL.Reveal(), "micro-restore", false)
 	if err != nil {
 		return nil, fmt.Errorf("MICRO_DURABLE_REDIS_URL: %w", err)
@@ -137,7 +140,7 @@ func (a *Archive) postgres(ctx context.Context, p app.Platform, o Options) (map[
 		return nil, err
 	}
 	o.tell("Postgres: %d tables", len(rows))
-	return rows, pg.Migrate(ctx, address, p.ClusterSecret.Reveal()) // roles and grants, too
+	return rows, pg.Migrate(ctx, address, p.Secrets()) // roles and grants, too
 }
 
 func (a *Archive) redis(ctx context.Context, to redis.UniversalClient, o Options) (int64, error) {

@@ -31,7 +31,8 @@ func (s *Servers) note() error {
 
 // Attach answers the servers of a micro server: those that p names, and else
 // those of its data directory, which are started until stop if it does not run.
-// A cluster secret and a bucket that are in neither are not made up.
+// A cluster secret and a bucket that are in neither are not made up; the cluster's
+// id is in a data directory that o names, whatever p does.
 func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, stop func(context.Context), err error) {
 	path, err := o.Dir()
 	if err != nil {
@@ -39,7 +40,10 @@ func Attach(ctx context.Context, o Options, p app.Platform) (_ app.Platform, sto
 	}
 	outside := p.PostgresURL != "" && p.DurableRedisURL != ""
 	if outside && p.BucketURL != "" && p.ClusterSecret != "" {
-		return p, func(context.Context) {}, nil
+		if d := (&dataDir{path: path}); p.Cluster == "" && o.DataDir != "" && d.has(idFile) {
+			p.Cluster, err = d.kept(idFile, nil)
+		}
+		return p, func(context.Context) {}, err
 	}
 	if _, err := os.Stat(filepath.Join(path, "format")); err != nil {
 		return p, nil, fmt.Errorf("%s is not the data directory of a micro server: name it with --data-dir, or name MICRO_POSTGRES_URL, MICRO_DURABLE_REDIS_URL, MICRO_BUCKET_URL and MICRO_CLUSTER_SECRET", path)
@@ -92,9 +96,9 @@ func (s *Servers) attached() (app.Platform, func(context.Context), error) {
 	return s.Platform, func(context.Context) {}, err
 }
 
-// Adopt makes a new data directory for a platform that has a cluster secret
-// already. It fails when there is anything in the directory.
-func Adopt(o Options, secret settings.Secret) error {
+// Adopt makes a new data directory for a platform that has a cluster secret and
+// an id already. It fails when there is anything in the directory.
+func Adopt(o Options, secret settings.Secret, id string) error {
 	path, err := o.Dir()
 	if err != nil {
 		return err
@@ -109,11 +113,14 @@ func Adopt(o Options, secret settings.Secret) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	file := filepath.Join(path, secretFile)
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	return errors.Join(adopt(path, secretFile, secret.Reveal()), adopt(path, idFile, id))
+}
+
+func adopt(path, name, text string) error {
+	f, err := os.OpenFile(filepath.Join(path, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(secret.Reveal() + "\n")
+	_, err = f.WriteString(text + "\n")
 	return errors.Join(err, f.Sync(), f.Close())
 }

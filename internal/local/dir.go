@@ -19,6 +19,9 @@ const format = "1"
 // secretFile has the cluster secret.
 const secretFile = "cluster-secret"
 
+// idFile has the cluster's id, which stays when the secret is exchanged.
+const idFile = "cluster-id"
+
 // bucketDir has the blobs.
 const bucketDir = "bucket"
 
@@ -77,6 +80,15 @@ func (d *dataDir) checkFormat() error {
 
 // secret reads the secret of that name, and makes it up the first time.
 func (d *dataDir) secret(name string) (string, error) {
+	return d.kept(name, func() string {
+		random := make([]byte, 32)
+		rand.Read(random)
+		return hex.EncodeToString(random)
+	})
+}
+
+// kept reads a line of text, which is made when there is none.
+func (d *dataDir) kept(name string, first func() string) (string, error) {
 	file := filepath.Join(d.path, name)
 	b, err := os.ReadFile(file)
 	if err == nil {
@@ -85,14 +97,17 @@ func (d *dataDir) secret(name string) (string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
-	random := make([]byte, 32)
-	rand.Read(random)
-	s := hex.EncodeToString(random)
-	// Written beside and renamed: a crash leaves no half of a secret.
+	s := first()
+	// Written beside and renamed: a crash leaves no half of it.
 	if err := os.WriteFile(file+".new", []byte(s+"\n"), 0o600); err != nil {
 		return "", err
 	}
 	return s, os.Rename(file+".new", file)
+}
+
+func (d *dataDir) has(name string) bool {
+	_, err := os.Stat(filepath.Join(d.path, name))
+	return err == nil
 }
 
 func (d *dataDir) close() { d.lock.Close() }

@@ -96,6 +96,14 @@ func (s *Servers) fill(d *dataDir) error {
 		}
 		s.Platform.ClusterSecret = settings.Secret(secret)
 	}
+	// While the secret is exchanged the id is not what would follow from it.
+	if s.Platform.Cluster == "" && (s.Platform.ClusterAlso == "" || d.has(idFile)) {
+		id, err := d.kept(idFile, s.Platform.ClusterID)
+		if err != nil {
+			return fmt.Errorf("cluster id: %w", err)
+		}
+		s.Platform.Cluster = id
+	}
 	if s.Platform.StateDir == "" {
 		s.Platform.StateDir = filepath.Join(d.path, "state")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/internal/inbox"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,7 +49,7 @@ func outbox(t *testing.T, pool *pgxpool.Pool, address string) (o *mail.Outbox, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err = mail.NewOutbox(pool, "namespaces", pgtest.Secret, sender, slog.New(slog.DiscardHandler))
+	o, err = mail.NewOutbox(pool, "namespaces", seal.Cluster{Secret: pgtest.Secret}, sender, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

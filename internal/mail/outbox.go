@@ -14,7 +14,6 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/micro/platform/internal/seal"
-	"github.com/micro/platform/internal/settings"
 )
 
 const (
@@ -25,6 +24,8 @@ const (
 	retryMax = time.Minute
 	// keep is how long the database keeps what was sent.
 	keep = time.Minute
+	// owner is what each message is sealed for.
+	owner = "mail"
 	// stopTime is what attempts in hand get when the component stops.
 	stopTime = 3 * time.Second
 )
@@ -52,8 +53,8 @@ type job struct {
 func (job) Kind() string { return "mail" }
 
 // NewOutbox makes the outbox of a component; Run sends.
-func NewOutbox(pool *pgxpool.Pool, component string, cluster settings.Secret, s *Sender, log *slog.Logger) (*Outbox, error) {
-	box, err := seal.New(cluster.Reveal(), component+" mail")
+func NewOutbox(pool *pgxpool.Pool, component string, cluster seal.Cluster, s *Sender, log *slog.Logger) (*Outbox, error) {
+	box, err := seal.New(cluster, boxOf(component))
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +79,21 @@ func NewOutbox(pool *pgxpool.Pool, component string, cluster settings.Secret, s 
 	return o, nil
 }
 
+func boxOf(component string) string { return component + " mail" }
+
+// waiting are the messages that are not handed over yet.
+const waiting = `kind = 'mail' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
+
+// Sealed is where a component with an outbox keeps messages.
+func Sealed(component string) seal.Column {
+	return seal.Column{
+		What: "mail that waits", Box: boxOf(component), Table: component + ".river_job", Key: []string{"id"}, Where: waiting,
+		Read:  `decode(args ->> 'sealed', 'base64')`,
+		Write: `args = jsonb_set(args, '{sealed}', to_jsonb(translate(encode($1, 'base64'), E'\n', '')))`,
+		Owner: func([]any) string { return owner },
+	}
+}
+
 // quiet passes on what an operator acts on; River says more than that.
 type quiet struct{ slog.Handler }
 
@@ -93,7 +109,7 @@ func (o *Outbox) Put(ctx context.Context, tx pgx.Tx, m Message, until time.Time)
 	if err != nil {
 		return fmt.Errorf("write mail: %w", err)
 	}
-	if _, err := o.jobs.InsertTx(ctx, tx, job{o.box.Seal(text, "mail"), until}, nil); err != nil {
+	if _, err := o.jobs.InsertTx(ctx, tx, job{o.box.Seal(text, owner), until}, nil); err != nil {
 		return fmt.Errorf("enqueue mail: %w", err)
 	}
 	return nil
@@ -117,7 +133,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 // oldest has waited.
 func (o *Outbox) Waiting(ctx context.Context) (n int64, oldest time.Duration, err error) {
 	q := `SELECT count(*), coalesce(now() - min(created_at), '0') FROM ` + pgx.Identifier{o.schema, "river_job"}.Sanitize() + `
-		WHERE kind = 'mail' AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`
+		WHERE ` + waiting
 	if err := o.pool.QueryRow(ctx, q).Scan(&n, &oldest); err != nil {
 		return 0, 0, fmt.Errorf("count mail: %w", err)
 	}
@@ -134,7 +150,7 @@ type worker struct {
 
 // Work implements river.Worker. An address is a person's: the log has none.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
-	text, err := w.outbox.box.Open(j.Args.Sealed, "mail")
+	text, err := w.outbox.box.Open(j.Args.Sealed, owner)
 	if err != nil {
 		return river.JobCancel(err) // of another cluster secret
 	}

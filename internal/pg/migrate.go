@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/migrations"
 )
 
@@ -25,7 +26,23 @@ var queues = map[string]bool{"auth": true, "builder": true, "namespaces": true, 
 
 // Migrate brings every schema up to date, with the roles that own what is in
 // them. url is the administrator's.
-func Migrate(ctx context.Context, url, secret string) error {
+func Migrate(ctx context.Context, url string, cluster seal.Cluster) error {
+	return eachComponent(ctx, url, func(pool *pgxpool.Pool, component string) error {
+		return migrate(ctx, pool, cluster, component)
+	})
+}
+
+// SetPasswords gives the roles of all components the passwords of the secret
+// that seals.
+func SetPasswords(ctx context.Context, url string, cluster seal.Cluster) error {
+	return eachComponent(ctx, url, func(pool *pgxpool.Pool, component string) error {
+		return setPassword(ctx, pool, "ALTER", cluster, component)
+	})
+}
+
+// eachComponent does something as the administrator for each component that has
+// a schema, in one process at a time.
+func eachComponent(ctx context.Context, url string, do func(pool *pgxpool.Pool, component string) error) error {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return fmt.Errorf("MICRO_POSTGRES_URL: %w", err)
@@ -48,15 +65,15 @@ func Migrate(ctx context.Context, url, secret string) error {
 		if !c.IsDir() {
 			continue
 		}
-		if err := migrate(ctx, pool, secret, c.Name()); err != nil {
-			return fmt.Errorf("migrate %s: %w", c.Name(), err)
+		if err := do(pool, c.Name()); err != nil {
+			return fmt.Errorf("prepare the schema of %s: %w", c.Name(), err)
 		}
 	}
 	return nil
 }
 
-func migrate(ctx context.Context, pool *pgxpool.Pool, secret, component string) error {
-	if err := role(ctx, pool, secret, component); err != nil {
+func migrate(ctx context.Context, pool *pgxpool.Pool, cluster seal.Cluster, component string) error {
+	if err := role(ctx, pool, cluster, component); err != nil {
 		return err
 	}
 	files, err := fs.Sub(migrations.Files, component)
@@ -92,8 +109,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, secret, component string) 
 
 // role makes the schema and the role of a component. Identifiers are the names
 // of our own folders, quoted all the same.
-func role(ctx context.Context, pool *pgxpool.Pool, secret, component string) error {
-	schema, name := pgx.Identifier{component}.Sanitize(), pgx.Identifier{Role(component)}.Sanitize()
+func role(ctx context.Context, pool *pgxpool.Pool, cluster seal.Cluster, component string) error {
 	var exists bool
 	if err := pool.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)", Role(component)).Scan(&exists); err != nil {
 		return fmt.Errorf("look for role: %w", err)
@@ -102,13 +118,21 @@ func role(ctx context.Context, pool *pgxpool.Pool, secret, component string) err
 	if exists {
 		verb = "ALTER"
 	}
-	// DDL takes no parameters; the password is hexadecimal.
-	_, err := pool.Exec(ctx, verb+" ROLE "+name+" LOGIN PASSWORD '"+rolePassword(secret, component)+"'")
-	if err != nil {
-		return fmt.Errorf("make role: %w", err)
+	if err := setPassword(ctx, pool, verb, cluster, component); err != nil {
+		return err
 	}
-	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+schema); err != nil {
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{component}.Sanitize()); err != nil {
 		return fmt.Errorf("make schema: %w", err)
+	}
+	return nil
+}
+
+// setPassword creates or alters a role. DDL takes no parameters; the password is
+// hexadecimal.
+func setPassword(ctx context.Context, pool *pgxpool.Pool, verb string, cluster seal.Cluster, component string) error {
+	name := pgx.Identifier{Role(component)}.Sanitize()
+	if _, err := pool.Exec(ctx, verb+" ROLE "+name+" LOGIN PASSWORD '"+rolePassword(cluster.Secret, component)+"'"); err != nil {
+		return fmt.Errorf("make role: %w", err)
 	}
 	return nil
 }

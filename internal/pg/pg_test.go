@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 )
 
 // TestRoleSeesItsOwnSchemaOnly shows the wall between components.
@@ -26,7 +27,7 @@ func TestRoleSeesItsOwnSchemaOnly(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			pool, err := pg.Open(t.Context(), url, pgtest.Secret, tt.component)
+			pool, err := pg.Open(t.Context(), url, seal.Cluster{Secret: pgtest.Secret}, tt.component)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,7 +42,7 @@ func TestRoleSeesItsOwnSchemaOnly(t *testing.T) {
 
 func TestWrongClusterSecretIsRefused(t *testing.T) {
 	t.Parallel()
-	pool, err := pg.Open(t.Context(), pgtest.URL(t), "another secret", "registry")
+	pool, err := pg.Open(t.Context(), pgtest.URL(t), seal.Cluster{Secret: "another secret"}, "registry")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestWrongClusterSecretIsRefused(t *testing.T) {
 
 func TestMigrateAgainChangesNothing(t *testing.T) {
 	t.Parallel()
-	if err := pg.Migrate(t.Context(), pgtest.URL(t), pgtest.Secret); err != nil {
+	if err := pg.Migrate(t.Context(), pgtest.URL(t), seal.Cluster{Secret: pgtest.Secret}); err != nil {
 		t.Error(err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/micro/platform/internal/pg"
+	"github.com/micro/platform/internal/seal"
 )
 
 // Secret is the cluster secret of test databases.
@@ -33,7 +34,7 @@ var (
 // New lends a database, as the role of a component that owns a schema in it.
 func New(t testing.TB, component string) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pg.Open(t.Context(), URL(t), Secret, component)
+	pool, err := pg.Open(t.Context(), URL(t), seal.Cluster{Secret: Secret}, component)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func migrated(t testing.TB, admin string) string {
 		t.Fatal(err)
 	}
 	name := create(t, admin, "template0")
-	if err := pg.Migrate(ctx, at(t, admin, name), Secret); err != nil {
+	if err := pg.Migrate(ctx, at(t, admin, name), seal.Cluster{Secret: Secret}); err != nil {
 		t.Fatal(err)
 	}
 	return name

@@ -53,6 +53,18 @@ func (b *Box) SealKeys(k *Keys) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// ResealKeys is Reseal of what SealKeys made.
+func (b *Box) ResealKeys(sealed []byte, _ string) ([]byte, error) {
+	if _, err := b.sealing().OpenKeys(sealed); err == nil {
+		return nil, nil
+	}
+	keys, err := b.OpenKeys(sealed)
+	if err != nil {
+		return nil, err
+	}
+	return b.SealKeys(keys)
+}
+
 // boxAEAD is a Box as Tink wants it.
 type boxAEAD struct{ box *Box }
 

@@ -8,7 +8,7 @@ import (
 // TestKeys shows the life of a key: it seals, then only opens, then is gone.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	box, err := New("one", "config")
+	box, err := New(Cluster{Secret: "one"}, "config")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: Open = %q, %v, want %v", tt.name, text, err, tt.want)
 		}
 	}
-	other, err := New("two", "config")
+	other, err := New(Cluster{Secret: "two"}, "config")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,5 +12,5 @@
 //
 // Its tables are accounts, people, recovery_codes, member_orders, policies,
 // sessions, api_tokens, password_resets, revocations, session_revocations,
-// gone_services, rules and keys. In Redis it counts failed logins, which may be lost.
+// gone_services, rules, keys and mac_keys. In Redis it counts failed logins, which may be lost.
 package auth

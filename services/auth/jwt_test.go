@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -24,7 +25,7 @@ func TestForgedTokens(t *testing.T) {
 	secret := p.generate(t, &authpb.GenerateRequest{Id: "svc", Type: "service", Scopes: []string{"service"}}).GetSecret()
 	good := p.login(t, p.namespace, "svc", secret).GetAccessToken()
 	key := p.listKeys(t)[0]
-	signer, err := newSigner(db{p.db}, pgtest.Secret)
+	signer, err := newSigner(db{p.db}, seal.Cluster{Secret: pgtest.Secret})
 	if err == nil {
 		err = signer.load(t.Context())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -100,7 +101,7 @@ func TestOldKeysAreReplacedAndPruned(t *testing.T) {
 	t.Parallel()
 	p := setup(t)
 	first := p.signingKey(t)
-	svc, err := New(Stores{p.db, nil, nil}, p.verifier, pgtest.Secret, slog.New(slog.DiscardHandler), Options{KeyAge: 24 * time.Hour, ServiceToken: time.Hour})
+	svc, err := New(Stores{p.db, nil, nil}, p.verifier, seal.Cluster{Secret: pgtest.Secret}, slog.New(slog.DiscardHandler), Options{KeyAge: 24 * time.Hour, ServiceToken: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

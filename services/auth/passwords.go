@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
@@ -21,7 +20,6 @@ import (
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/passcode"
 	"github.com/micro/platform/internal/rpc"
-	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -39,12 +37,11 @@ type resets struct {
 	pepper []byte
 }
 
-func newResets(r redis.UniversalClient, cluster settings.Secret) (resets, error) {
-	key, err := hkdf.Key(sha256.New, []byte(cluster.Reveal()), nil, "micro auth password resets", sha256.Size)
-	if err != nil {
-		return resets{}, fmt.Errorf("derive key of codes: %w", err)
-	}
-	return resets{limits.New(r, "auth", key), key}, nil
+// resetKey is the purpose of its key.
+const resetKey = "micro auth password resets"
+
+func newResets(r redis.UniversalClient, key []byte) resets {
+	return resets{limits.New(r, "auth", key), key}
 }
 
 func (r resets) sum(parts ...string) []byte {

@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/internal/seal"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -149,13 +150,20 @@ func TestResetTellsNothing(t *testing.T) {
 	}
 }
 
-// forgetResets lets a day pass for what was typed.
-func (p *platform) forgetResets(t testing.TB, id string) {
+// resets is as auth has it.
+func (p *platform) resets(t testing.TB) resets {
 	t.Helper()
-	r, err := newResets(p.redis, pgtest.Secret)
+	key, err := seal.MACKey(t.Context(), p.db, seal.Cluster{Secret: pgtest.Secret}, "auth", resetKey)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newResets(p.redis, key)
+}
+
+// forgetResets lets a day pass for what was typed.
+func (p *platform) forgetResets(t testing.TB, id string) {
+	t.Helper()
+	r := p.resets(t)
 	who := subject{"micro", id}
 	for _, l := range append(asks(who, ""), mailMinute(who), mailDay(who, "", false), mailEverybody()) {
 		if err := r.Forget(t.Context(), l); err != nil {
@@ -174,10 +182,7 @@ func TestStrangersCannotDenyReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	who := subject{"micro", strings.ToLower(p.owner)}
-	r, err := newResets(p.redis, pgtest.Secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := p.resets(t)
 	nextMinute := func() {
 		if err := r.Forget(t.Context(), mailMinute(who)); err != nil {
 			t.Fatal(err)

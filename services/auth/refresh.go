@@ -1,30 +1,26 @@
 package auth
 
 import (
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/internal/seal"
 )
 
 // refreshKey makes refresh tokens out of a session's id and a generation, the
 // number of times it was renewed. The successor of a token is thus known without
 // being stored: a client that asks twice, because its answer was lost or because
-// two of its processes renew at once, gets the same one.
-type refreshKey []byte
+// two of its processes renew at once, gets the same one. While the cluster secret
+// is exchanged there are two: the first makes tokens, both open them.
+type refreshKey [][]byte
 
-func newRefreshKey(cluster settings.Secret) (refreshKey, error) {
-	key, err := hkdf.Key(sha256.New, []byte(cluster.Reveal()), nil, "micro auth refresh tokens", sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("derive key of refresh tokens: %w", err)
-	}
-	return key, nil
+func newRefreshKey(cluster seal.Cluster) (refreshKey, error) {
+	return cluster.Keys("micro auth refresh tokens")
 }
 
 const (
@@ -43,7 +39,7 @@ func newSession() []byte {
 
 func (k refreshKey) token(session []byte, generation int32) string {
 	b := binary.BigEndian.AppendUint32(append(make([]byte, 0, refreshSize), session...), uint32(generation))
-	return refreshPrefix + base64.RawURLEncoding.EncodeToString(append(b, k.sum(b)...))
+	return refreshPrefix + base64.RawURLEncoding.EncodeToString(append(b, refreshSum(k[0], b)...))
 }
 
 // open answers what a token was made of; false means that we did not make it.
@@ -57,14 +53,14 @@ func (k refreshKey) open(token string) (session []byte, generation int32, ok boo
 		return nil, 0, false
 	}
 	head, sum := b[:sessionSize+4], b[sessionSize+4:]
-	if !hmac.Equal(sum, k.sum(head)) {
+	if !slices.ContainsFunc(k, func(key []byte) bool { return hmac.Equal(sum, refreshSum(key, head)) }) {
 		return nil, 0, false
 	}
 	return head[:sessionSize], int32(binary.BigEndian.Uint32(head[sessionSize:])), true
 }
 
-func (k refreshKey) sum(b []byte) []byte {
-	mac := hmac.New(sha256.New, k)
+func refreshSum(key, b []byte) []byte {
+	mac := hmac.New(sha256.New, key)
 	mac.Write(b)
 	return mac.Sum(nil)
 }

@@ -5,12 +5,13 @@ import (
 	"encoding/base64"
 	"testing"
 
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/settings"
 )
 
 func testKey(t testing.TB, secret settings.Secret) refreshKey {
 	t.Helper()
-	k, err := newRefreshKey(secret)
+	k, err := newRefreshKey(seal.Cluster{Secret: secret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,6 +27,16 @@ func TestRefreshToken(t *testing.T) {
 	}
 	if _, _, ok := testKey(t, "two").open(token); ok {
 		t.Error("a token of another cluster opens")
+	}
+	both, err := newRefreshKey(seal.Cluster{Secret: "two", Also: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := both.open(token); !ok {
+		t.Error("a token does not open while its secret goes")
+	}
+	if _, _, ok := testKey(t, "two").open(both.token(session, 8)); !ok {
+		t.Error("the secret that stays does not make the tokens")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(token[len(refreshPrefix):])
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestRevocationsOfServicesBecomeOne(t *testing.T) {
 	t.Parallel()
 	p := setup(t)
-	svc, err := New(Stores{p.db, nil, nil}, p.verifier, pgtest.Secret, slog.New(slog.DiscardHandler), Options{})
+	svc, err := New(Stores{p.db, nil, nil}, p.verifier, seal.Cluster{Secret: pgtest.Secret}, slog.New(slog.DiscardHandler), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
 )
@@ -60,7 +61,7 @@ var Component = app.New("auth", func(ctx context.Context, h *app.Host, o Options
 	if err != nil {
 		return err
 	}
-	svc, err := New(Stores{pool, limits, mails}, verifier, h.Platform.ClusterSecret, h.Log, o)
+	svc, err := New(Stores{pool, limits, mails}, verifier, h.Platform.Secrets(), h.Log, o)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ type Service struct {
 	pending   pending
 	externals []external
 	relying   *webauthn.WebAuthn // nil without a console that passkeys can belong to
-	cluster   settings.Secret
+	cluster   seal.Cluster
 	refresh   refreshKey
 	log       *slog.Logger
 	opts      Options
@@ -106,12 +107,8 @@ type Service struct {
 }
 
 // New makes the service. verifier checks tokens with this service's own keys.
-func New(stores Stores, verifier *identity.Verifier, cluster settings.Secret, log *slog.Logger, o Options) (*Service, error) {
+func New(stores Stores, verifier *identity.Verifier, cluster seal.Cluster, log *slog.Logger, o Options) (*Service, error) {
 	refresh, err := newRefreshKey(cluster)
-	if err != nil {
-		return nil, err
-	}
-	resets, err := newResets(stores.Redis, cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -133,15 +130,20 @@ func New(stores Stores, verifier *identity.Verifier, cluster settings.Secret, lo
 	}
 	return &Service{
 		pending: pending{stores.Redis}, externals: list, relying: relying,
-		db: d, failures: failures{stores.Redis}, mails: stores.Mails, resets: resets, passwords: password.NewHasher(), verifier: verifier, signer: signer,
+		db: d, failures: failures{stores.Redis}, mails: stores.Mails, passwords: password.NewHasher(), verifier: verifier, signer: signer,
 		changes: newChanges(d, signer.load, log, o.PublicPlatform), cluster: cluster, refresh: refresh,
 		log: log, opts: o, now: time.Now,
 	}, nil
 }
 
-// Prepare makes what a first start lacks: a signing key, and the first operator
-// if there is a password for it.
+// Prepare makes what a first start lacks: keys, and the first operator if there
+// is a password for it.
 func (s *Service) Prepare(ctx context.Context, admin settings.Secret) error {
+	key, err := seal.MACKey(ctx, s.db.pool, s.cluster, "auth", resetKey)
+	if err != nil {
+		return err
+	}
+	s.resets = newResets(s.failures.redis, key)
 	if err := s.signer.prepare(ctx); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/redistest"
 	"github.com/micro/platform/internal/rpc"
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/settings"
 	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
@@ -126,7 +127,7 @@ func setupAt(t testing.TB, url string, environ map[string]string) *platform {
 		t.Fatal(err)
 	}
 	var err error
-	if p.db, err = pg.Open(t.Context(), url, pgtest.Secret, "auth"); err != nil {
+	if p.db, err = pg.Open(t.Context(), url, seal.Cluster{Secret: pgtest.Secret}, "auth"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.db.Close)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/seal"
-	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -36,8 +35,8 @@ type keyState struct {
 	verify  map[string]bool // ids of all that are good
 }
 
-func newSigner(d db, cluster settings.Secret) (*signer, error) {
-	box, err := seal.New(cluster.Reveal(), "auth")
+func newSigner(d db, cluster seal.Cluster) (*signer, error) {
+	box, err := seal.New(cluster, "auth")
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +65,9 @@ type newKey struct {
 	public, sealed []byte
 }
 
+// keyOwner binds a sealed key to its id.
+func keyOwner(id string) string { return "key/" + id }
+
 func (s *signer) generate() (newKey, error) {
 	private, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
@@ -81,7 +83,7 @@ func (s *signer) generate() (newKey, error) {
 	}
 	sum := sha256.Sum256(public)
 	id := hex.EncodeToString(sum[:8])
-	return newKey{id, public, s.box.Seal(secret, "key/"+id)}, nil
+	return newKey{id, public, s.box.Seal(secret, keyOwner(id))}, nil
 }
 
 // load reads the key that signs and the ids of those that verify; errNoKey when
@@ -99,7 +101,7 @@ func (s *signer) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	secret, err := s.box.Open(sealed, "key/"+id)
+	secret, err := s.box.Open(sealed, keyOwner(id))
 	if err != nil {
 		return fmt.Errorf("signing key %s: %w", id, err)
 	}

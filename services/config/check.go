@@ -9,13 +9,21 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/seal"
-	"github.com/micro/platform/internal/settings"
 )
+
+// Sealed is what is sealed with the cluster secret: the keys of secrets, which
+// are sealed with these.
+func Sealed() []seal.Column {
+	return []seal.Column{{
+		What: "keys of secrets", Box: "config", Table: "config.keys", Key: []string{"id"}, Read: "keys", Write: "keys = $1",
+		Owner: func([]any) string { return "" }, Reseal: (*seal.Box).ResealKeys,
+	}}
+}
 
 // Check opens every secret that a restored database has, and answers how many
 // there are.
-func Check(ctx context.Context, pool *pgxpool.Pool, cluster settings.Secret) (secrets int, err error) {
-	box, err := seal.New(cluster.Reveal(), "config")
+func Check(ctx context.Context, pool *pgxpool.Pool, cluster seal.Cluster) (secrets int, err error) {
+	box, err := seal.New(cluster, "config")
 	if err != nil {
 		return 0, err
 	}

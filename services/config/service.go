@@ -33,7 +33,7 @@ var Component = app.New("config", func(ctx context.Context, h *app.Host, o Optio
 	if err != nil {
 		return err
 	}
-	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), h.Name)
+	box, err := seal.New(h.Platform.Secrets(), h.Name)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func token(t testing.TB, texts ...string) context.Context {
 func setup(t testing.TB) *Service {
 	t.Helper()
 	pool := pgtest.New(t, "config")
-	box, err := seal.New(pgtest.Secret, "config")
+	box, err := seal.New(seal.Cluster{Secret: pgtest.Secret}, "config")
 	if err != nil {
 		t.Fatal(err)
 	}

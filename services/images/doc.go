@@ -7,5 +7,7 @@
 // with the platform's certificates, which say who may do what. It calls nobody.
 //
 // A tag names a revision, and keeps its image. What no tag leads to is swept when
-// it is old. Table images.sweeps says when that was last done.
+// it is old. Table images.sweeps says when that was last done. The states of
+// uploads are signed with a key in mac_keys, so that any instance goes on with
+// one.
 package images

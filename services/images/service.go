@@ -19,7 +19,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/bucket"
 	"github.com/micro/platform/internal/certs"
-	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/internal/seal"
 )
 
 // Options come from MICRO_IMAGES_*.
@@ -38,7 +38,11 @@ var Component = app.New("images", func(ctx context.Context, h *app.Host, o Optio
 	if err != nil {
 		return err
 	}
-	svc := New(ctx, pool, Store{Bucket: b, Dir: h.BucketDir()}, h.Platform.ClusterSecret, o)
+	uploads, err := seal.MACKey(ctx, pool, h.Platform.Secrets(), h.Name, "micro images uploads")
+	if err != nil {
+		return err
+	}
+	svc := New(ctx, pool, Store{Bucket: b, Dir: h.BucketDir()}, uploads, o)
 	svc.log = h.Log
 	h.Lead("sweep", "images sweep", pool, svc.sweepLoop)
 	return h.ServeHTTPS(svc)
@@ -75,9 +79,12 @@ type Service struct {
 	now      func() time.Time
 }
 
-// New makes a Service. secret signs the states of uploads, which any instance
-// may go on with.
-func New(ctx context.Context, pool *pgxpool.Pool, s Store, secret settings.Secret, o Options) *Service {
+// Sealed is what is sealed with the cluster secret.
+func Sealed() []seal.Column { return []seal.Column{seal.MACKeys("images")} }
+
+// New makes a Service. Key uploads signs their states, which any instance may go
+// on with.
+func New(ctx context.Context, pool *pgxpool.Pool, s Store, uploads []byte, o Options) *Service {
 	prepare()
 	s.Bucket = blob.PrefixedBucket(s.Bucket, folder)
 	if s.Dir != "" {
@@ -93,7 +100,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, s Store, secret settings.Secre
 		Catalog: configuration.Catalog{MaxEntries: 1000},
 		Tags:    configuration.Tags{MaxTags: 1000},
 	}
-	config.HTTP.Secret = secret.Reveal()
+	config.HTTP.Secret = string(uploads)
 	config.HTTP.RelativeURLs = true
 	return &Service{db: db{pool}, store: s, registry: handlers.NewApp(ctx, config), log: slog.Default(), opts: o, now: time.Now}
 }

@@ -24,7 +24,6 @@ import (
 	"gocloud.dev/blob/fileblob"
 
 	"github.com/micro/platform/internal/pgtest"
-	"github.com/micro/platform/internal/settings"
 	"github.com/micro/platform/services/images/imagestest"
 	"github.com/micro/platform/services/images/mirror"
 )
@@ -43,7 +42,7 @@ func setup(t *testing.T) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Service = New(t.Context(), pgtest.New(t, "images"), Store{files, b.dir}, settings.Secret(pgtest.Secret), Options{Sweep: time.Hour, Age: time.Hour})
+	b.Service = New(t.Context(), pgtest.New(t, "images"), Store{files, b.dir}, []byte(pgtest.Secret), Options{Sweep: time.Hour, Age: time.Hour})
 	b.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	b.ways = imagestest.Serve(t, b.Service, "builder", "host", "usage")
 	return b

@@ -24,6 +24,6 @@
 // components (export), and knows how far imports of archives have come.
 //
 // Tables: namespaces, codes, outbox, throttles, members, invites, member_orders,
-// deletions, erasures, imports.
+// deletions, erasures, imports, mac_keys.
 // Redis: how much mail was asked for lately.
 package namespaces

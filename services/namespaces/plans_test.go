@@ -250,7 +250,7 @@ func TestCatalogueSetting(t *testing.T) {
 		"title: 1 to 64 bytes":                             {Plan: "local", Plans: file},
 		"MICRO_NAMESPACES_PLANS: open":                     {Plan: "local", Plans: file + ".not"},
 	} {
-		_, err := New(Stores{}, nil, nil, "a cluster secret that only tests use", slog.New(slog.DiscardHandler), o)
+		_, err := New(Stores{}, nil, nil, pepper("a key that only tests use"), slog.New(slog.DiscardHandler), o)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New = %v, want %q", err, want)
 		}

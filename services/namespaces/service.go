@@ -14,7 +14,7 @@ import (
 	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
-	"github.com/micro/platform/internal/settings"
+	"github.com/micro/platform/internal/seal"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	"github.com/micro/platform/services/namespaces/export"
@@ -55,7 +55,11 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
-	svc, err := New(Stores{pool, limits}, authpb.NewComponentsClient(auth), mails, h.Platform.ClusterSecret, h.Log, o)
+	digests, err := seal.MACKey(ctx, pool, h.Platform.Secrets(), h.Name, pepperKey)
+	if err != nil {
+		return err
+	}
+	svc, err := New(Stores{pool, limits}, authpb.NewComponentsClient(auth), mails, digests, h.Log, o)
 	if err != nil {
 		return err
 	}
@@ -110,13 +114,14 @@ type Service struct {
 	now       func() time.Time
 }
 
+// Sealed is what is sealed with the cluster secret.
+func Sealed() []seal.Column {
+	return []seal.Column{seal.MACKeys("namespaces"), mail.Sealed("namespaces")}
+}
+
 // New makes a Service. Mail needs the outbox running, owners that could not be
-// made at once the loop.
-func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, cluster settings.Secret, log *slog.Logger, o Options) (*Service, error) {
-	p, err := newPepper(cluster)
-	if err != nil {
-		return nil, err
-	}
+// made at once the loop. What is sent to people is kept as digests with p.
+func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, p pepper, log *slog.Logger, o Options) (*Service, error) {
 	catalogue, standard, err := o.catalogue()
 	if err != nil {
 		return nil, err

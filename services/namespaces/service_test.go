@@ -29,6 +29,7 @@ import (
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/pgtest"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
@@ -145,7 +146,7 @@ func (b *bundle) start(t *testing.T) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := mail.NewOutbox(b.pool, "namespaces", b.secret, sender, slog.New(slog.DiscardHandler))
+	q, err := mail.NewOutbox(b.pool, "namespaces", seal.Cluster{Secret: b.secret}, sender, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func (b *bundle) start(t *testing.T) *Service {
 		l.Close()      // the server may not have seen it yet
 		running.Wait()
 	})
-	s, err := New(Stores{b.pool, b.redis}, b.owners, q, b.secret, slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local", PerPerson: 3, Undo: 336 * time.Hour})
+	s, err := New(Stores{b.pool, b.redis}, b.owners, q, pepper(b.secret), slog.New(slog.DiscardHandler), Options{Retry: time.Second, Plan: "local", PerPerson: 3, Undo: 336 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ var Component = app.New("runtime", func(ctx context.Context, h *app.Host, o Opti
 	if err != nil {
 		return err
 	}
-	box, err := seal.New(h.Platform.ClusterSecret.Reveal(), h.Name)
+	box, err := seal.New(h.Platform.Secrets(), h.Name)
 	if err != nil {
 		return err
 	}
@@ -175,6 +175,19 @@ func (s *Service) openSpec(k key, sealed []byte) (spec, error) {
 		return sp, fmt.Errorf("decode spec of %s: %w", k, err)
 	}
 	return sp, nil
+}
+
+// Sealed is what is sealed with the cluster secret.
+func Sealed() []seal.Column {
+	service := func(k []any) key { return key{k[0].(string), k[1].(string), k[2].(string)} }
+	ofService := func(k []any) string { return service(k).String() }
+	number := []string{"namespace", "name", "version", "number"}
+	return []seal.Column{
+		{What: "specs of services", Box: "runtime", Table: "runtime.services", Key: number[:3], Read: "spec", Write: "spec = $1", Owner: ofService},
+		{What: "specs of revisions", Box: "runtime", Table: "runtime.revisions", Key: number, Read: "spec", Write: "spec = $1", Owner: ofService},
+		{What: "accounts of revisions", Box: "runtime", Table: "runtime.revisions", Key: number, Read: "secret", Write: "secret = $1",
+			Owner: func(k []any) string { return revision{key: service(k), Number: k[3].(int64)}.String() }},
+	}
 }
 
 // Create writes a service down, and a revision of it unless one is live.

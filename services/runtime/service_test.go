@@ -36,7 +36,7 @@ type bench struct {
 
 func setup(t *testing.T) *bench {
 	t.Helper()
-	box, err := seal.New(pgtest.Secret, "runtime")
+	box, err := seal.New(seal.Cluster{Secret: pgtest.Secret}, "runtime")
 	if err != nil {
 		t.Fatal(err)
 	}

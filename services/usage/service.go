@@ -11,6 +11,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/tenants"
 	builderpb "github.com/micro/platform/proto/builder"
 	eventspb "github.com/micro/platform/proto/events"
@@ -29,6 +30,9 @@ type Options struct {
 	KeepDetails  int           `env:"KEEP_DETAILS"  default:"90"    help:"days for which endpoints and members are kept apart"`
 	KeepDays     int           `env:"KEEP_DAYS"     default:"731"   help:"days for which the sums of a day are kept"`
 }
+
+// Sealed is what is sealed with the cluster secret.
+func Sealed() []seal.Column { return []seal.Column{mail.Sealed("usage")} }
 
 // Component runs the service, alone or beside the others.
 var Component = app.New("usage", func(ctx context.Context, h *app.Host, o Options) error {

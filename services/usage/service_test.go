@@ -22,6 +22,7 @@ import (
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/meter"
 	"github.com/micro/platform/internal/pgtest"
+	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/tenants"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	usagepb "github.com/micro/platform/proto/usage"
@@ -52,7 +53,7 @@ func setupWith(t testing.TB, limits plans.Limits) (*Service, *namespaces) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := mail.NewOutbox(pool, "usage", pgtest.Secret, sender, log)
+	out, err := mail.NewOutbox(pool, "usage", seal.Cluster{Secret: pgtest.Secret}, sender, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,10 @@ func (s *Site) killServer() error {
 // apart is a platform whose components are processes of their own, as are its
 // databases.
 func apart(ctx context.Context, cfg platform.Config, d *databases) (*Site, error) {
-	cfg.Apart, cfg.Components, cfg.Servers = true, components, &d.Platform
+	cfg.Apart, cfg.Servers = true, &d.Platform
+	if cfg.Components == nil {
+		cfg.Components = components
+	}
 	p, err := platform.Start(ctx, cfg)
 	if err != nil {
 		return nil, err

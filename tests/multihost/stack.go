@@ -147,7 +147,8 @@ func (s *Site) writeStack() error {
 	files := map[string]string{
 		"secrets/postgres_url": s.databases[0].URL, "secrets/redis_url": s.databases[1].URL, "secrets/durable_redis_url": s.databases[2].URL,
 		"secrets/cluster_secret": pgtest.Secret, "secrets/admin_password": adminPassword,
-		"secrets/smtp_password": "none", "secrets/s3_credentials": "# none",
+		"secrets/cluster_secret_also": "\n",
+		"secrets/smtp_password":       "none", "secrets/s3_credentials": "# none",
 		"micro.env": string(shipped) + strings.Join([]string{"MICRO_NAMESPACES_PLAN=local",
 			"MICRO_SMTP_ADDRESS=" + s.Rig.Address + ":465", "MICRO_AUTH_PUBLIC_PLATFORM=true", "MICRO_AUTH_USER_TOKEN=" + tokenLife, "SSL_CERT_FILE=/ca.pem",
 			"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto",

@@ -212,6 +212,10 @@ func (p *Platform) databases(ctx context.Context) (app.Platform, error) {
 	return servers.Platform, nil
 }
 
+// Set gives a setting another value, for what is started from now on of a platform
+// that is apart.
+func (p *Platform) Set(name, value string) { p.apartEnv = append(p.apartEnv, name+"="+value) }
+
 // Again starts one component of a platform that is apart, or its second
 // instance, at its address.
 func (p *Platform) Again(ctx context.Context, name string) error {
