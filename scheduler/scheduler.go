@@ -92,6 +92,9 @@ var Component = app.New("scheduler", func(ctx context.Context, h *app.Host, o Op
 	if err != nil {
 		return err
 	}
+	if err := keepID(ctx, pool, h.Platform.ClusterID()); err != nil {
+		return err
+	}
 	docker, err := dockerhost.New()
 	if err != nil {
 		return err
