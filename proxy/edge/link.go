@@ -30,10 +30,9 @@ type link struct {
 	tcp  atomic.Pointer[net.TCPConn] // that conn has now
 
 	// The node's mu guards these.
-	calls  int  // in flight
-	over   bool // closes when its last call has ended
-	looked time.Time
-	since  counters // how it stood at the beginning of the lossWindow
+	calls int      // in flight
+	over  bool     // closes when its last call has ended
+	since counters // how it stood at the beginning of the lossWindow
 }
 
 // counters are of a TCP connection, at a time.
@@ -44,8 +43,6 @@ type counters struct {
 }
 
 const (
-	// askEvery is how often an edge looks at the way to a node, at most.
-	askEvery = 100 * time.Millisecond
 	// lossWindow is the time in which lossLeast segments that had to be sent again,
 	// if they are one in lossShare, say that the way to a node is bad: each costs a
 	// call 200 ms, the least time after which Linux sends one again.
@@ -85,30 +82,29 @@ func (l *link) dial(ctx context.Context, address string) (net.Conn, error) {
 type way struct {
 	roundTrip time.Duration // smoothed, as RFC 6298 has it; 0 is not known
 	lossy     bool
+	silent    bool // what was sent, or a probe, is overdue
 }
 
-// look asks the kernel about the way. It answers nothing more often than every
-// askEvery, and when there is no connection.
-func (l *link) look(now time.Time) (w way, ok bool) {
+// look asks the kernel about the way. There is nothing to know without a connection.
+func (l *link) look(now time.Time) (w way) {
 	tcp := l.tcp.Load()
-	if tcp == nil || now.Sub(l.looked) < askEvery {
-		return w, false
+	if tcp == nil {
+		return w
 	}
-	l.looked = now
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return w, false
+		return w
 	}
 	var info *unix.TCPInfo
 	if controlErr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); controlErr != nil || err != nil {
-		return w, false // it was closed meanwhile
+		return w // it was closed meanwhile
 	}
 	is := counters{tcp, now, info.Data_segs_out, info.Total_retrans}
-	w = way{time.Duration(info.Rtt) * time.Microsecond, is.lossySince(l.since)}
+	w = way{time.Duration(info.Rtt) * time.Microsecond, is.lossySince(l.since), info.Probes > 0 || info.Retransmits > 0}
 	if tcp != l.since.of || now.Sub(l.since.at) >= lossWindow {
 		l.since = is
 	}
-	return w, true
+	return w
 }
 
 // lossySince says whether too much of what was sent since then was lost.

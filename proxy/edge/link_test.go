@@ -37,39 +37,49 @@ func TestLossy(t *testing.T) {
 	}
 }
 
-// TestGood shows which nodes are chosen from, by the round trips to them.
+// TestGood shows which nodes are chosen from, by the ways to them.
 func TestGood(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
 	for _, tt := range []struct {
-		name       string
-		roundTrips []time.Duration
-		want       []int
+		name  string
+		ways  []way
+		want  []int // at once
+		later []int // until those that are avoided are tried again
 	}{
-		{"one", []time.Duration{300 * ms}, []int{0}},
-		{"nothing known", []time.Duration{0, 0}, []int{0, 1}},
-		{"alike", []time.Duration{ms, 5 * ms, 61 * ms}, []int{0, 1, 2}},
-		{"one is far", []time.Duration{ms, 63 * ms, 2 * ms}, []int{0, 2}},
-		{"one of two", []time.Duration{ms, 200 * ms}, []int{0}},
-		{"all are far", []time.Duration{200 * ms, 300 * ms, 450 * ms}, []int{0, 1, 2}},
-		{"most are", []time.Duration{ms, 300 * ms, 300 * ms}, []int{0, 1, 2}},
+		{"one", []way{{roundTrip: 300 * ms}}, []int{0}, []int{0}},
+		{"nothing known", []way{{}, {}}, []int{0, 1}, []int{0, 1}},
+		{"alike", []way{{roundTrip: ms}, {roundTrip: 5 * ms}, {roundTrip: 62 * ms}}, []int{0, 1, 2}, []int{0, 1, 2}},
+		{"one is far", []way{{roundTrip: ms}, {roundTrip: 63 * ms}, {roundTrip: 2 * ms}}, []int{0, 2}, []int{0, 2}},
+		{"one of two", []way{{roundTrip: ms}, {roundTrip: 200 * ms}}, []int{0}, []int{0}},
+		{"one loses", []way{{roundTrip: ms}, {roundTrip: ms, lossy: true}}, []int{0}, []int{0}},
+		{"one is silent", []way{{roundTrip: ms}, {roundTrip: ms, silent: true}}, []int{0}, []int{0, 1}},
+		{"all are far", []way{{roundTrip: 200 * ms}, {roundTrip: 300 * ms}, {roundTrip: 450 * ms}}, []int{0, 1, 2}, []int{0, 1, 2}},
+		{"most are", []way{{roundTrip: ms}, {roundTrip: 300 * ms}, {roundTrip: 300 * ms}}, []int{0, 1, 2}, []int{0, 1, 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := &service{}
-			for _, r := range tt.roundTrips {
+			s, now := &service{}, time.Now()
+			for _, w := range tt.ways {
 				n := &node{}
-				n.roundTrip.Store(int64(r))
+				n.roundTrip.Store(int64(w.roundTrip))
+				n.looked.Store(now.UnixNano())
 				s.nodes = append(s.nodes, n)
 			}
-			var want []*node
-			for _, i := range tt.want {
-				want = append(want, s.nodes[i])
+			quickest := s.quickest()
+			for i, w := range tt.ways {
+				s.nodes[i].judge(w, quickest, now)
 			}
-			now := time.Now()
-			for _, at := range []time.Time{now, now.Add(avoidedFor - 1)} {
-				if got := s.good(nil, at); !slices.Equal(got, want) {
-					t.Errorf("after %v %d of %d nodes are good, want %d", at.Sub(now), len(got), len(s.nodes), len(want))
+			for _, x := range []struct {
+				after time.Duration
+				want  []int
+			}{{0, tt.want}, {avoidedFor - 1, tt.later}} {
+				var want []*node
+				for _, i := range x.want {
+					want = append(want, s.nodes[i])
+				}
+				if got := s.good(nil, now.Add(x.after)); !slices.Equal(got, want) {
+					t.Errorf("after %v %d of %d nodes are good, want %v", x.after, len(got), len(s.nodes), x.want)
 				}
 			}
 			if got := s.good(nil, now.Add(avoidedFor)); len(got) != len(s.nodes) {
@@ -90,16 +100,11 @@ func TestLink(t *testing.T) {
 	first := take(t, n)
 	check(t, first)
 	n.mu.Lock()
-	w, ok := first.look(time.Now())
-	_, again := first.look(time.Now())
+	if w := first.look(time.Now()); w.roundTrip <= 0 || w.roundTrip > time.Second || w.lossy || w.silent {
+		t.Errorf("the way over loopback = %+v", w)
+	}
 	n.avoid(time.Now())
 	n.mu.Unlock()
-	if !ok || w.roundTrip <= 0 || w.roundTrip > time.Second || w.lossy {
-		t.Errorf("the way over loopback = %+v, %v", w, ok)
-	}
-	if again {
-		t.Error("the kernel is asked again at once")
-	}
 	second := take(t, n)
 	check(t, second)
 	check(t, first)

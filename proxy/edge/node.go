@@ -17,6 +17,8 @@ const (
 	// off an acknowledgement, 40 ms.
 	farFactor = 2
 	farMargin = 60 * time.Millisecond
+	// lookEvery is how often an edge looks at the way to a node, at most.
+	lookEvery = 50 * time.Millisecond
 )
 
 // node is an instance of a service, and the connection to it.
@@ -27,6 +29,8 @@ type node struct {
 	load      atomic.Int64 // calls in flight
 	roundTrip atomic.Int64 // nanoseconds to it and back, 0 is not known
 	avoided   atomic.Int64 // until when its network is taken to be bad, in Unix nanoseconds
+	silent    atomic.Bool  // it has not acknowledged in time what it was sent, so far
+	looked    atomic.Int64 // when the edge looked at the way to it, in Unix nanoseconds
 
 	mu      sync.Mutex
 	link    *link
@@ -50,23 +54,13 @@ func (n *node) acquire() (*link, error) {
 	return n.link, nil
 }
 
-// release gives a connection back after a call, and looks what is known of the way
-// now.
+// release gives a connection back after a call.
 func (n *node) release(l *link) {
 	n.load.Add(-1)
-	now := time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.calls--
-	if l != n.link || l.over {
+	if l.calls--; l.over {
 		n.closeUnused(l)
-		return
-	}
-	if w, ok := l.look(now); ok {
-		n.roundTrip.Store(int64(w.roundTrip))
-		if w.lossy {
-			n.avoid(now)
-		}
 	}
 }
 
@@ -105,23 +99,35 @@ func (n *node) leave() {
 	}
 }
 
-// near says whether the way to a node is as good as to others. If it has become
-// much longer than the quickest one, it is not for a while.
+// near says whether the way to a node is as good as to others, as it is now. If it
+// has become much longer than the quickest one, it is not for a while.
 func (n *node) near(quickest time.Duration, now time.Time) bool {
 	if now.UnixNano() < n.avoided.Load() {
 		return false
 	}
-	if !n.far(quickest) {
-		return true
+	if looked := n.looked.Load(); now.UnixNano()-looked > int64(lookEvery) && n.looked.CompareAndSwap(looked, now.UnixNano()) {
+		n.look(quickest, now)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.avoid(now)
-	return false
+	return now.UnixNano() >= n.avoided.Load() && !n.silent.Load()
 }
 
-func (n *node) far(quickest time.Duration) bool {
-	return time.Duration(n.roundTrip.Load()) > farFactor*quickest+farMargin
+func (n *node) look(quickest time.Duration, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var w way
+	if n.link != nil {
+		w = n.link.look(now)
+	}
+	n.judge(w, quickest, now)
+}
+
+// judge wants mu held.
+func (n *node) judge(w way, quickest time.Duration, now time.Time) {
+	n.roundTrip.Store(int64(w.roundTrip))
+	n.silent.Store(w.silent)
+	if w.lossy || quickest > 0 && w.roundTrip > farFactor*quickest+farMargin {
+		n.avoid(now)
+	}
 }
 
 // avoid has others preferred for a while. What is known of the way to it then
@@ -129,6 +135,7 @@ func (n *node) far(quickest time.Duration) bool {
 func (n *node) avoid(now time.Time) {
 	n.avoided.Store(now.Add(avoidedFor).UnixNano())
 	n.roundTrip.Store(0)
+	n.silent.Store(false)
 	n.suspect.Store(false)
 	n.leave()
 }
