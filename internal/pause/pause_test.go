@@ -3,6 +3,7 @@ package pause
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,4 +35,28 @@ func TestFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTicks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		var at []time.Duration
+		for now := range Ticks(ctx, time.Minute) {
+			switch at = append(at, now.Sub(began)); len(at) {
+			case 2:
+				<-time.After(90 * time.Second) // longer than an interval
+			case 4:
+				cancel()
+			}
+		}
+		want := []time.Duration{time.Minute, 2 * time.Minute, 3 * time.Minute, 4 * time.Minute}
+		if !slices.Equal(at, want) || time.Since(began) != 4*time.Minute {
+			t.Errorf("ticks at %v until %v, want %v", at, time.Since(began), want)
+		}
+		for range Ticks(t.Context(), time.Second) {
+			break
+		}
+	})
 }

@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"time"
+
+	"github.com/micro/platform/internal/app"
 )
 
 const (
@@ -14,18 +16,11 @@ const (
 
 // removeLoop removes what is older than the log is kept, until ctx ends.
 func (s *Service) removeLoop(ctx context.Context) error {
-	tick := time.NewTicker(removeEvery)
-	defer tick.Stop()
-	for {
+	return app.Every(ctx, removeEvery, func() {
 		if err := s.removeOld(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "old entries of the audit log were not removed, trying again", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 // removeOld removes the rows that are too old, a part of a namespace's at a time.

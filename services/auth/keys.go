@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/pause"
 	authpb "github.com/micro/platform/proto/auth"
@@ -128,18 +129,11 @@ func requireOperator(ctx context.Context) error {
 // keyLoop replaces the signing key when it is old, and has the next one sign
 // when its time has come. Of several processes one does it.
 func (s *Service) keyLoop(ctx context.Context) error {
-	tick := time.NewTicker(keyEvery)
-	defer tick.Stop()
-	for {
+	return app.Every(ctx, keyEvery, func() {
 		if err := s.turnKeys(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "signing keys not looked after, trying again", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 func (s *Service) turnKeys(ctx context.Context) error {

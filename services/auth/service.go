@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/internal/seal"
 	"github.com/micro/platform/internal/settings"
 	authpb "github.com/micro/platform/proto/auth"
@@ -213,14 +214,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 const pruneEvery = 10 * time.Minute
 
 func (s *Service) pruneLoop(ctx context.Context) error {
-	tick := time.NewTicker(pruneEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, pruneEvery) {
 		if s.changes.prune(ctx, s.now()) != nil {
 			return nil
 		}
@@ -231,6 +225,7 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 			s.log.WarnContext(ctx, "revocations not merged", "error", err)
 		}
 	}
+	return nil
 }
 
 // manyGone is how many services of a namespace must be gone before their

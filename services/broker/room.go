@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/micro/platform/internal/pause"
 )
 
 // space is what the subscribers of a namespace have at this process.
@@ -35,16 +37,10 @@ func (b *bus) relieve(s *space) {
 // lateLoop ends subscribers that have not taken a message for too long, until
 // ctx ends.
 func (b *bus) lateLoop(ctx context.Context) error {
-	tick := time.NewTicker(b.opts.Wait / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			b.endLate(now)
-		}
+	for now := range pause.Ticks(ctx, b.opts.Wait/4) {
+		b.endLate(now)
 	}
+	return nil
 }
 
 func (b *bus) endLate(now time.Time) {

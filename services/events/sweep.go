@@ -4,24 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+
+	"github.com/micro/platform/internal/pause"
 )
 
 // sweepLoop removes events whose time is up. A pass that fails is made up for
 // by the next. Several processes may sweep at once.
 func (s *Service) sweepLoop(ctx context.Context) error {
-	tick := time.NewTicker(s.opts.Sweep)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, s.opts.Sweep) {
 		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "old events were not removed", "error", err)
 		}
 	}
+	return nil
 }
 
 // sweep goes on after an error: one topic must not keep the others'.

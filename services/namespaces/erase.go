@@ -14,6 +14,7 @@ import (
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/internal/pg"
 	auditpb "github.com/micro/platform/proto/audit"
 	authpb "github.com/micro/platform/proto/auth"
@@ -134,18 +135,12 @@ const (
 
 // run carries out what is due until ctx ends. Any number of processes may.
 func (d *deletions) run(ctx context.Context) error {
-	tick := time.NewTicker(d.opts.Retry)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, d.opts.Retry) {
 		if err := d.step(ctx); err != nil && ctx.Err() == nil {
 			d.log.WarnContext(ctx, "an erasure is held up, trying again", "error", err)
 		}
 	}
+	return nil
 }
 
 // step mails who is to be warned, begins what is due, and goes on with one

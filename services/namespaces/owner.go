@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pause"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -56,18 +57,12 @@ func (s *Service) makeOwner(ctx context.Context, o order) error {
 
 // orderLoop carries out the orders that a crash, or auth being away, has left.
 func (s *Service) orderLoop(ctx context.Context) error {
-	tick := time.NewTicker(s.opts.Retry)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, s.opts.Retry) {
 		if err := s.carryOutDue(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "owners and members are not made yet, trying again", "error", err)
 		}
 	}
+	return nil
 }
 
 func (s *Service) carryOutDue(ctx context.Context) error {
@@ -120,14 +115,7 @@ func (s *Service) tellAuth(ctx context.Context, o memberOrder) error {
 }
 
 func (s *Service) pruneLoop(ctx context.Context) error {
-	tick := time.NewTicker(pruneEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, pruneEvery) {
 		if err := s.db.forgetCodes(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "old codes and invitations were not removed", "error", err)
 		}
@@ -138,4 +126,5 @@ func (s *Service) pruneLoop(ctx context.Context) error {
 			s.log.WarnContext(ctx, "old imports were not forgotten", "error", err)
 		}
 	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rpc"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -320,18 +321,12 @@ const evictionAge = 24 * time.Hour
 // sweepLoop ends what was not renewed. A pass that fails is made up for by the
 // next.
 func (s *Service) sweepLoop(ctx context.Context) error {
-	tick := time.NewTicker(s.opts.Sweep)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, s.opts.Sweep) {
 		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "expired nodes were not swept", "error", err)
 		}
 	}
+	return nil
 }
 
 func (s *Service) sweep(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/pause"
 	eventspb "github.com/micro/platform/proto/events"
 )
 
@@ -63,21 +64,15 @@ type newsService struct {
 // newsLoop publishes what happened to services. One process does it at a time,
 // so that a namespace hears of it in order.
 func newsLoop(ctx context.Context, d db, events eventspb.StreamClient, log *slog.Logger) error {
-	tick := time.NewTicker(newsPoll)
-	defer tick.Stop()
 	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, newsPoll) {
 		err := publishNews(ctx, d, events)
 		if err != nil && !failing && ctx.Err() == nil {
 			log.WarnContext(ctx, "what happened to services is not published, trying again", "error", err)
 		}
 		failing = err != nil
 	}
+	return nil
 }
 
 // publishNews publishes what there is. A namespace whose event is refused is

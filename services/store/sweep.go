@@ -3,21 +3,15 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"time"
+
+	"github.com/micro/platform/internal/pause"
 )
 
 // sweepLoop gives back the room of what has expired. A pass that fails is made
 // up for by the next.
 func (s *Service) sweepLoop(ctx context.Context) error {
 	process := rand.Text()
-	tick := time.NewTicker(s.opts.Sweep)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for range pause.Ticks(ctx, s.opts.Sweep) {
 		s.usage.prune()
 		// A little less than the time to the next tick: somebody takes it then.
 		lead, err := s.db.lead(ctx, process, s.opts.Sweep*9/10)
@@ -28,6 +22,7 @@ func (s *Service) sweepLoop(ctx context.Context) error {
 			s.log.WarnContext(ctx, "expired records were not swept", "error", err)
 		}
 	}
+	return nil
 }
 
 // sweep deletes the expired records of all namespaces, and the objects in the

@@ -12,6 +12,7 @@ import (
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/billing/rating"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/tenants"
@@ -69,10 +70,8 @@ func (k *keeper) take() map[string]bool {
 
 // run looks at namespaces until ctx ends.
 func (k *keeper) run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
 	swept := time.Time{}
-	for {
+	return app.Every(ctx, lookEvery, func() {
 		if now := time.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
 			if err := k.sweep(ctx); err != nil && ctx.Err() == nil {
@@ -85,12 +84,7 @@ func (k *keeper) run(ctx context.Context) error {
 				k.mark(namespace)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 // sweep marks what has changed lately, and what is held back.

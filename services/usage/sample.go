@@ -3,6 +3,8 @@ package usage
 import (
 	"context"
 	"time"
+
+	"github.com/micro/platform/internal/app"
 )
 
 // sampleWithin bounds one look at all meters of a kind.
@@ -10,10 +12,8 @@ const sampleWithin = 20 * time.Second
 
 // sampleLoop reads meters until ctx ends, and now and then deletes what is old.
 func (s *Service) sampleLoop(ctx context.Context) error {
-	tick := time.NewTicker(s.opts.Sample)
-	defer tick.Stop()
 	last := map[string]time.Time{}
-	for {
+	return app.Every(ctx, s.opts.Sample, func() {
 		for _, x := range append(s.samplers(), sampler{"old", retainEvery, s.retain}) {
 			now := time.Now()
 			if now.Sub(last[x.kind]) < x.every {
@@ -25,12 +25,7 @@ func (s *Service) sampleLoop(ctx context.Context) error {
 				s.log.DebugContext(ctx, "meters are read later", "kind", x.kind, "error", err)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 // sampler is a look at meters of a kind.
