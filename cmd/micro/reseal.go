@@ -152,15 +152,22 @@ func reseal(ctx context.Context, p app.Platform, tell func(resealed)) (exchange,
 // eachColumn goes through all that is sealed.
 func eachColumn(ctx context.Context, p app.Platform, do func(component string, c seal.Column, pool *pgxpool.Pool) error) error {
 	for _, s := range allSealed() {
-		pool, err := pg.Open(ctx, p.PostgresURL.Reveal(), p.Secrets(), s.component)
-		if err != nil {
-			return err
+		if err := s.each(ctx, p, do); err != nil {
+			return fmt.Errorf("%s: %w", s.component, err)
 		}
-		defer pool.Close()
-		for _, c := range s.columns {
-			if err := do(s.component, c, pool); err != nil {
-				return fmt.Errorf("%s: %w", s.component, err)
-			}
+	}
+	return nil
+}
+
+func (s sealed) each(ctx context.Context, p app.Platform, do func(component string, c seal.Column, pool *pgxpool.Pool) error) error {
+	pool, err := pg.Open(ctx, p.PostgresURL.Reveal(), p.Secrets(), s.component)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	for _, c := range s.columns {
+		if err := do(s.component, c, pool); err != nil {
+			return err
 		}
 	}
 	return nil

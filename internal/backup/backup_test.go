@@ -143,6 +143,13 @@ func TestRoundTrip(t *testing.T) {
 	if _, err := b.Restore(ctx, again, Options{RedisServer: "redis-server"}); err == nil || !strings.Contains(err.Error(), "a restore needs an empty one") {
 		t.Errorf("restore over a platform: %v", err)
 	}
+	c, err := Open(bytes.NewReader(made), with)
+	must(t, err)
+	defer c.Close()
+	again.Cluster = "0123abcd"
+	if _, err := c.Restore(ctx, again, Options{}); err == nil || !strings.Contains(err.Error(), "MICRO_CLUSTER_ID must be set") {
+		t.Errorf("restore as another cluster: %v", err)
+	}
 }
 
 func checkContents(t *testing.T, p app.Platform, blob []byte) {

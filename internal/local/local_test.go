@@ -16,6 +16,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/settings"
 )
 
 func options(t *testing.T) Options {
@@ -238,5 +239,41 @@ func TestNothingToStart(t *testing.T) {
 	s.Stop(t.Context())
 	if s.Platform.ClusterSecret == "" || s.Platform.BucketURL == "" {
 		t.Error("there is no cluster secret or no bucket")
+	}
+}
+
+// TestClusterIDStays shows that the id survives an exchange of the cluster secret,
+// and is not made up in the middle of one.
+func TestClusterIDStays(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	elsewhere := app.Platform{PostgresURL: "postgres://elsewhere", RedisURL: "redis://elsewhere", DurableRedisURL: "redis://elsewhere", BucketURL: "mem://"}
+	id := func(o Options, secret, also settings.Secret) string {
+		t.Helper()
+		p := elsewhere
+		p.ClusterSecret, p.ClusterAlso = secret, also
+		s, err := Start(t.Context(), o, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Stop(t.Context())
+		attached, _, err := Attach(t.Context(), o, p)
+		if err != nil || attached.Cluster != s.Platform.Cluster {
+			t.Errorf("attached to %q, %v, want %q", attached.Cluster, err, s.Platform.Cluster)
+		}
+		return s.Platform.Cluster
+	}
+	first := id(o, "the first cluster secret of this test", "")
+	if want := (app.Platform{ClusterSecret: "the first cluster secret of this test"}).ClusterID(); first != want {
+		t.Errorf("id = %q, want %q", first, want)
+	}
+	if got := id(o, "the second cluster secret of this test", "the first cluster secret of this test"); got != first {
+		t.Errorf("id with both secrets = %q, want %q", got, first)
+	}
+	if got := id(o, "the second cluster secret of this test", ""); got != first {
+		t.Errorf("id with the second secret = %q, want %q", got, first)
+	}
+	if got := id(options(t), "the second cluster secret of this test", "the first cluster secret of this test"); got != "" {
+		t.Errorf("id %q was made up", got)
 	}
 }

@@ -40,18 +40,17 @@ type Count struct{ All, Old, Lost int }
 
 // Count reads a column.
 func (c Column) Count(ctx context.Context, pool *pgxpool.Pool, cluster Cluster) (Count, error) {
-	return c.visit(ctx, pool, cluster, func([]change) error { return nil })
+	return c.visit(ctx, pool, cluster, func(Count, []change) error { return nil })
 }
 
 // Seal seals anew what is not sealed with the secret that seals, and answers what
 // there was. Others read and write meanwhile: what somebody else has changed since
 // it was read is left to the next time. tell hears how far it has come.
 func (c Column) Seal(ctx context.Context, pool *pgxpool.Pool, cluster Cluster, tell func(Count)) (Count, error) {
-	var sum Count
-	return c.visit(ctx, pool, cluster, func(changes []change) error {
-		sum.Old += len(changes)
-		tell(sum)
-		return c.write(ctx, pool, changes)
+	return c.visit(ctx, pool, cluster, func(n Count, changes []change) error {
+		err := c.write(ctx, pool, changes)
+		tell(n)
+		return err
 	})
 }
 
@@ -61,9 +60,9 @@ type change struct {
 	old, anew []byte
 }
 
-// visit goes through the rows in the order of their keys, and has each page's
-// texts of the old secret passed on.
-func (c Column) visit(ctx context.Context, pool *pgxpool.Pool, cluster Cluster, pass func([]change) error) (Count, error) {
+// visit goes through the rows in the order of their keys, and passes on each
+// page's texts of the old secret, with what there was so far.
+func (c Column) visit(ctx context.Context, pool *pgxpool.Pool, cluster Cluster, pass func(Count, []change) error) (Count, error) {
 	var n Count
 	box, err := New(cluster, c.Box)
 	if err != nil {
@@ -79,7 +78,7 @@ func (c Column) visit(ctx context.Context, pool *pgxpool.Pool, cluster Cluster, 
 			return n, fmt.Errorf("seal %s: %w", c.What, err)
 		}
 		n.All, n.Old, n.Lost = n.All+len(rows), n.Old+len(changes), n.Lost+lost
-		if err := pass(changes); err != nil {
+		if err := pass(n, changes); err != nil {
 			return n, fmt.Errorf("write %s: %w", c.What, err)
 		}
 		if len(rows) < page {
