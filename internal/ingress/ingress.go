@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/micro/platform/internal/limits"
+	"github.com/micro/platform/internal/abuse"
 )
 
 // neighbours is how many times the connections of an address its network may
@@ -81,7 +81,7 @@ func (l *Listener) take(from netip.Addr) (leave func(), ok bool) {
 	if l.opts.PerAddress <= 0 || l.opts.FreeLoopback && from.IsLoopback() || l.opts.Proxies.trust(from) {
 		return func() {}, true
 	}
-	address, network := limits.Address(from), limits.Network(from)
+	address, network := abuse.Address(from), abuse.Network(from)
 	taken := []netip.Prefix{address}
 	if l.opts.PerNetwork {
 		taken = append(taken, network)

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/internal/limits"
+	"github.com/micro/platform/internal/abuse"
 )
 
 const (
@@ -49,7 +49,7 @@ func (a *anonymous) enter(address string) (leave func(), err error) {
 	if leave, err = a.places.enter(ip); err != nil {
 		return nil, err
 	}
-	if !a.address.take(limits.Address(ip)) || !a.network.take(limits.Network(ip)) {
+	if !a.address.take(abuse.Address(ip)) || !a.network.take(abuse.Network(ip)) {
 		leave()
 		return nil, errors.New(codes.ResourceExhausted, "your address or network makes more than %g calls a second without an account: try again in a second, or log in", a.address.each).Because(crowded)
 	}
@@ -70,7 +70,7 @@ type Places struct {
 func NewPlaces(most int) *Places { return &Places{most: most, open: map[netip.Prefix]int{}} }
 
 func (p *Places) enter(ip netip.Addr) (leave func(), err error) {
-	taken := [...]netip.Prefix{{}, limits.Network(ip), limits.Address(ip)}
+	taken := [...]netip.Prefix{{}, abuse.Network(ip), abuse.Address(ip)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/limits"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -168,7 +168,7 @@ func (x *exchange) charge(from string, before *exchanged) (known func(), err err
 	if before != nil || err != nil {
 		return func() {}, nil
 	}
-	address, network := limits.Address(ip), limits.Network(ip)
+	address, network := abuse.Address(ip), abuse.Network(ip)
 	// In this order, so that what an address may not costs its neighbours nothing.
 	if !x.address.take(address) || !x.network.take(network) {
 		return nil, errors.New(codes.ResourceExhausted, "your address or network has shown too many API tokens that do not exist: try again in a minute")

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/limits"
 	registrypb "github.com/micro/platform/proto/registry"
 )
 
@@ -44,7 +44,7 @@ func newLookups() *lookups {
 func (e *Edge) ask(ctx context.Context, n name, c *Call) (*service, error) {
 	found := func() {}
 	if ip, err := netip.ParseAddr(c.from); c.Caller == nil && err == nil {
-		address, network := limits.Address(ip), limits.Network(ip)
+		address, network := abuse.Address(ip), abuse.Network(ip)
 		if !e.lookups.address.take(address) || !e.lookups.network.take(network) {
 			return nil, nil
 		}

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/passcode"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -62,7 +62,7 @@ func (s devices) shown(ctx context.Context, typed string) (a account, name strin
 	if a, err = s.callersPerson(ctx); err != nil {
 		return a, "", d, err
 	}
-	err = s.resets.Take(ctx, []limits.Limit{{Kind: "user code", Subject: a.Person, Times: 20, Within: deviceLife, Reason: "too many attempts"}})
+	err = s.resets.Take(ctx, []abuse.Limit{{Kind: "user code", Subject: a.Person, Times: 20, Within: deviceLife, Reason: "too many attempts"}})
 	if err != nil {
 		return a, "", d, err
 	}

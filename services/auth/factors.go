@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 )
@@ -227,8 +227,8 @@ func (s *Service) checkCode(ctx context.Context, p person, typed string, recover
 
 // factorLimits bound the guesses at a code of six digits, of which three are
 // good at any time.
-func factorLimits(mailbox string) []limits.Limit {
-	return []limits.Limit{
+func factorLimits(mailbox string) []abuse.Limit {
+	return []abuse.Limit{
 		{Kind: "factor", Subject: mailbox, Times: 5, Within: 5 * time.Minute, Reason: "too many wrong codes"},
 		{Kind: "factor day", Subject: mailbox, Times: 50, Within: 24 * time.Hour, Reason: "too many wrong codes"},
 	}

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/internal/limits"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/quota"
 )
 
@@ -158,7 +158,7 @@ func network(address string) string {
 	if err != nil {
 		return address
 	}
-	return limits.Address(ip).String()
+	return abuse.Address(ip).String()
 }
 
 // digest makes a name of a fixed length for a key, so that nothing that a

@@ -14,9 +14,9 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/audit"
 	"github.com/micro/platform/internal/identity"
-	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/passcode"
 	"github.com/micro/platform/internal/rpc"
@@ -33,7 +33,7 @@ const (
 
 // resets is what the database does not have of codes, and the limits.
 type resets struct {
-	limits.Limiter
+	abuse.Limiter
 	pepper []byte
 }
 
@@ -41,7 +41,7 @@ type resets struct {
 const resetKey = "micro auth password resets"
 
 func newResets(r redis.UniversalClient, key []byte) resets {
-	return resets{limits.New(r, "auth", key), key}
+	return resets{abuse.New(r, "auth", key), key}
 }
 
 func (r resets) sum(parts ...string) []byte {
@@ -65,13 +65,13 @@ func (r resets) begin(ctx context.Context, who subject, source string, known boo
 	if err := r.Forget(ctx, tries(who, source)); err != nil {
 		return false, err
 	}
-	switch err := r.Take(ctx, []limits.Limit{mailMinute(who)}); {
+	switch err := r.Take(ctx, []abuse.Limit{mailMinute(who)}); {
 	case errors.Code(err) == codes.ResourceExhausted:
 		return false, nil
 	case err != nil:
 		return false, err
 	}
-	err = r.Take(ctx, []limits.Limit{
+	err = r.Take(ctx, []abuse.Limit{
 		mailEverybody(),
 		mailDay(who, source, known),
 	})
@@ -79,17 +79,17 @@ func (r resets) begin(ctx context.Context, who subject, source string, known boo
 }
 
 // asks are the limits of requests.
-func asks(who subject, source string) []limits.Limit {
-	address, network, _ := limits.Source(source)
-	all := []limits.Limit{
+func asks(who subject, source string) []abuse.Limit {
+	address, network, _ := abuse.Source(source)
+	all := []abuse.Limit{
 		{Kind: "reset minute", Subject: who.at(address), Times: 1, Within: time.Minute, Reason: "a code was asked for a moment ago"},
 		{Kind: "reset day", Subject: who.at(address), Times: mailsADay, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
 		{Kind: "reset subject", Subject: who.text(), Times: 500, Within: 24 * time.Hour, Reason: "too many codes were asked for"},
 	}
 	if address != "" {
 		all = append(all,
-			limits.Limit{Kind: "reset source", Subject: address, Times: 20, Within: 24 * time.Hour, Reason: "too many codes were asked for from your address"},
-			limits.Limit{Kind: "reset network", Subject: network, Times: 100, Within: 24 * time.Hour, Reason: "too many codes were asked for from your network"})
+			abuse.Limit{Kind: "reset source", Subject: address, Times: 20, Within: 24 * time.Hour, Reason: "too many codes were asked for from your address"},
+			abuse.Limit{Kind: "reset network", Subject: network, Times: 100, Within: 24 * time.Hour, Reason: "too many codes were asked for from your network"})
 	}
 	return all
 }
@@ -98,39 +98,39 @@ func asks(who subject, source string) []limits.Limit {
 // and as many from each network where its account has logged in.
 const mailsADay = 5
 
-func mailEverybody() limits.Limit {
-	return limits.Limit{Kind: "reset", Subject: "everybody", Times: 100, Within: time.Minute, Reason: "too many people are resetting passwords at once"}
+func mailEverybody() abuse.Limit {
+	return abuse.Limit{Kind: "reset", Subject: "everybody", Times: 100, Within: time.Minute, Reason: "too many people are resetting passwords at once"}
 }
 
-func mailMinute(who subject) limits.Limit {
-	return limits.Limit{Kind: "reset mail minute", Subject: who.text(), Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}
+func mailMinute(who subject) abuse.Limit {
+	return abuse.Limit{Kind: "reset mail minute", Subject: who.text(), Times: 1, Within: time.Minute, Reason: "a code was sent a moment ago"}
 }
 
-func mailDay(who subject, source string, known bool) limits.Limit {
+func mailDay(who subject, source string, known bool) abuse.Limit {
 	pool := who.text()
 	if known {
 		pool = who.at(network(source))
 	}
-	return limits.Limit{Kind: "reset mail day", Subject: pool, Times: mailsADay, Within: 24 * time.Hour,
+	return abuse.Limit{Kind: "reset mail day", Subject: pool, Times: mailsADay, Within: 24 * time.Hour,
 		Reason: "too many codes were sent: ask from where you have logged in before"}
 }
 
 // tries are the guesses that one network has at a code, so that others do not
 // use up the owner's.
-func tries(who subject, source string) limits.Limit {
-	address, _, _ := limits.Source(source)
-	return limits.Limit{Kind: "reset tries", Subject: who.at(address), Times: resetTries, Within: resetLife, Reason: "too many attempts"}
+func tries(who subject, source string) abuse.Limit {
+	address, _, _ := abuse.Source(source)
+	return abuse.Limit{Kind: "reset tries", Subject: who.at(address), Times: resetTries, Within: resetLife, Reason: "too many attempts"}
 }
 
 // check allows one attempt with a code.
 func (r resets) check(ctx context.Context, who subject, source string) error {
-	if address, _, ok := limits.Source(source); ok {
-		all := []limits.Limit{{Kind: "reset check", Subject: address, Times: 20, Within: time.Minute, Reason: "too many attempts"}}
+	if address, _, ok := abuse.Source(source); ok {
+		all := []abuse.Limit{{Kind: "reset check", Subject: address, Times: 20, Within: time.Minute, Reason: "too many attempts"}}
 		if err := r.Take(ctx, all); err != nil {
 			return err
 		}
 	}
-	err := r.Take(ctx, []limits.Limit{tries(who, source)})
+	err := r.Take(ctx, []abuse.Limit{tries(who, source)})
 	if errors.Code(err) == codes.ResourceExhausted {
 		return errWrongCode() // another code makes another start
 	}

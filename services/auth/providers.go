@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/audit"
-	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
@@ -165,11 +165,11 @@ func (s providers) begin(ctx context.Context, id, challenge, person string) (*au
 
 // bound keeps a network from beginning without end.
 func (s *Service) bound(ctx context.Context, kind string) error {
-	subject, _, ok := limits.Source(rpc.OriginOf(ctx).Address)
+	subject, _, ok := abuse.Source(rpc.OriginOf(ctx).Address)
 	if !ok {
 		return nil
 	}
-	return s.resets.Take(ctx, []limits.Limit{{Kind: kind, Subject: subject, Times: 30, Within: time.Minute, Reason: "too many attempts"}})
+	return s.resets.Take(ctx, []abuse.Limit{{Kind: kind, Subject: subject, Times: 30, Within: time.Minute, Reason: "too many attempts"}})
 }
 
 // returned takes what a browser came back with, once.

@@ -50,7 +50,7 @@ var Component = app.New("auth", func(ctx context.Context, h *app.Host, o Options
 	if err != nil {
 		return err
 	}
-	limits, err := h.Redis()
+	rdb, err := h.Redis()
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ var Component = app.New("auth", func(ctx context.Context, h *app.Host, o Options
 	if err != nil {
 		return err
 	}
-	svc, err := New(Stores{pool, limits, mails}, verifier, h.Platform.Secrets(), h.Log, o)
+	svc, err := New(Stores{pool, rdb, mails}, verifier, h.Platform.Secrets(), h.Log, o)
 	if err != nil {
 		return err
 	}

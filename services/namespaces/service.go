@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/app"
-	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/password"
 	"github.com/micro/platform/internal/seal"
@@ -39,7 +39,7 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
-	limits, err := h.Redis()
+	rdb, err := h.Redis()
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ var Component = app.New("namespaces", func(ctx context.Context, h *app.Host, o O
 	if err != nil {
 		return err
 	}
-	svc, err := New(Stores{pool, limits}, authpb.NewComponentsClient(auth), mails, digests, h.Log, o)
+	svc, err := New(Stores{pool, rdb}, authpb.NewComponentsClient(auth), mails, digests, h.Log, o)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func New(s Stores, owners authpb.ComponentsClient, mails *mail.Outbox, p pepper,
 		return nil, err
 	}
 	return &Service{
-		db: db{s.Postgres}, tenants: newTenants(db{s.Postgres}, catalogue, standard, log), limits: bounds{limits.New(s.Redis, "namespaces", p), o.PerDomain}, throwaway: throwaway, owners: owners, mails: mails,
+		db: db{s.Postgres}, tenants: newTenants(db{s.Postgres}, catalogue, standard, log), limits: bounds{abuse.New(s.Redis, "namespaces", p), o.PerDomain}, throwaway: throwaway, owners: owners, mails: mails,
 		passwords: password.NewHasher(), pepper: p, log: log, opts: o, now: time.Now,
 	}, nil
 }

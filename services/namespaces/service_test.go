@@ -21,9 +21,9 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/inbox"
-	"github.com/micro/platform/internal/limits"
 	"github.com/micro/platform/internal/mail"
 	"github.com/micro/platform/internal/mailbox"
 	"github.com/micro/platform/internal/password"
@@ -220,7 +220,7 @@ func (b *bundle) another(t *testing.T, email string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range []limits.Limit{mailMinute(a), askMinute(a, "")} {
+	for _, l := range []abuse.Limit{mailMinute(a), askMinute(a, "")} {
 		if err := b.limits.Forget(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package limits
+package abuse
 
 import (
 	"crypto/rand"
