@@ -81,7 +81,7 @@ var reconnect = grpc.ConnectParams{
 // remote answers how to reach a component in other processes, at those
 // addresses. The caller holds mu.
 func (g *group) remote(to, from string, all []string) (target string, opts []grpc.DialOption, err error) {
-	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced()), grpc.WithNoProxy(), grpc.WithContextDialer(rpc.Dial)}
+	opts = []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithDefaultServiceConfig(balanced()), grpc.WithNoProxy()}
 	if g.secure() {
 		k, err := g.keeper(from)
 		if err != nil {

@@ -2,13 +2,17 @@ package rpc
 
 import (
 	"context"
+	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"github.com/micro/platform/framework/errors"
 )
 
 // patient is how long calls wait for a component that was there a moment ago: it
@@ -18,7 +22,35 @@ const patient = 2 * time.Second
 
 // patience has calls wait for a connection that is lost, within patient.
 type patience struct {
-	seen atomic.Int64 // when the connection was last good, in Unix nanoseconds
+	seen   atomic.Int64 // when the connection was last good, in Unix nanoseconds
+	silent atomic.Int64 // when one broke off since its host did not answer, likewise
+}
+
+// errGone is for calls of a component whose hosts have just been found to be gone.
+// What is started again refuses connections, or resets them: for that they wait.
+var errGone = status.Error(codes.Unavailable, "no host of it answers")
+
+// noticed is a connection that tells patience when its host is silent.
+type noticed struct {
+	net.Conn
+	*patience
+}
+
+// Read implements net.Conn.
+func (c noticed) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, syscall.ETIMEDOUT) {
+		c.silent.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+func (p *patience) dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return noticed{conn, p}, nil
 }
 
 // watch notes when the connection is good, until it is closed.
@@ -37,7 +69,10 @@ func (p *patience) watch(cc *grpc.ClientConn) {
 func (p *patience) try(ctx context.Context, cc *grpc.ClientConn, once func() (taken bool, err error)) error {
 	until := p.until(cc)
 	for {
-		wait(ctx, cc, until)
+		p.wait(ctx, cc, until)
+		if p.gone(cc) {
+			return errGone
+		}
 		taken, err := once()
 		if taken {
 			p.seen.Store(time.Now().UnixNano())
@@ -57,14 +92,19 @@ func (p *patience) until(cc *grpc.ClientConn) time.Time {
 	return time.Unix(0, p.seen.Load()).Add(patient)
 }
 
-// wait comes back when the connection is good, or the time is up.
-func wait(ctx context.Context, cc *grpc.ClientConn, until time.Time) {
+// gone says whether nobody is there, and that not because it starts again.
+func (p *patience) gone(cc *grpc.ClientConn) bool {
+	return cc.GetState() != connectivity.Ready && time.Since(time.Unix(0, p.silent.Load())) < patient
+}
+
+// wait comes back when the connection is good, nobody is there, or the time is up.
+func (p *patience) wait(ctx context.Context, cc *grpc.ClientConn, until time.Time) {
 	if cc.GetState() == connectivity.Ready {
 		return
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
+	for state := cc.GetState(); state != connectivity.Ready && !p.gone(cc); state = cc.GetState() {
 		cc.Connect() // nothing else does, for one that is idle
 		if !cc.WaitForStateChange(ctx, state) {
 			return

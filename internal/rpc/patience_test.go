@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/resolver"
@@ -121,5 +124,36 @@ func TestNobodyThere(t *testing.T) {
 		if _, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
 			t.Errorf("Check = %v, want Unavailable", err)
 		}
+	}
+}
+
+// mute is a connection to a host that is gone, as the kernel tells of it.
+type mute struct{ net.Conn }
+
+func (mute) Read([]byte) (int, error) {
+	return 0, &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}
+}
+
+// TestHostIsSilent makes a call after a connection broke off because its host does
+// not answer. It does not wait, as it does for an instance that starts again.
+func TestHostIsSilent(t *testing.T) {
+	t.Parallel()
+	cc, err := grpc.NewClient(freeAddress(t), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cc.Close() })
+	p := &patience{}
+	p.seen.Store(time.Now().Add(time.Hour).UnixNano()) // it would wait for long
+	if _, err := (noticed{mute{}, p}).Read(nil); err == nil {
+		t.Fatal("the connection works")
+	}
+	calls := 0
+	err = p.try(t.Context(), cc, func() (bool, error) {
+		calls++
+		return false, nil
+	})
+	if status.Code(err) != codes.Unavailable || calls != 0 {
+		t.Errorf("try = %v after %d calls, want Unavailable after none", err, calls)
 	}
 }
