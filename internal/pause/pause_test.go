@@ -41,6 +41,7 @@ func TestTicks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		began := time.Now()
 		var at []time.Duration
 		for now := range Ticks(ctx, time.Minute) {

@@ -32,7 +32,7 @@ func push(t *testing.T, cluster string) (host, ref string) {
 	t.Helper()
 	bucket := memblob.OpenBucket(nil)
 	t.Cleanup(func() { bucket.Close() })
-	svc := images.New(t.Context(), pgtest.New(t, "images"), images.Store{Bucket: bucket}, pgtest.Secret, images.Options{Sweep: time.Hour, Age: time.Hour})
+	svc := images.New(t.Context(), pgtest.New(t, "images"), images.Store{Bucket: bucket}, []byte(pgtest.Secret), images.Options{Sweep: time.Hour, Age: time.Hour})
 	ways := imagestest.Serve(t, svc, "builder", "host")
 	img, err := random.Image(1<<10, 1)
 	if err != nil {
