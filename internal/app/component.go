@@ -54,7 +54,7 @@ type Platform struct {
 	TLSCert         string          `env:"TLS_CERT"       help:"file of the component's certificate, instead of the one in MICRO_TLS_DIR"`
 	TLSKey          string          `env:"TLS_KEY"        help:"file of its key"`
 	TLSCA           string          `env:"TLS_CA"         help:"file of the authorities that are trusted"`
-	DrainNotice     time.Duration   `env:"DRAIN_NOTICE"   default:"250ms" help:"how long a process of micro service that is told to stop still takes calls while it says that it is not ready, so that load balancers and other components leave it"`
+	DrainNotice     time.Duration   `env:"DRAIN_NOTICE"   default:"250ms" zero:"ok" help:"how long a process of micro service that is told to stop still takes calls while it says that it is not ready, so that load balancers and other components leave it"`
 	OpsAddress      string          `env:"OPS_ADDRESS"    help:"where operators find /healthz, /readyz and /metrics of this process, for example 127.0.0.1:9090; beyond loopback with a certificate of micro certs. Nowhere when it is empty"`
 	OTLPEndpoint    string          `env:"OTLP_ENDPOINT"  help:"where traces go, by OTLP over gRPC: https://host:port, or http on loopback. Nowhere when it is empty"`
 	OTLPSample      float64         `env:"OTLP_SAMPLE"    default:"0.1" help:"the share of traces that are kept, 0 to 1"`

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -59,7 +60,8 @@ func Prefix(component string) string {
 }
 
 // Load fills the struct that o points to from the settings of a component. All
-// that is wrong is in the error, a line each.
+// that is wrong is in the error, a line each. Times are more than 0, but for those
+// that are 0 by default or have the tag zero:"ok".
 func Load(component string, o any, environ map[string]string) error {
 	prefix := Prefix(component)
 	environ, err := withFiles(prefix, o, environ)
@@ -71,7 +73,21 @@ func Load(component string, o any, environ map[string]string) error {
 	if errors.As(err, &all) {
 		return errors.Join(all.Errors...)
 	}
-	return err
+	return errors.Join(err, checkTimes(prefix, o))
+}
+
+func checkTimes(prefix string, o any) error {
+	var errs []error
+	for _, f := range fields(o) {
+		d, ok := f.value.Interface().(time.Duration)
+		switch {
+		case ok && d <= 0 && !f.zero:
+			errs = append(errs, fmt.Errorf("%s%s is %v, it has to be more than 0", prefix, f.name, d))
+		case ok && d < 0:
+			errs = append(errs, fmt.Errorf("%s%s is %v, it has to be 0 or more", prefix, f.name, d))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // withFiles copies the environment, with the secrets that files hold, and
@@ -124,7 +140,7 @@ func Unknown(environ map[string]string, known []string) []string {
 
 type field struct {
 	name, def, help string
-	secret          bool
+	secret, zero    bool
 	value           reflect.Value
 }
 
@@ -145,7 +161,9 @@ func fields(o any) []field {
 			continue
 		}
 		_, secret := v.Field(i).Interface().(Secret)
-		out = append(out, field{name: name, def: f.Tag.Get("default"), help: f.Tag.Get("help"), secret: secret, value: v.Field(i)})
+		def := f.Tag.Get("default")
+		zero := f.Tag.Get("zero") == "ok" || def == "" || def == "0s"
+		out = append(out, field{name: name, def: def, help: f.Tag.Get("help"), secret: secret, zero: zero, value: v.Field(i)})
 	}
 	return out
 }

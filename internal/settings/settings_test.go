@@ -60,6 +60,29 @@ func TestLoadReportsAllThatIsWrong(t *testing.T) {
 	}
 }
 
+// TestTimes shows which may be 0.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, value, want string }{
+		{"EVERY", "0", "MICRO_X_EVERY is 0s, it has to be more than 0"},
+		{"EVERY", "-1s", "MICRO_X_EVERY is -1s, it has to be more than 0"},
+		{"EVERY", "1ns", ""},
+		{"LIMIT", "0", ""},
+		{"LIMIT", "-1s", "MICRO_X_LIMIT is -1s, it has to be 0 or more"},
+		{"KEEP", "0", ""},
+	} {
+		var o struct {
+			Every time.Duration `env:"EVERY" default:"1s"`
+			Limit time.Duration `env:"LIMIT" default:"1m" zero:"ok"`
+			Keep  time.Duration `env:"KEEP" default:"0s"`
+		}
+		err := Load("x", &o, map[string]string{"MICRO_X_" + tt.name: tt.value})
+		if got := fmt.Sprint(err); err == nil && tt.want != "" || err != nil && got != tt.want {
+			t.Errorf("%s=%s: Load = %v, want %q", tt.name, tt.value, err, tt.want)
+		}
+	}
+}
+
 func TestSecretNeverPrints(t *testing.T) {
 	t.Parallel()
 	o := options{Shared: Shared{"hunter2"}}

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/internal/rate"
 	"github.com/micro/platform/internal/rpc"
 	"github.com/micro/platform/internal/tenants"
+	"github.com/micro/platform/internal/watch"
 	authpb "github.com/micro/platform/proto/auth"
 	namespacespb "github.com/micro/platform/proto/namespaces"
 	registrypb "github.com/micro/platform/proto/registry"
@@ -31,14 +32,14 @@ const lastCalls = 2 * time.Second
 type Options struct {
 	InFlight        int             `env:"IN_FLIGHT"        default:"1000"       help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
 	Buffered        int64           `env:"BUFFERED"         default:"268435456"  help:"bytes of bodies and answers over 16 KiB that a namespace may have under way at this edge, all of them four times that; 0 is no limit"`
-	Unread          time.Duration   `env:"UNREAD"           default:"1m"         help:"how long an answer may lie unread, with a second more for each 64 KiB of it, before its client is cut off; 0 is no limit"`
+	Unread          time.Duration   `env:"UNREAD"           default:"1m"         zero:"ok" help:"how long an answer may lie unread, with a second more for each 64 KiB of it, before its client is cut off; 0 is no limit"`
 	Anonymous       int             `env:"ANONYMOUS_RATE"   default:"20"         help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
-	FirstMessage    time.Duration   `env:"FIRST_MESSAGE"    default:"5s"         help:"how long a call without an account, over HTTP a WebSocket, may hold its place before it sends a message; 0 is no limit"`
-	AnonymousCall   time.Duration   `env:"ANONYMOUS_CALL"   default:"30s"        help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
-	AnonymousStream time.Duration   `env:"ANONYMOUS_STREAM" default:"1h"         help:"how long a stream without an account may last; 0 is no limit"`
+	FirstMessage    time.Duration   `env:"FIRST_MESSAGE"    default:"5s"         zero:"ok" help:"how long a call without an account, over HTTP a WebSocket, may hold its place before it sends a message; 0 is no limit"`
+	AnonymousCall   time.Duration   `env:"ANONYMOUS_CALL"   default:"30s"        zero:"ok" help:"how long a call without an account may last, whatever its client asks for; 0 is no limit"`
+	AnonymousStream time.Duration   `env:"ANONYMOUS_STREAM" default:"1h"         zero:"ok" help:"how long a stream without an account may last; 0 is no limit"`
 	Trust           time.Duration   `env:"TRUST"            default:"60s"        help:"how long tokens and rules are believed while auth is away; then nobody is let in"`
 	Connections     int             `env:"CONNECTIONS"      default:"100"        help:"connections that an address may have, its network five times as many; loopback has no limit, and 0 is none"`
-	ConnectionAge   time.Duration   `env:"CONNECTION_AGE"   default:"5m"         help:"how old a connection gets, a tenth more or less, before its client is told to open another for its next calls, so that calls spread over edges that are new; 0 is no limit"`
+	ConnectionAge   time.Duration   `env:"CONNECTION_AGE"   default:"5m"         zero:"ok" help:"how old a connection gets, a tenth more or less, before its client is told to open another for its next calls, so that calls spread over edges that are new; 0 is no limit"`
 	TrustedProxies  ingress.Proxies `env:"TRUSTED_PROXIES"                       help:"addresses and networks of proxies in front of this one, which are believed about who their client is"`
 	MeterBytes      int             `env:"METER_BYTES"      default:"1073741824" help:"bytes that counted calls may take on disk while usage is away; beyond it calls go on and are not counted"`
 }
@@ -138,11 +139,21 @@ func (e *Edge) Watch(h *app.Host) {
 	})
 	h.Go("ship calls", func(ctx context.Context) error { return e.calls.Ship(ctx, e.send) })
 	h.OnStop(func(context.Context) { e.routes.close() })
-	h.Go("watch auth", func(ctx context.Context) error { return e.follow(ctx, "auth", e.watchAuth) })
+	e.follow(h, "watch auth", "auth", e.watchAuth)
 	h.Go("watch tenants", e.tenants.Run)
 	h.Go("limits", e.limiter.Run)
-	h.Go("watch routes", func(ctx context.Context) error { return e.follow(ctx, "registry", e.watchRoutes) })
+	e.follow(h, "watch routes", "registry", e.watchRoutes)
 	h.Go("reach services", func(ctx context.Context) error { return e.near.approach(ctx, e.routes) })
+}
+
+// follow keeps up with a component until h stops.
+func (e *Edge) follow(h *app.Host, name, component string, session func(context.Context) error) {
+	h.Go(name, func(ctx context.Context) error {
+		watch.Follow(ctx, session, func(err error) {
+			e.log.Warn("lost a component, going on with what is known", "lost", component, "error", err)
+		})
+		return nil
+	})
 }
 
 // Closed says why calls should go to another edge, if they should.

@@ -27,7 +27,7 @@ type Options struct {
 	UserToken      time.Duration `env:"USER_TOKEN"      default:"15m"   help:"longest life of a person's access token"`
 	ServiceToken   time.Duration `env:"SERVICE_TOKEN"   default:"8760h" help:"life of a service's access token; services on Micro v4 never renew theirs"`
 	Session        time.Duration `env:"SESSION"         default:"720h"  help:"how long a login lasts, however often it is renewed"`
-	KeyAge         time.Duration `env:"KEY_AGE"         default:"2160h" help:"age at which the signing key is replaced; 0 is never"`
+	KeyAge         time.Duration `env:"KEY_AGE"         default:"2160h" zero:"ok" help:"age at which the signing key is replaced; 0 is never"`
 	MaxAccounts    int           `env:"MAX_ACCOUNTS"    default:"10000" help:"accounts that a namespace may make"`
 	MaxRules       int           `env:"MAX_RULES"       default:"1000"  help:"rules that a namespace may have"`
 	MaxTokens      int           `env:"MAX_TOKENS"      default:"1000"  help:"API tokens that a namespace may have"`

@@ -26,9 +26,9 @@ type Options struct {
 	Throwaway  string        `env:"THROWAWAY_DOMAINS" help:"a file of mail domains that nobody signs up with, one to a line; empty is the platform's own short list"`
 	PerDomain  int           `env:"PER_DOMAIN" default:"100" help:"codes a day for the mailboxes of one mail domain that is none of the large providers'; 0 is no limit"`
 	PerPerson  int           `env:"PER_PERSON" default:"10" help:"namespaces that a person may own"`
-	Undo       time.Duration `env:"UNDO" default:"336h" help:"how long the deletion of a namespace can be undone; then it is erased"`
-	Settle     time.Duration `env:"SETTLE" default:"10m" help:"time from the end of an erasure until it is looked through once more, for what came late"`
-	Quarantine time.Duration `env:"NAME_QUARANTINE" default:"720h" help:"how long the name of a namespace that was erased cannot be taken; 0 is for ever"`
+	Undo       time.Duration `env:"UNDO" default:"336h" zero:"ok" help:"how long the deletion of a namespace can be undone; then it is erased"`
+	Settle     time.Duration `env:"SETTLE" default:"10m" zero:"ok" help:"time from the end of an erasure until it is looked through once more, for what came late"`
+	Quarantine time.Duration `env:"NAME_QUARANTINE" default:"720h" zero:"ok" help:"how long the name of a namespace that was erased cannot be taken; 0 is for ever"`
 	Plan       string        `env:"PLAN"  default:"local" help:"the plan of namespaces that have none of their own; free is for strangers"`
 	Plans      string        `env:"PLANS" help:"a file with another catalogue of plans, in the form of billing/plans/plans.yaml; empty is that one"`
 }

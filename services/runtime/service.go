@@ -37,7 +37,7 @@ type Options struct {
 	StartTimeout    time.Duration `env:"START_TIMEOUT"    default:"3m"    help:"time from an image to containers that answer"`
 	RegisterTimeout time.Duration `env:"REGISTER_TIMEOUT" default:"30s"   help:"time from containers that answer to their registration"`
 	Timeout         time.Duration `env:"TIMEOUT"          default:"1h"    help:"time that a revision may be pending, building or starting, whatever it waits for, until it ends in error"`
-	Drain           time.Duration `env:"DRAIN"            default:"30s"   help:"time that calls and streams have to end on a revision that was replaced, before its containers are told to stop"`
+	Drain           time.Duration `env:"DRAIN"            default:"30s"   zero:"ok" help:"time that calls and streams have to end on a revision that was replaced, before its containers are told to stop"`
 	Keep            int           `env:"KEEP"             default:"5"     help:"ended revisions that are kept of a service"`
 	Parallel        int           `env:"PARALLEL"         default:"512"   help:"revisions that are worked on at once"`
 	Starts          int           `env:"STARTS"           default:"8"     help:"revisions whose containers are started at once, on all hosts together; those that take longer than 10 s do not count"`
