@@ -54,6 +54,8 @@ func forbidden(from, path string) string {
 		return "users compile the framework"
 	case under(from, "framework") && !ours && !standard && !light(path):
 		return "the framework depends on grpc, protobuf, OpenTelemetry's API and little else"
+	case (under(from, "gateway") || under(from, "proxy/edge")) && (to == "proxy" || under(to, "proxy/egress") || under(from, "proxy/edge") && under(to, "gateway")):
+		return "both edges are on proxy/edge, neither on the other"
 	case !under(from, "cmd") && !under(from, "tests") && ours && under(to, "cmd"):
 		return "only cmd and tests import everything"
 	}
