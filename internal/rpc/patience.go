@@ -104,8 +104,8 @@ func (p *patience) wait(ctx context.Context, cc *grpc.ClientConn, until time.Tim
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	for state := cc.GetState(); state != connectivity.Ready && !p.gone(cc); state = cc.GetState() {
-		cc.Connect() // nothing else does, for one that is idle
+	// One that is idle connects by a call.
+	for state := cc.GetState(); (state == connectivity.Connecting || state == connectivity.TransientFailure) && !p.gone(cc); state = cc.GetState() {
 		if !cc.WaitForStateChange(ctx, state) {
 			return
 		}
