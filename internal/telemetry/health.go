@@ -74,7 +74,8 @@ func (h *Health) Watch(component, name string, needed bool, check func(ctx conte
 	h.all = append(h.all, &dependency{Dependency{Component: component, Name: name, Needed: needed, Since: h.now().UTC()}, check})
 }
 
-// Gate adds a reason for which a component may not be ready. check must not wait.
+// Gate adds a reason for which a component may not be ready. check must not wait;
+// it may take locks under which others call Watch.
 func (h *Health) Gate(component string, check func() error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -154,6 +155,7 @@ func (h *Health) look(ctx context.Context) {
 
 // Report answers how the process is.
 func (h *Health) Report() Report {
+	closed := h.closed()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := Report{Dependencies: make([]Dependency, 0, len(h.all))}
@@ -163,11 +165,7 @@ func (h *Health) Report() Report {
 	if h.leaving {
 		r.Reasons = append(r.Reasons, "the process stops")
 	}
-	for _, g := range h.gates {
-		if err := g.check(); err != nil {
-			r.Reasons = append(r.Reasons, g.component+": "+err.Error())
-		}
-	}
+	r.Reasons = append(r.Reasons, closed...)
 	for _, d := range h.all {
 		r.Dependencies = append(r.Dependencies, d.Dependency)
 		if !d.Away {
@@ -183,4 +181,17 @@ func (h *Health) Report() Report {
 		return cmp.Or(cmp.Compare(x.Component, y.Component), cmp.Compare(x.Name, y.Name))
 	})
 	return r
+}
+
+// closed answers why gates are.
+func (h *Health) closed() (reasons []string) {
+	h.mu.Lock()
+	gates := slices.Clone(h.gates)
+	h.mu.Unlock()
+	for _, g := range gates {
+		if err := g.check(); err != nil {
+			reasons = append(reasons, g.component+": "+err.Error())
+		}
+	}
+	return reasons
 }

@@ -1,0 +1,36 @@
+package telemetry
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// TestGateAndWatch shows that a gate may take a lock under which others say what a
+// component stands on: an edge's asks for connections, which are watched.
+func TestGateAndWatch(t *testing.T) {
+	t.Parallel()
+	h := NewHealth()
+	h.Started()
+	var connections sync.Mutex
+	atGate, watched := make(chan struct{}), make(chan struct{})
+	h.Gate("edge", func() error {
+		close(atGate)
+		connections.Lock()
+		defer connections.Unlock()
+		return errors.New("no rules")
+	})
+	connections.Lock()
+	go func() {
+		defer close(watched)
+		defer connections.Unlock()
+		<-atGate
+		h.Watch("edge", "store", false, nil)
+	}()
+	report := h.Report()
+	<-watched
+	if want := []string{"edge: no rules"}; !slices.Equal(report.Reasons, want) || report.Ready {
+		t.Errorf("the reasons are %q, not %q", report.Reasons, want)
+	}
+}
