@@ -5,23 +5,31 @@ import (
 	"maps"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
-// freshness is how long what other processes have written may be unknown here.
-// The scripts keep the limits of a table exactly; those of a namespace are
-// exact in one process, and late by this between several.
-const freshness = time.Second
-
-// readWithin bounds a look at a namespace.
-const readWithin = 10 * time.Second
+// The scripts keep the limits of a table exactly. Those of a namespace are exact
+// in one process; what others write counts when it is looked at.
+const (
+	// freshness is how old what is known may be while Redis answers.
+	freshness = time.Second
+	// patience is how old a look may grow before those who wait for it go on with
+	// what is known: they lose this once with each look, however many they are.
+	// Redis answers in milliseconds, so that a process that has not written for
+	// some seconds does not decide by what was then.
+	patience = 200 * time.Millisecond
+	// maxAge is how old what is known may be while Redis is hard to reach: so old
+	// that one look can fail, which takes up to 5 s, and another be made. What
+	// several processes write in this time may go over a limit.
+	maxAge = 10 * time.Second
+	// readWithin bounds a look at a namespace: one that succeeds is not as old as
+	// maxAge, even if its last command took as long again.
+	readWithin = maxAge / 2
+)
 
 // usage is what namespaces are known to hold.
 type usage struct {
-	db      db
-	now     func() time.Time
-	reading singleflight.Group
+	db  db
+	now func() time.Time
 
 	mu     sync.Mutex
 	spaces map[string]*space
@@ -30,22 +38,29 @@ type usage struct {
 // space is what one namespace holds.
 type space struct {
 	mu      sync.Mutex
-	read    time.Time
+	read    time.Time // zero when nothing is known, or of no use any more
 	used    time.Time
 	tables  map[unit]size
 	records size // of all tables
 	blobs   size
-	// meanwhile is what was written since a reading began; nil when there is none.
+	look    *look // under way; nil when there is none
+}
+
+// look is one reading of all tables of a namespace, which all share who need it.
+type look struct {
+	began      time.Time
+	late, done chan struct{} // closed after patience, and at the end
+	err        error         // when it is done
+	// meanwhile is what was written since it began. The space's lock guards it.
 	meanwhile map[unit]size
-	stale     bool // what is being read is of no use any more
 }
 
 func newUsage(d db) *usage {
 	return &usage{db: d, now: time.Now, spaces: map[string]*space{}}
 }
 
-// space answers a namespace that was read lately. Those who come when it was
-// not share one reading.
+// space answers a namespace that was read lately. When the look at it is late or
+// fails, what is known will do until it is maxAge old.
 func (g *usage) space(ctx context.Context, namespace string) (*space, error) {
 	g.mu.Lock()
 	s := g.spaces[namespace]
@@ -54,51 +69,79 @@ func (g *usage) space(ctx context.Context, namespace string) (*space, error) {
 		g.spaces[namespace] = s
 	}
 	g.mu.Unlock()
-	if s.fresh(g.now()) {
-		return s, nil
-	}
-	select {
-	case read := <-g.reading.DoChan(namespace, func() (any, error) { return nil, g.read(namespace, s) }):
-		return s, read.Err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		l := g.look(namespace, s)
+		if l == nil {
+			return s, nil
+		}
+		late := l.late
+		if !s.usable(g.now()) {
+			late = nil // there is nothing to go on with
+		}
+		var err error
+		select {
+		case <-l.done:
+			err = l.err
+		case <-late:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if s.usable(g.now()) {
+			return s, nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 }
 
-// fresh says whether a namespace was read lately, and notes that it is in use.
-func (s *space) fresh(now time.Time) bool {
+// look answers the look at a namespace that is under way, or begins one; nil
+// when the last was just now. It notes that the namespace is in use.
+func (g *usage) look(namespace string, s *space) *look {
+	now := g.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = now
-	return s.tables != nil && now.Sub(s.read) < freshness
+	if now.Sub(s.read) < freshness {
+		return nil
+	}
+	if s.look == nil {
+		s.look = &look{began: now, late: make(chan struct{}), done: make(chan struct{}), meanwhile: map[unit]size{}}
+		go g.read(namespace, s, s.look) // ends soon after readWithin
+	}
+	return s.look
+}
+
+// usable says whether what is known may be used.
+func (s *space) usable(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Sub(s.read) < maxAge
 }
 
 // read looks at all tables of a namespace. What is written meanwhile counts as
 // it was answered.
-func (g *usage) read(namespace string, s *space) error {
+func (g *usage) read(namespace string, s *space, l *look) {
+	defer close(l.done)
+	defer time.AfterFunc(patience, func() { close(l.late) }).Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), readWithin) // others wait for it, too
 	defer cancel()
-	now := g.now()
-	s.mu.Lock()
-	s.meanwhile, s.stale = map[unit]size{}, false
-	s.mu.Unlock()
 	tables, err := g.db.tables(ctx, namespace)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	meanwhile := s.meanwhile
-	s.meanwhile = nil
+	l.err = err
+	if s.look != l {
+		return // forgotten meanwhile
+	}
+	s.look = nil
 	if err != nil {
-		return err
+		return
 	}
-	maps.Copy(tables, meanwhile)
-	s.read, s.tables, s.records, s.blobs = now, tables, size{}, size{}
-	if s.stale {
-		s.read = time.Time{}
-	}
+	maps.Copy(tables, l.meanwhile)
+	s.read, s.tables, s.records, s.blobs = l.began, tables, size{}, size{}
 	for u, have := range tables {
 		s.add(u, have)
 	}
-	return nil
 }
 
 func (s *space) add(u unit, have size) {
@@ -127,8 +170,8 @@ func (s *space) allowed(u unit, l limits) size {
 func (s *space) set(u unit, have size) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.meanwhile != nil {
-		s.meanwhile[u] = have
+	if s.look != nil {
+		s.look.meanwhile[u] = have
 	}
 	was := s.tables[u]
 	s.tables[u] = have
@@ -147,7 +190,8 @@ func (s *space) known(u unit) (n int, found bool) {
 	return n, found
 }
 
-// forget makes the next look at a namespace a fresh one.
+// forget has nobody use what is known of a namespace, or what a look that is
+// under way finds.
 func (g *usage) forget(namespace string) {
 	g.mu.Lock()
 	s := g.spaces[namespace]
@@ -157,7 +201,7 @@ func (g *usage) forget(namespace string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.read, s.stale = time.Time{}, true
+	s.read, s.look = time.Time{}, nil
 }
 
 // prune forgets namespaces that nobody writes to.
