@@ -5,26 +5,21 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Silence is how long another host may leave unacknowledged what it was sent
-// before the connection is broken off. The kernel acknowledges, however busy the
-// process is.
-const Silence = time.Second
-
-// Dialer makes connections that break when the other host is gone: after
-// Silence if something was sent, and if nothing is, soon after idle.
+// Dialer makes connections that the kernel breaks when the other host is gone: at
+// the earliest after Silence if something was sent, usually soon then, and if
+// nothing is, soon after idle.
 func Dialer(idle time.Duration) net.Dialer {
 	return net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: idle, Interval: max(time.Second, idle/3), Count: 3}}
 }
 
-// tcpUserTimeout is an option of Linux that package syscall does not name.
-const tcpUserTimeout = 0x12
-
 func breakAfter(_, _ string, c syscall.RawConn) error {
 	var err error
 	if controlErr := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(Silence.Milliseconds()))
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(Silence.Milliseconds()))
 	}); controlErr != nil {
 		return controlErr
 	}
@@ -45,16 +40,15 @@ func DialDatabase(ctx context.Context, network, address string) (net.Conn, error
 // would miss what the others say.
 const componentIdle = time.Second
 
-// Dial connects to a component on another host.
+// Dial connects to a component on another host. The connection breaks within
+// Silence and a look.
 func Dial(ctx context.Context, address string) (net.Conn, error) {
 	d := Dialer(componentIdle)
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return tcp{conn}, nil
+	c := &watched{Conn: conn}
+	go c.watch(conn.(*net.TCPConn)) // ends with Close
+	return c, nil
 }
-
-// tcp hides what a connection is from gRPC, which would set Silence to the time
-// that it gives its own pings.
-type tcp struct{ net.Conn }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -91,12 +90,8 @@ func (l *link) look(now time.Time) (w way) {
 	if tcp == nil {
 		return w
 	}
-	raw, err := tcp.SyscallConn()
+	info, err := rpc.TCPInfo(tcp)
 	if err != nil {
-		return w
-	}
-	var info *unix.TCPInfo
-	if controlErr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); controlErr != nil || err != nil {
 		return w // it was closed meanwhile
 	}
 	is := counters{tcp, now, info.Data_segs_out, info.Total_retrans}

@@ -1,0 +1,92 @@
+package rpc
+
+import (
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Silence is how long another host may leave unacknowledged what it was sent
+// before the connection is broken off. The kernel acknowledges, however busy the
+// process is.
+const Silence = time.Second
+
+// lookEvery is how often a connection to a component is looked at.
+const lookEvery = Silence / 5
+
+// patientTrips is how many round trips may go by, if that is longer than Silence:
+// the kernel sends what was lost again after two and a bit.
+const patientTrips = 4
+
+// watched is a connection that keeps to Silence. The kernel alone does not: it
+// counts from when it sends again what was lost, and has that wait for longer the
+// more round trips have varied, for seconds after a busy time (RFC 6298).
+type watched struct {
+	// gRPC does not see that it is TCP: it would set the kernel's time to the time
+	// that it gives its own pings.
+	net.Conn
+	broken atomic.Bool // since the other host is silent
+}
+
+// watch breaks the connection off when the other host is silent. It ends with Close.
+func (c *watched) watch(tcp *net.TCPConn) {
+	var s silence
+	for {
+		// All connections at once: it is waking up that costs.
+		time.Sleep(lookEvery - time.Duration(time.Now().UnixNano())%lookEvery)
+		info, err := TCPInfo(tcp)
+		if err != nil {
+			return
+		}
+		if s.lasts(info) {
+			c.broken.Store(true)
+			tcp.SetLinger(0) //nolint:errcheck // it may have been closed
+			tcp.Close()      //nolint:errcheck // what it had to send is lost
+			return
+		}
+	}
+}
+
+// Read implements net.Conn. It fails as if the kernel had broken the connection off.
+func (c *watched) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && c.broken.Load() {
+		err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: syscall.ETIMEDOUT}
+	}
+	return n, err
+}
+
+// silence is what looks at a connection have seen.
+type silence struct {
+	owing     bool   // the other host has something to acknowledge
+	delivered uint32 // segments it has had so far, its first included; 0 from Linux before 4.18
+	looks     int    // at which this was so, after the first
+}
+
+// lasts takes another look, and says whether there were enough without any
+// acknowledgement. They count, not the time: this process may have stood still.
+func (s *silence) lasts(i *unix.TCPInfo) bool {
+	owing := i.Delivered > 0 && (i.Unacked > 0 || i.Probes > 0)
+	if !owing || !s.owing || i.Delivered != s.delivered {
+		*s = silence{owing: owing, delivered: i.Delivered}
+		return false
+	}
+	s.looks++
+	roundTrip := time.Duration(i.Rtt) * time.Microsecond
+	return time.Duration(s.looks)*lookEvery >= max(Silence, patientTrips*roundTrip)
+}
+
+// TCPInfo is what the kernel knows of a connection that is open.
+func TCPInfo(c *net.TCPConn) (info *unix.TCPInfo, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	if controlErr := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); controlErr != nil {
+		return nil, controlErr
+	}
+	return info, err
+}
