@@ -60,14 +60,14 @@ func New(t testing.TB) *Platform {
 func (p *Platform) Run(t testing.TB, environ map[string]string, components ...app.Component) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	state := t.TempDir()
+	state, redis := t.TempDir(), redistest.URL(t)
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	all := append([]app.Component{p.component("auth", p.auth.register), p.component("registry", p.registry.register),
 		p.component("namespaces", p.namespaces.register)}, components...)
 	go func() {
 		ended <- app.Run(ctx, app.Config{
 			Components: all, Environ: environ, Log: slog.New(slog.DiscardHandler), Ready: func() { close(ready) },
-			Platform: app.Platform{ClusterSecret: "a cluster secret that only tests use", StateDir: state, RedisURL: settings.Secret(redistest.URL(t))},
+			Platform: app.Platform{ClusterSecret: "a cluster secret that only tests use", StateDir: state, RedisURL: settings.Secret(redis)},
 		})
 	}()
 	select {
