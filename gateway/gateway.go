@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -110,7 +109,7 @@ var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Opti
 		return err
 	}
 	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Proxies: o.TrustedProxies}, h.Log)
-	s := &http.Server{
+	s := app.NewHTTPServer(&http.Server{
 		Handler:           g.Handler(),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -118,13 +117,8 @@ var Component = app.New("gateway", func(ctx context.Context, h *app.Host, o Opti
 		ErrorLog:          slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return g.life },
 		ConnContext:       g.ageing,
-	}
-	h.Go("serve", func(context.Context) error {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve HTTP: %w", err)
-		}
-		return nil
-	})
+	}, l)
+	h.Go("serve", func(context.Context) error { return s.Serve() })
 	h.OnDrain(func(ctx context.Context) {
 		g.leaving.Store(true)
 		h.Notice(ctx)
@@ -198,7 +192,7 @@ func (g *Gateway) departing(next http.Handler) http.Handler {
 
 // stop lets requests in hand finish until ctx ends, then cuts what is left:
 // streams.
-func (g *Gateway) stop(ctx context.Context, s *http.Server) {
+func (g *Gateway) stop(ctx context.Context, s *app.HTTPServer) {
 	if err := s.Shutdown(ctx); err != nil {
 		g.end()
 		s.Close()

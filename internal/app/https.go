@@ -29,28 +29,14 @@ func (h *Host) ServeHTTPS(handler http.Handler) error {
 	if err != nil {
 		return err
 	}
-	h.ServeHTTP(tls.NewListener(l, k.Config()), handler)
+	h.ServeHTTP(Transfers(handler), tls.NewListener(l, k.Config()))
 	return nil
 }
 
-// ServeHTTP serves what moves images on a listener.
-func (h *Host) ServeHTTP(l net.Listener, handler http.Handler) {
-	s := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: transferTime, WriteTimeout: transferTime,
+// Transfers is a server of what moves images.
+func Transfers(handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: transferTime, WriteTimeout: transferTime,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10}
-	h.Go("serve http", func(context.Context) error {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	h.OnDrain(func(ctx context.Context) {
-		h.Notice(ctx)
-		ctx, cancel := context.WithTimeout(ctx, h.Drain())
-		defer cancel()
-		if s.Shutdown(ctx) != nil {
-			s.Close() //nolint:errcheck // cut off: the time is up
-		}
-	})
 }
 
 // Secure says whether components are spoken to with certificates.

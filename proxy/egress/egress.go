@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -37,17 +36,12 @@ func Serve(h *app.Host, e *edge.Edge, l net.Listener, dialer outside.Dialer) {
 	life, end := context.WithCancel(context.Background())
 	h.OnStop(func(context.Context) { end() })
 	dialer.Timeout = connectWithin
-	s := &http.Server{
+	s := app.NewHTTPServer(&http.Server{
 		Handler:           &proxy{edge: e, log: h.Log, dial: dialer.DialContext, open: edge.NewShares(maxOpen, 0), life: life},
 		ReadHeaderTimeout: headerWithin, IdleTimeout: idleTunnel, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
-	}
-	h.Go("egress", func(context.Context) error {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve egress: %w", err)
-		}
-		return nil
-	})
+	}, l)
+	h.Go("egress", func(context.Context) error { return s.Serve() })
 	h.OnDrain(func(ctx context.Context) { _ = s.Shutdown(ctx) }) // tunnels go on until the stop
 }
 

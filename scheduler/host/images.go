@@ -32,6 +32,6 @@ func mirrorImages(h *app.Host, o Options) error {
 	if err != nil {
 		return err
 	}
-	h.ServeHTTP(l, mirror.New(way, h.Log))
+	h.ServeHTTP(app.Transfers(mirror.New(way, h.Log)), l)
 	return nil
 }
