@@ -373,14 +373,14 @@ func (h *Host) listenApart() (net.Listener, error) {
 	return h.Listen(listenName(h.Name), at)
 }
 
-// Listen opens a TCP listener. setting names where the address comes from, for
-// the error.
+// Listen opens a TCP listener for one server. setting names where the address
+// comes from, for the error.
 func (h *Host) Listen(setting, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot listen on %s (%s): %w", h.Name, address, setting, err)
 	}
-	return l, nil
+	return &listener{TCPListener: l.(*net.TCPListener)}, nil
 }
 
 // Go runs f until the component stops. When f ends with an error before that,

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// listener lets in, when it is closed, who has connected until then: Linux resets
+// the connections that wait to be accepted, of which a busy machine has some.
+type listener struct {
+	*net.TCPListener
+
+	closing sync.Once
+	closed  error
+	last    []net.Conn // who waited
+}
+
+// Accept implements net.Listener. After Close it answers those who waited, then
+// an error.
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.TCPListener.Accept()
+	if !errors.Is(err, net.ErrClosed) {
+		return conn, err
+	}
+	l.Close() //nolint:errcheck // to have what it does done
+	if len(l.last) == 0 {
+		return nil, err
+	}
+	conn, l.last = l.last[0], l.last[1:]
+	return conn, nil
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	l.closing.Do(func() {
+		waiting := l.waiting()
+		l.closed = l.TCPListener.Close()
+		for _, fd := range waiting {
+			f := os.NewFile(uintptr(fd), "accepted")
+			if conn, err := net.FileConn(f); err == nil {
+				l.last = append(l.last, conn)
+			}
+			f.Close()
+		}
+	})
+	return l.closed
+}
+
+// waiting accepts all connections that wait for it.
+func (l *listener) waiting() (fds []int) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return nil // it was closed behind our back
+	}
+	raw.Control(func(listens uintptr) { //nolint:errcheck // likewise
+		for {
+			fd, _, err := unix.Accept4(int(listens), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			switch {
+			case err == nil:
+				fds = append(fds, fd)
+			case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
+				return
+			}
+		}
+	})
+	return fds
+}
