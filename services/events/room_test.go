@@ -2,14 +2,21 @@ package events
 
 import (
 	"bytes"
+	"context"
+	"maps"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/billing/plans"
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/linetest"
 	"github.com/micro/platform/internal/quota"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/stale"
 	eventspb "github.com/micro/platform/proto/events"
 )
 
@@ -97,4 +104,145 @@ func TestDeadTopicsAreCounted(t *testing.T) {
 	_, err := p.Publish(as(t.Context(), ns), &eventspb.PublishRequest{Topic: "c.dead"})
 	wantCode(t, err, codes.ResourceExhausted, "2 topics")
 	publish(t, p, ns, "a.dead", "x") // of a topic that is counted
+}
+
+// half is more than half of what a namespace of these tests may have.
+const half = 600 << 10
+
+// measured is a process whose clock can be put forward, with a second room,
+// which measures over a line of its own.
+type measured struct {
+	process
+
+	ns    string
+	apart *room
+	line  linetest.Line
+	ahead atomic.Int64
+}
+
+// startMeasured answers one whose namespace has one event of half its room, which
+// apart knows. No measure ends by itself when the line falls silent.
+func startMeasured(t *testing.T) *measured {
+	t.Helper()
+	o, err := redis.ParseURL(redistest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &measured{ns: redistest.Namespace(t)}
+	o.Dialer, o.MaxRetries, o.ReadTimeout = m.line.Dial, -1, time.Minute
+	client := redis.NewClient(o)
+	t.Cleanup(func() {
+		m.line.Close()
+		client.Close()
+	})
+	m.process = startPlan(t, redistest.New(t), plans.Limits{Topics: plans.Unlimited, EventRate: plans.Unlimited, EventRetention: plans.Unlimited, EventBytes: 1 << 20}, options())
+	m.apart = newRoom(db{client}, m.limits, func() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) })
+	fill(t, m.process, m.ns, "a", make([]byte, half))
+	if err := m.take(t, 1, patience); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// take takes room for an event of so many bytes, if it can within a time.
+func (m *measured) take(t *testing.T, n int, within time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	return m.apart.take(ctx, topic{m.ns, "b", false}, bytes.Repeat([]byte("x"), n))
+}
+
+// deleteTopic makes room that apart does not hear of.
+func (m *measured) deleteTopic(t *testing.T) {
+	t.Helper()
+	if _, err := (topicsAPI{s: m.Service}).Delete(as(t.Context(), m.ns), &eventspb.DeleteTopicRequest{Topic: "a"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefusalIsMeasuredAgain shows that room which another process has made is
+// found before the measure is due.
+func TestRefusalIsMeasuredAgain(t *testing.T) {
+	t.Parallel()
+	m := startMeasured(t)
+	wantCode(t, m.take(t, half, patience), codes.ResourceExhausted, "event_bytes")
+	m.deleteTopic(t)
+	m.ahead.Add(int64(recheck))
+	if err := m.take(t, half, patience); err != nil {
+		t.Errorf("after a topic was deleted: %v", err)
+	}
+}
+
+// TestLateMeasure shows that publishing goes on while a measure hangs, that nobody
+// is refused by an old measure, and that nobody goes on by one that is too old.
+func TestLateMeasure(t *testing.T) {
+	t.Parallel()
+	m := startMeasured(t)
+	m.line.Silence()
+	m.ahead.Add(int64(2 * freshness))
+	const events = 50
+	began := time.Now()
+	for range events {
+		if err := m.take(t, 1, patience); err != nil {
+			t.Fatalf("while the measure hangs: %v", err)
+		}
+	}
+	if took := time.Since(began); took > events*stale.Patience/2 {
+		t.Errorf("%d events took %v: each waited for the measure", events, took)
+	}
+	m.deleteTopic(t)
+	const awhile = 3 * stale.Patience
+	if err := m.take(t, half, awhile); errors.Code(err) != codes.Unavailable {
+		t.Errorf("what an old measure has no room for = %v, want Unavailable", err)
+	}
+	m.ahead.Add(int64(stale.MaxAge))
+	if err := m.take(t, 1, awhile); errors.Code(err) != codes.Unavailable {
+		t.Errorf("by a measure that is too old = %v, want Unavailable", err)
+	}
+	m.line.Close() // the measure fails; the next does not
+	for deadline := time.Now().Add(patience); ; {
+		err := m.take(t, half, patience)
+		if err == nil {
+			break
+		}
+		if errors.Code(err) != codes.Unavailable || time.Now().After(deadline) {
+			t.Fatalf("when Redis is back: %v", err)
+		}
+	}
+}
+
+// TestFailedMeasure shows that publishing goes on when a measure fails.
+func TestFailedMeasure(t *testing.T) {
+	t.Parallel()
+	m := startMeasured(t)
+	for range 2 {
+		m.line.Close()
+		m.ahead.Add(int64(2 * freshness))
+		if err := m.take(t, 1, patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWrittenMeanwhile shows that what was written while a measure was taken
+// counts beside it, and by the next no more.
+func TestWrittenMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := &space{}
+	expect := func(want map[string]int64) {
+		t.Helper()
+		if !maps.Equal(s.topics, want) || s.bytes != want["a"]+want["b"] {
+			t.Errorf("known are %v, together %d, want %v", s.topics, s.bytes, want)
+		}
+	}
+	s.replace(map[string]int64{"a": 10}, s.soFar())
+	s.add("a", 5, plans.Unlimited)
+	before := s.soFar()
+	s.add("a", 7, plans.Unlimited)
+	s.add("b", 1, plans.Unlimited)
+	expect(map[string]int64{"a": 22, "b": 1})
+	s.replace(map[string]int64{"a": 20}, before)
+	expect(map[string]int64{"a": 27, "b": 1})
+	s.replace(map[string]int64{"a": 28, "b": 2}, s.soFar())
+	expect(map[string]int64{"a": 28, "b": 2})
 }

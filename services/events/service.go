@@ -84,7 +84,7 @@ type Service struct {
 // New makes a Service on a durable Redis. It works while Run does.
 func New(client redis.UniversalClient, t *tenants.Tenants, r *rate.Limiter, log *slog.Logger, o Options) *Service {
 	d, l := db{client}, limits{t, r, o}
-	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), limits: l, room: newRoom(d, l), log: log, opts: o, now: time.Now}
+	return &Service{db: d, writer: newWriter(d, o.Replicas), hub: newHub(d, o, log), limits: l, room: newRoom(d, l, time.Now), log: log, opts: o, now: time.Now}
 }
 
 // Run writes what is published, wakes consumers and removes what has expired,

@@ -21,7 +21,7 @@ func (s *Service) sweepLoop(ctx context.Context) error {
 
 // sweep goes on after an error: one topic must not keep the others'.
 func (s *Service) sweep(ctx context.Context) error {
-	s.room.prune()
+	s.room.spaces.Prune()
 	all, err := s.db.namespaces(ctx)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (a topicsAPI) Delete(ctx context.Context, req *eventspb.DeleteTopicRequest)
 		err = a.s.db.remove(ctx, t)
 	}
 	if err == nil {
-		a.s.room.forget(ns)
+		a.s.room.spaces.Forget(ns)
 		err = a.s.db.wake(ctx, t.key()) // its consumers find out that it is gone
 	}
 	if err != nil {

@@ -31,7 +31,7 @@ func (a componentsAPI) Erase(ctx context.Context, req *storepb.EraseRequest) (*s
 	if err := checkName("namespace", ns); err != nil {
 		return nil, err
 	}
-	defer a.s.usage.forget(ns)
+	defer a.s.usage.Forget(ns)
 	units, err := a.s.db.units(ctx, ns)
 	if err != nil {
 		return nil, err

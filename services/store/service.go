@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/stale"
 	"github.com/micro/platform/internal/tenants"
 	storepb "github.com/micro/platform/proto/store"
 )
@@ -67,7 +68,7 @@ type Service struct {
 	storepb.UnsafeStoreServer
 
 	db      db
-	usage   *usage
+	usage   *stale.Cache[space]
 	bucket  *blob.Bucket
 	tenants *tenants.Tenants
 	log     *slog.Logger
@@ -77,7 +78,7 @@ type Service struct {
 // New makes a Service. Its sweeper gives back the room of what has expired.
 func New(rdb redis.UniversalClient, bucket *blob.Bucket, t *tenants.Tenants, log *slog.Logger, o Options) *Service {
 	d := newDB(rdb, o.Replicas)
-	return &Service{db: d, usage: newUsage(d), bucket: bucket, tenants: t, log: log, opts: o}
+	return &Service{db: d, usage: newUsage(d, time.Now), bucket: bucket, tenants: t, log: log, opts: o}
 }
 
 // warnUnlessDurable tells an operator whose Redis would lose what it answered.
@@ -350,7 +351,7 @@ func (s *Service) DropTable(ctx context.Context, req *storepb.DropTableRequest) 
 	if err := s.db.drop(ctx, u); err != nil {
 		return nil, err
 	}
-	s.usage.forget(u.namespace)
+	s.usage.Forget(u.namespace)
 	return &storepb.DropTableResponse{}, nil
 }
 
@@ -364,7 +365,7 @@ func (s *Service) Usage(ctx context.Context, req *storepb.UsageRequest) (*storep
 	if err != nil {
 		return nil, err
 	}
-	space, err := s.usage.space(ctx, u.namespace)
+	space, err := s.usage.Get(ctx, u.namespace, freshness)
 	if err != nil {
 		return nil, err
 	}
@@ -386,7 +387,7 @@ func (s *Service) Usage(ctx context.Context, req *storepb.UsageRequest) (*storep
 // apply makes changes within the limits, and the table if there is none.
 func (s *Service) apply(ctx context.Context, u unit, l limits, changes []change) ([]outcome, error) {
 	for {
-		space, err := s.usage.space(ctx, u.namespace)
+		space, err := s.usage.Get(ctx, u.namespace, freshness)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 func (s *Service) sweepLoop(ctx context.Context) error {
 	process := rand.Text()
 	for range pause.Ticks(ctx, s.opts.Sweep) {
-		s.usage.prune()
+		s.usage.Prune()
 		// A little less than the time to the next tick: somebody takes it then.
 		lead, err := s.db.lead(ctx, process, s.opts.Sweep*9/10)
 		if err == nil && lead {

@@ -2,145 +2,65 @@ package store
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
+
+	"github.com/micro/platform/internal/stale"
 )
 
+// freshness is how old what is known of a namespace may be while Redis answers.
 // The scripts keep the limits of a table exactly. Those of a namespace are exact
-// in one process; what others write counts when it is looked at.
-const (
-	// freshness is how old what is known may be while Redis answers.
-	freshness = time.Second
-	// patience is how old a look may grow before those who wait for it go on with
-	// what is known: they lose this once with each look, however many they are.
-	// Redis answers in milliseconds, so that a process that has not written for
-	// some seconds does not decide by what was then.
-	patience = 200 * time.Millisecond
-	// maxAge is how old what is known may be while Redis is hard to reach: so old
-	// that one look can fail, which takes up to 5 s, and another be made. What
-	// several processes write in this time may go over a limit.
-	maxAge = 10 * time.Second
-	// readWithin bounds a look at a namespace: one that succeeds is not as old as
-	// maxAge, even if its last command took as long again.
-	readWithin = maxAge / 2
-)
+// in one process; what others write counts when it is read, and so may go over
+// a limit.
+const freshness = time.Second
 
-// usage is what namespaces are known to hold.
-type usage struct {
-	db  db
-	now func() time.Time
-
-	mu     sync.Mutex
-	spaces map[string]*space
-}
-
-// space is what one namespace holds.
+// space is what one namespace is known to hold.
 type space struct {
 	mu      sync.Mutex
-	read    time.Time // zero when nothing is known, or of no use any more
-	used    time.Time
-	tables  map[unit]size
+	tables  map[unit]table
 	records size // of all tables
 	blobs   size
-	look    *look // under way; nil when there is none
+	writes  int64 // by this process, ever
 }
 
-// look is one reading of all tables of a namespace, which all share who need it.
-type look struct {
-	began      time.Time
-	late, done chan struct{} // closed after patience, and at the end
-	err        error         // when it is done
-	// meanwhile is what was written since it began. The space's lock guards it.
-	meanwhile map[unit]size
+type table struct {
+	size
+	written int64 // which of the writes was the last to it; 0 if none was
 }
 
-func newUsage(d db) *usage {
-	return &usage{db: d, now: time.Now, spaces: map[string]*space{}}
+// newUsage is what namespaces are known to hold.
+func newUsage(d db, now func() time.Time) *stale.Cache[space] {
+	return stale.New(now, func(ctx context.Context, namespace string, s *space) (func(), error) {
+		before := s.count()
+		tables, err := d.tables(ctx, namespace)
+		return func() { s.replace(tables, before) }, err
+	})
 }
 
-// space answers a namespace that was read lately. When the look at it is late or
-// fails, what is known will do until it is maxAge old.
-func (g *usage) space(ctx context.Context, namespace string) (*space, error) {
-	g.mu.Lock()
-	s := g.spaces[namespace]
-	if s == nil {
-		s = &space{}
-		g.spaces[namespace] = s
-	}
-	g.mu.Unlock()
-	for {
-		l := g.look(namespace, s)
-		if l == nil {
-			return s, nil
-		}
-		late := l.late
-		if !s.usable(g.now()) {
-			late = nil // there is nothing to go on with
-		}
-		var err error
-		select {
-		case <-l.done:
-			err = l.err
-		case <-late:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if s.usable(g.now()) {
-			return s, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// look answers the look at a namespace that is under way, or begins one; nil
-// when the last was just now. It notes that the namespace is in use.
-func (g *usage) look(namespace string, s *space) *look {
-	now := g.now()
+// count answers how many writes there were.
+func (s *space) count() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.used = now
-	if now.Sub(s.read) < freshness {
-		return nil
-	}
-	if s.look == nil {
-		s.look = &look{began: now, late: make(chan struct{}), done: make(chan struct{}), meanwhile: map[unit]size{}}
-		go g.read(namespace, s, s.look) // ends soon after readWithin
-	}
-	return s.look
+	return s.writes
 }
 
-// usable says whether what is known may be used.
-func (s *space) usable(now time.Time) bool {
+// replace notes what was read of all tables. What was written since, after the
+// writes before, counts as it was answered.
+func (s *space) replace(tables map[unit]size, before int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return now.Sub(s.read) < maxAge
-}
-
-// read looks at all tables of a namespace. What is written meanwhile counts as
-// it was answered.
-func (g *usage) read(namespace string, s *space, l *look) {
-	defer close(l.done)
-	defer time.AfterFunc(patience, func() { close(l.late) }).Stop()
-	ctx, cancel := context.WithTimeout(context.Background(), readWithin) // others wait for it, too
-	defer cancel()
-	tables, err := g.db.tables(ctx, namespace)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l.err = err
-	if s.look != l {
-		return // forgotten meanwhile
-	}
-	s.look = nil
-	if err != nil {
-		return
-	}
-	maps.Copy(tables, l.meanwhile)
-	s.read, s.tables, s.records, s.blobs = l.began, tables, size{}, size{}
+	known := make(map[unit]table, len(tables))
 	for u, have := range tables {
-		s.add(u, have)
+		known[u] = table{size: have}
+	}
+	for u, t := range s.tables {
+		if t.written > before {
+			known[u] = t
+		}
+	}
+	s.tables, s.records, s.blobs = known, size{}, size{}
+	for u, t := range known {
+		s.add(u, t.size)
 	}
 }
 
@@ -170,11 +90,9 @@ func (s *space) allowed(u unit, l limits) size {
 func (s *space) set(u unit, have size) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.look != nil {
-		s.look.meanwhile[u] = have
-	}
 	was := s.tables[u]
-	s.tables[u] = have
+	s.writes++
+	s.tables[u] = table{have, s.writes}
 	s.add(u, size{have.keys - was.keys, have.bytes - was.bytes})
 }
 
@@ -188,33 +106,6 @@ func (s *space) known(u unit) (n int, found bool) {
 		n--
 	}
 	return n, found
-}
-
-// forget has nobody use what is known of a namespace, or what a look that is
-// under way finds.
-func (g *usage) forget(namespace string) {
-	g.mu.Lock()
-	s := g.spaces[namespace]
-	g.mu.Unlock()
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.read, s.look = time.Time{}, nil
-}
-
-// prune forgets namespaces that nobody writes to.
-func (g *usage) prune() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for namespace, s := range g.spaces {
-		s.mu.Lock()
-		if g.now().Sub(s.used) > time.Minute {
-			delete(g.spaces, namespace)
-		}
-		s.mu.Unlock()
-	}
 }
 
 // sums answers what all tables hold, and all blobs.

@@ -13,12 +13,13 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/linetest"
 	"github.com/micro/platform/internal/redistest"
+	"github.com/micro/platform/internal/stale"
 	storepb "github.com/micro/platform/proto/store"
 )
 
 // soon is more than what goes on takes on a busy machine; awhile shows that a
 // write waits.
-const soon, awhile = 5 * time.Second, 3 * patience
+const soon, awhile = 5 * time.Second, 3 * stale.Patience
 
 // process is a store whose looks at namespaces go over a line of their own, and
 // whose clock can be put forward.
@@ -46,9 +47,8 @@ func startProcess(t *testing.T, keys int64) *process {
 		looks.Close()
 	})
 	p.Service, p.namespace = setup(t, func(o *Options) { o.MaxKeys = keys })
-	p.usage.db.redis = looks
-	p.usage.now = func() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }
-	if _, err := p.usage.space(t.Context(), redistest.Namespace(t)); err != nil {
+	p.usage = newUsage(db{redis: looks}, func() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) })
+	if _, err := p.usage.Get(t.Context(), redistest.Namespace(t), freshness); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -83,10 +83,10 @@ func startFull(t *testing.T) *process {
 func TestLook(t *testing.T) {
 	t.Parallel()
 	p := startFull(t)
-	p.ahead.Add(int64(maxAge - freshness))
+	p.ahead.Add(int64(stale.MaxAge - freshness))
 	began := time.Now()
 	err := p.put(t, "over", soon)
-	if took := time.Since(began); errors.Code(err) != codes.ResourceExhausted && took < patience {
+	if took := time.Since(began); errors.Code(err) != codes.ResourceExhausted && took < stale.Patience {
 		t.Errorf("a write over the limit after %v = %v, want ResourceExhausted", took, err)
 	}
 }
@@ -106,10 +106,10 @@ func TestLateLook(t *testing.T) {
 			t.Fatalf("a write while the look hangs: %v", err)
 		}
 	}
-	if took := time.Since(began); took > writes*patience/2 {
+	if took := time.Since(began); took > writes*stale.Patience/2 {
 		t.Errorf("%d writes took %v: each waited for the look", writes, took)
 	}
-	p.ahead.Add(int64(maxAge))
+	p.ahead.Add(int64(stale.MaxAge))
 	if err := p.put(t, "more", awhile); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a write by what is too old = %v, want it to wait", err)
 	}
