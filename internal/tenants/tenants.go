@@ -6,10 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/micro/platform/billing/plans"
-	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/watch"
@@ -105,7 +102,7 @@ type Tenants struct {
 	namespaces namespacespb.ComponentsClient
 	log        *slog.Logger
 	changed    func(namespace string)
-	ready      chan struct{} // closed at the first snapshot
+	first      *watch.First
 
 	mu  sync.RWMutex
 	now *state
@@ -121,9 +118,6 @@ type state struct {
 func newState() *state {
 	return &state{plans: map[string]*plans.Limits{}, standard: &Tenant{Limits: &plans.Limits{}}, known: map[string]*Tenant{}}
 }
-
-// patience is how long Of waits for the first snapshot after a start.
-const patience = 5 * time.Second
 
 // Open follows component namespaces until h stops. changed is told of every
 // namespace after it has changed, and of "" after a new snapshot, when any may
@@ -143,21 +137,21 @@ func New(namespaces namespacespb.ComponentsClient, log *slog.Logger, changed fun
 	if changed == nil {
 		changed = func(string) {}
 	}
-	return &Tenants{namespaces: namespaces, log: log, changed: changed, ready: make(chan struct{}), now: newState()}
+	return &Tenants{namespaces: namespaces, log: log, changed: changed, first: watch.NewFirst("namespaces"), now: newState()}
 }
 
 // Fixed answers the same limits for every namespace, for ever: for tests.
 func Fixed(l plans.Limits) *Tenants {
 	t := New(nil, nil, nil)
 	t.now.standard = &Tenant{Plan: "fixed", Limits: &l}
-	close(t.ready)
+	t.first.Came()
 	return t
 }
 
 // Of answers what a namespace may take. Which namespaces there are it does not
 // know: one that nobody has heard of is on the default plan.
 func (t *Tenants) Of(ctx context.Context, namespace string) (*Tenant, error) {
-	if err := t.wait(ctx); err != nil {
+	if err := t.first.Wait(ctx); err != nil {
 		return nil, err
 	}
 	t.mu.RLock()
@@ -166,24 +160,6 @@ func (t *Tenants) Of(ctx context.Context, namespace string) (*Tenant, error) {
 		return x, nil
 	}
 	return t.now.standard, nil
-}
-
-func (t *Tenants) wait(ctx context.Context) error {
-	select {
-	case <-t.ready:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-t.ready:
-		return nil
-	case <-ctx.Done():
-		return errors.New(codes.DeadlineExceeded, "%v", ctx.Err())
-	case <-timer.C:
-		return errors.New(codes.Unavailable, "namespaces is not reachable, try again")
-	}
 }
 
 // Run follows component namespaces until ctx ends.
@@ -229,11 +205,7 @@ func (t *Tenants) replace(s *state) {
 	t.mu.Lock()
 	t.now = s
 	t.mu.Unlock()
-	select {
-	case <-t.ready:
-	default:
-		close(t.ready)
-	}
+	t.first.Came()
 }
 
 func (s *state) addPlan(p *namespacespb.Plan) {

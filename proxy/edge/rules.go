@@ -5,17 +5,12 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
-	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/reserved"
 	"github.com/micro/platform/internal/rules"
+	"github.com/micro/platform/internal/watch"
 	authpb "github.com/micro/platform/proto/auth"
 )
-
-// patience is how long a call waits for the first snapshot after a start.
-const patience = 5 * time.Second
 
 // snapshot is what auth has pushed.
 type snapshot struct {
@@ -39,8 +34,7 @@ func (s *snapshot) apply(c *authpb.Change) {
 // admitted is the state that decides whom to let in. It outlives auth's
 // absence: what is known stays in force until there is a newer snapshot.
 type admitted struct {
-	ready chan struct{} // closed at the first snapshot
-	once  sync.Once
+	first *watch.First
 
 	mu      sync.RWMutex
 	now     *snapshot
@@ -48,14 +42,14 @@ type admitted struct {
 }
 
 func newAdmitted() *admitted {
-	return &admitted{ready: make(chan struct{}), now: newSnapshot(), pruneAt: minPrune}
+	return &admitted{first: watch.NewFirst("auth"), now: newSnapshot(), pruneAt: minPrune}
 }
 
 func (a *admitted) replace(s *snapshot) {
 	a.mu.Lock()
 	a.now = s
 	a.mu.Unlock()
-	a.once.Do(func() { close(a.ready) })
+	a.first.Came()
 }
 
 func (a *admitted) apply(c *authpb.Change) {
@@ -71,30 +65,9 @@ func (a *admitted) apply(c *authpb.Change) {
 // minPrune is the least number of revocations worth looking through.
 const minPrune = 1000
 
-// wait waits for the first snapshot, for a while.
-func (a *admitted) wait(ctx context.Context) error { return await(ctx, a.ready, "auth") }
-
-func await(ctx context.Context, ready <-chan struct{}, component string) error {
-	select {
-	case <-ready:
-		return nil
-	default:
-	}
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-ready:
-		return nil
-	case <-ctx.Done():
-		return errors.New(codes.DeadlineExceeded, "%v", ctx.Err())
-	case <-t.C:
-		return errors.New(codes.Unavailable, "%s is not reachable, try again", component)
-	}
-}
-
 // revoked says whether a good token has been called back.
 func (a *admitted) revoked(ctx context.Context, c identity.Caller) (bool, error) {
-	if err := a.wait(ctx); err != nil {
+	if err := a.first.Wait(ctx); err != nil {
 		return false, err
 	}
 	return a.refuses(c), nil
@@ -109,7 +82,7 @@ func (a *admitted) refuses(c identity.Caller) bool {
 
 // set answers the rules of a namespace.
 func (a *admitted) set(ctx context.Context, namespace string) (*rules.Set, error) {
-	if err := a.wait(ctx); err != nil {
+	if err := a.first.Wait(ctx); err != nil {
 		return nil, err
 	}
 	a.mu.RLock()
