@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	storepb "github.com/micro/platform/proto/store"
@@ -71,7 +71,8 @@ func (b *balanced) get(ctx context.Context, path, token string) error {
 	var err error
 	for i := range b.at {
 		at := b.at[(turn+uint64(i))%uint64(len(b.at))]
-		if err = b.once(ctx, "http://"+at+path, token); !errors.Is(err, syscall.ECONNREFUSED) {
+		var op *net.OpError
+		if err = b.once(ctx, "http://"+at+path, token); !errors.As(err, &op) || op.Op != "dial" {
 			return err
 		}
 	}
