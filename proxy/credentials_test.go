@@ -261,7 +261,7 @@ func TestForgedTokens(t *testing.T) {
 	if _, err := e.refused("/echo.Echo/Call", bearer(strings.Repeat("a", 1<<20))...); err == nil {
 		t.Error("1 MiB: let in")
 	}
-	old := e.Token(t, identity.Caller{ID: "jane@acme", Namespace: "acme", Type: identity.User, Expires: time.Now().Add(-time.Second)})
+	old := e.Token(t, identity.Caller{ID: "jane@acme", Namespace: "acme", Type: identity.User, Expires: time.Now().Add(-identity.Leeway)})
 	reason, err := e.refused("/echo.Echo/Call", append(bearer(old), "micro-namespace", "acme")...)
 	if reason != identity.TokenExpired || !strings.Contains(errors.FromError(err).Detail, "token expired at ") {
 		t.Errorf("expired by a second: %v (%s)", err, reason)

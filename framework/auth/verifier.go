@@ -24,6 +24,9 @@ var (
 const (
 	// maxToken bounds what is parsed at all. Real ones are under 2 KiB.
 	maxToken = 16 << 10
+	// leeway is how far the clocks of who issues a token and who checks it may be
+	// apart: a token is good for that much longer, and before it was issued.
+	leeway = time.Minute
 	// maxKnown bounds the memory for tokens, about 1 KiB each.
 	maxKnown = 10_000
 )
@@ -65,7 +68,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Account, error) {
 			return nil, err
 		}
 	}
-	if !v.now().Before(known.expires) {
+	if !v.now().Before(known.expires.Add(leeway)) {
 		return nil, ErrExpired
 	}
 	if !ok {
@@ -85,6 +88,7 @@ type claims struct {
 	Issuer    string            `json:"iss"`
 	Expires   *float64          `json:"exp"`
 	NotBefore *float64          `json:"nbf"`
+	Issued    *float64          `json:"iat"`
 	Type      string            `json:"type"`
 	Name      string            `json:"name"`
 	Scopes    []string          `json:"scopes"`
@@ -118,8 +122,10 @@ func (v *Verifier) check(ctx context.Context, token string) (verified, error) {
 	if decode(parts[1], &c) != nil || c.Subject == "" || c.Issuer == "" || c.Expires == nil {
 		return verified{}, ErrInvalid
 	}
-	if c.NotBefore != nil && v.now().Before(unix(*c.NotBefore)) {
-		return verified{}, ErrInvalid
+	for _, from := range []*float64{c.NotBefore, c.Issued} {
+		if from != nil && v.now().Before(unix(*from).Add(-leeway)) {
+			return verified{}, ErrInvalid
+		}
 	}
 	return verified{
 		account: &Account{ID: c.Subject, Type: c.Type, Issuer: c.Issuer, Name: c.Name, Scopes: c.Scopes, Metadata: c.Metadata},
@@ -152,7 +158,7 @@ func (v *Verifier) remember(sum [sha256.Size]byte, token verified) {
 		const few = 32
 		seen, now := 0, v.now()
 		for k, old := range v.known {
-			if seen == 0 || !now.Before(old.expires) {
+			if seen == 0 || !now.Before(old.expires.Add(leeway)) {
 				delete(v.known, k)
 			}
 			if seen++; seen == few {

@@ -123,9 +123,13 @@ func TestVerify(t *testing.T) {
 	}{
 		{"good", good, nil},
 		{"expires with a fraction", signed(key, rs256("k1"), with("exp", float64(later)+0.5)), nil},
-		{"expired now", signed(key, rs256("k1"), claimsOf("jane", now.Unix())), ErrExpired},
+		{"expired, within the leeway", signed(key, rs256("k1"), claimsOf("jane", now.Unix()-59)), nil},
+		{"expired, the leeway too", signed(key, rs256("k1"), claimsOf("jane", now.Unix()-60)), ErrExpired},
 		{"never expires", signed(key, rs256("k1"), without("exp")), ErrInvalid},
-		{"not yet", signed(key, rs256("k1"), with("nbf", later)), ErrInvalid},
+		{"from now on, by a clock within the leeway", signed(key, rs256("k1"), with("nbf", now.Unix()+60)), nil},
+		{"not yet", signed(key, rs256("k1"), with("nbf", now.Unix()+61)), ErrInvalid},
+		{"issued by a clock within the leeway", signed(key, rs256("k1"), with("iat", now.Unix()+60)), nil},
+		{"issued in the future", signed(key, rs256("k1"), with("iat", now.Unix()+61)), ErrInvalid},
 		{"nobody", signed(key, rs256("k1"), without("sub")), ErrInvalid},
 		{"of no namespace", signed(key, rs256("k1"), without("iss")), ErrInvalid},
 		{"wrong key", signed(other, rs256("k1"), claimsOf("jane", later)), ErrInvalid},
@@ -166,7 +170,7 @@ func TestKnownTokenExpires(t *testing.T) {
 	if _, err := v.Verify(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
-	v.now = func() time.Time { return now.Add(10 * time.Second) }
+	v.now = func() time.Time { return now.Add(10*time.Second + leeway) }
 	if _, err := v.Verify(t.Context(), token); err != ErrExpired {
 		t.Errorf("got %v", err)
 	}

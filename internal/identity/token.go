@@ -16,11 +16,17 @@ import (
 )
 
 // ErrExpired is a token that was good once. ErrInvalid is any other bad token;
-// callers learn no more than that.
+// callers learn no more than that, but for ErrEarly, which is also ErrInvalid: a
+// token of ours from the future.
 var (
 	ErrExpired = errors.New("token expired")
 	ErrInvalid = errors.New("token invalid")
+	ErrEarly   = fmt.Errorf("%w: a clock is off", ErrInvalid)
 )
+
+// Leeway is how far the clocks of who issues a token and who checks it may be
+// apart: a token is good for that much longer, and before it was issued.
+const Leeway = time.Minute
 
 // maxToken bounds what is parsed at all. Ours are under 2 KiB.
 const maxToken = 16 << 10
@@ -68,7 +74,7 @@ func NewVerifier(keys Keys, now func() time.Time) *Verifier {
 	return &Verifier{
 		keys: keys, now: now, known: map[[sha256.Size]byte]Caller{},
 		parser: jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(now),
-			jwt.WithStrictDecoding()),
+			jwt.WithStrictDecoding(), jwt.WithIssuedAt(), jwt.WithLeeway(Leeway)),
 	}
 }
 
@@ -83,7 +89,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	c, ok := v.known[sum]
 	v.mu.RUnlock()
 	if ok {
-		if !v.now().Before(c.Expires) {
+		if !v.now().Before(c.Expires.Add(Leeway)) {
 			return Caller{}, expired(c.Expires)
 		}
 		return c, nil
@@ -99,6 +105,17 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 // expired is ErrExpired, for the holder of a good token.
 func expired(at time.Time) error {
 	return fmt.Errorf("%w at %s", ErrExpired, at.UTC().Format(time.RFC3339))
+}
+
+// early is ErrEarly, for the holder of a token that will be good.
+func early(c Claims, now time.Time) error {
+	from := time.Time{}
+	for _, x := range []*jwt.NumericDate{c.IssuedAt, c.NotBefore} {
+		if x != nil && x.After(from) {
+			from = x.Time
+		}
+	}
+	return fmt.Errorf("%w: the token counts from %s on, and here it is %s", ErrEarly, from.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 }
 
 func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
@@ -122,6 +139,8 @@ func (v *Verifier) parse(ctx context.Context, token string) (Caller, error) {
 		return Caller{}, fmt.Errorf("find key of token: %w", unavailable)
 	case errors.Is(err, jwt.ErrTokenExpired): // its signature is good
 		return Caller{}, expired(claims.ExpiresAt.Time)
+	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued), errors.Is(err, jwt.ErrTokenNotValidYet): // likewise
+		return Caller{}, early(claims, v.now())
 	case err != nil, claims.Issuer == "", claims.Subject == "":
 		return Caller{}, ErrInvalid
 	}
@@ -155,7 +174,7 @@ func (v *Verifier) forget(now time.Time) {
 	const few = 32
 	seen := 0
 	for k, old := range v.known {
-		if seen == 0 || !now.Before(old.Expires) {
+		if seen == 0 || !now.Before(old.Expires.Add(Leeway)) {
 			delete(v.known, k)
 		}
 		if seen++; seen == few {

@@ -124,13 +124,13 @@ func TestVerify(t *testing.T) {
 			t.Errorf("Verify = %+v", c)
 		}
 	}
-	clock.forward(59 * time.Second)
+	clock.forward(59*time.Second + Leeway)
 	if _, err := v.Verify(t.Context(), token); err != nil {
-		t.Errorf("a second before its end: %v", err)
+		t.Errorf("a second before its end and the leeway: %v", err)
 	}
 	clock.forward(time.Second)
 	if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrExpired) {
-		t.Errorf("remembered, at its end: %v, want %v", err, ErrExpired)
+		t.Errorf("remembered, at its end and the leeway: %v, want %v", err, ErrExpired)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestForged(t *testing.T) {
 			t.Errorf("%s: %v, want it refused", name, err)
 		}
 	}
-	for name, ago := range map[string]time.Duration{"by a second": time.Second, "by a year": 8760 * time.Hour, "this instant": 0} {
+	for name, ago := range map[string]time.Duration{"by a second": Leeway + time.Second, "by a year": 8760 * time.Hour, "this instant": Leeway} {
 		token := change(func(c *Claims) { c.ExpiresAt = jwt.NewNumericDate(now.Add(-ago)) })
 		if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrExpired) {
 			t.Errorf("expired %s: %v, want %v", name, err, ErrExpired)
@@ -253,6 +253,47 @@ func TestForged(t *testing.T) {
 	}
 	if len(v.known) != 0 {
 		t.Errorf("%d bad tokens are remembered", len(v.known))
+	}
+}
+
+// TestClocksDiffer shows that a token is good from Leeway before it was issued up
+// to Leeway after its end, to the second, and what is said of one from the future.
+func TestClocksDiffer(t *testing.T) {
+	t.Parallel()
+	issued := time.Unix(1_800_000_000, 0)
+	for _, tt := range []struct {
+		name  string
+		ahead time.Duration // the clock here
+		want  error
+	}{
+		{"a day behind", -24 * time.Hour, ErrEarly},
+		{"five minutes behind", -5 * time.Minute, ErrEarly},
+		{"the leeway and a second behind", -Leeway - time.Second, ErrEarly},
+		{"the leeway behind", -Leeway, nil},
+		{"a second behind", -time.Second, nil},
+		{"a second ahead", time.Second, nil},
+		{"short of the leeway ahead of the end", time.Minute + Leeway - time.Second, nil},
+		{"the leeway ahead of the end", time.Minute + Leeway, ErrExpired},
+		{"a day ahead", 24 * time.Hour, ErrExpired},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			i, v, clock := setup(t)
+			claims := good(issued)
+			sent := []string{sign(t, jwt.SigningMethodRS256, i.private, i.id, claims)}
+			claims.IssuedAt, claims.NotBefore = nil, claims.IssuedAt
+			sent = append(sent, sign(t, jwt.SigningMethodRS256, i.private, i.id, claims))
+			clock.forward(issued.Add(tt.ahead).Sub(clock.now()))
+			for _, token := range sent {
+				_, err := v.Verify(t.Context(), token)
+				if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+					t.Errorf("Verify = %v, want %v", err, tt.want)
+				}
+				if early := errors.Is(err, ErrEarly); early && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "a clock is off: the token counts from 2027-01-15T08:00:00Z on")) {
+					t.Errorf("Verify = %v", err)
+				}
+			}
+		})
 	}
 }
 

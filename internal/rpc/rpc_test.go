@@ -165,7 +165,7 @@ func TestCaller(t *testing.T) {
 		{"anonymous", nil, "/ false true", codes.OK},
 		{"good token", []string{"authorization", "Bearer " + good}, "demo/alice true true", codes.OK},
 		{"a header is not believed", []string{"micro-namespace", "other", "authorization", "Bearer " + good}, "demo/alice true true", codes.OK},
-		{"expired", []string{"authorization", "Bearer " + k.token(t, time.Now().Add(-time.Second))}, "token expired", codes.Unauthenticated},
+		{"expired", []string{"authorization", "Bearer " + k.token(t, time.Now().Add(-identity.Leeway))}, "token expired", codes.Unauthenticated},
 		{"garbage", []string{"authorization", "Bearer a.b.c"}, "token invalid", codes.Unauthenticated},
 		{"basic", []string{"authorization", "Basic YTpi"}, "Bearer", codes.Unauthenticated},
 		{"two of them", []string{"authorization", "Bearer " + good, "authorization", "Bearer " + good}, "one Bearer", codes.InvalidArgument},

@@ -25,8 +25,11 @@ const again = `log in again with "micro login"`
 
 // bad puts what is wrong with a token into words for its holder.
 func bad(err error) *badToken {
-	if errors.Is(err, identity.ErrExpired) {
+	switch {
+	case errors.Is(err, identity.ErrExpired):
 		return &badToken{identity.TokenExpired, err.Error() + ", " + again}
+	case errors.Is(err, identity.ErrEarly): // another would be no better
+		return &badToken{identity.TokenInvalid, err.Error()}
 	}
 	return &badToken{identity.TokenInvalid, "token invalid, " + again + ": it is damaged, or was not issued by this server"}
 }

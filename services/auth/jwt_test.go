@@ -61,7 +61,7 @@ func TestForgedTokens(t *testing.T) {
 		"another server's key":         sign(jwt.SigningMethodRS256, foreign, key.GetId(), same),
 		"no issuer":                    sign(jwt.SigningMethodRS256, signer.state.Load().private, key.GetId(), func(c *identity.Claims) { c.Issuer = "" }),
 		"another issuer put in":        parts[0] + "." + operator[1] + "." + parts[2],
-		"expired by one second":        sign(jwt.SigningMethodRS256, signer.state.Load().private, key.GetId(), func(c *identity.Claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-time.Second)) }),
+		"expired, the leeway too":      sign(jwt.SigningMethodRS256, signer.state.Load().private, key.GetId(), func(c *identity.Claims) { c.ExpiresAt = jwt.NewNumericDate(time.Now().Add(-identity.Leeway)) }),
 		"without an end":               sign(jwt.SigningMethodRS256, signer.state.Load().private, key.GetId(), func(c *identity.Claims) { c.ExpiresAt = nil }),
 		"grants that nobody can read":  sign(jwt.SigningMethodRS256, signer.state.Load().private, key.GetId(), func(c *identity.Claims) { c.Grants = []string{"x"} }),
 		"cut":                          good[:len(good)-1],

@@ -85,7 +85,7 @@ func (s *Service) rotate(ctx context.Context, notice time.Duration) (*authpb.Key
 		if err := pause.For(ctx, notice); err != nil {
 			return nil, err
 		}
-		if _, err := s.db.promoteKey(ctx, s.opts.ServiceToken+time.Minute); err != nil {
+		if _, err := s.db.promoteKey(ctx, s.lives().service); err != nil {
 			return nil, err
 		}
 		k.SignsFrom, k.Active = nil, true
@@ -137,7 +137,7 @@ func (s *Service) keyLoop(ctx context.Context) error {
 }
 
 func (s *Service) turnKeys(ctx context.Context) error {
-	promoted, err := s.db.promoteKey(ctx, s.opts.ServiceToken+time.Minute)
+	promoted, err := s.db.promoteKey(ctx, s.lives().service)
 	if err != nil {
 		return err
 	}

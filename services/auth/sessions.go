@@ -79,11 +79,17 @@ func (s sessions) Revoke(ctx context.Context, req *authpb.RevokeSessionRequest) 
 // tokens. It opens nothing: refresh tokens need the key, too.
 func sessionText(id []byte) string { return hex.EncodeToString(id) }
 
-// lives says how long access tokens of the types of account live at most.
+// clocksDiffer is how much longer than its life a token may be accepted: the
+// leeway, and once more for each of the clocks of who has issued it and who checks
+// it, which are no more than that off Postgres'.
+const clocksDiffer = 3 * identity.Leeway
+
+// lives says how long access tokens of the types of account live at most, by the
+// clock of Postgres.
 type lives struct{ person, service time.Duration }
 
 func (s *Service) lives() lives {
-	return lives{s.opts.UserToken + time.Minute, s.opts.ServiceToken + time.Minute} // a minute for clocks that differ
+	return lives{s.opts.UserToken + clocksDiffer, s.opts.ServiceToken + clocksDiffer}
 }
 
 func (l lives) of(kind string) time.Duration {
