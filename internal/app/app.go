@@ -124,6 +124,7 @@ type group struct {
 
 	health  *telemetry.Health
 	metrics *telemetry.Metrics
+	clocks  *clocks
 	clock   sync.Once // one component's Postgres has to tell the time
 }
 
@@ -131,9 +132,12 @@ func newGroup(cfg Config) *group {
 	g := &group{Config: cfg, pipes: map[string]*bufconn.Listener{}, locals: map[string]*rpc.Server{}, conns: map[[2]string]*grpc.ClientConn{}, tokens: map[string]*ownToken{}, keepers: map[string]*certs.Keeper{}}
 	g.health = telemetry.NewHealth()
 	g.metrics = telemetry.NewMetrics(g.health)
+	g.clocks = newClocks()
 	for _, c := range cfg.Components {
 		g.names = append(g.names, c.Name)
 	}
+	g.health.Gate(g.names[0], g.clocks.off)
+	g.metrics.Ask(g.names[0], "micro_clock_skew_seconds", "How far the clock of the process is ahead of the one of Postgres, or else of those of most others.", g.clocks.skew)
 	return g
 }
 

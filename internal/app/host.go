@@ -70,9 +70,12 @@ func (h *Host) DB(ctx context.Context) (*pgxpool.Pool, error) {
 		return nil, err
 	}
 	h.closes = append(h.closes, pool.Close)
-	h.group.health.Watch(h.Name, "postgres", true, pool.Ping)
+	check := pool.Ping
+	h.group.clock.Do(func() {
+		check = func(ctx context.Context) error { return h.group.clocks.ask(ctx, pool) }
+	})
+	h.group.health.Watch(h.Name, "postgres", true, check)
 	h.group.metrics.Pool(h.Name, pool)
-	h.group.clock.Do(func() { h.group.metrics.Clock(h.Name, pool) })
 	return pool, nil
 }
 
@@ -300,7 +303,7 @@ func (h *Host) Server() (*rpc.Server, error) {
 func (h *Host) Serve(s *rpc.Server) error {
 	h.debug.Register(s, h.Name)
 	status := health.NewServer()
-	healthpb.RegisterHealthServer(s, status)
+	healthpb.RegisterHealthServer(s, timed{status})
 	h.group.tellReadiness(status.SetServingStatus)
 	reflection.Register(s)
 	listeners := []net.Listener{h.group.memory(h.Name)}
@@ -310,7 +313,7 @@ func (h *Host) Serve(s *rpc.Server) error {
 			return err
 		}
 		listeners = append(listeners, l)
-		if err := h.awaitKeys(status); err != nil {
+		if err := h.serveWhen(status); err != nil {
 			return err
 		}
 	}
@@ -331,18 +334,29 @@ func (h *Host) Serve(s *rpc.Server) error {
 // keysAgain is the wait before auth is asked for its keys again.
 const keysAgain = 300 * time.Millisecond
 
-// awaitKeys has calls go to other instances until this one has auth's keys: one
-// that takes the place of another must be able to tell who calls.
-func (h *Host) awaitKeys(status *health.Server) error {
+// serveWhen has calls go to other instances while the clock of this one is off,
+// and until it has auth's keys: one that takes the place of another must be able to
+// tell who calls.
+func (h *Host) serveWhen(status *health.Server) error {
+	var there atomic.Bool
+	serve := func() {
+		is := healthpb.HealthCheckResponse_NOT_SERVING
+		if there.Load() && h.group.clocks.off() == nil {
+			is = healthpb.HealthCheckResponse_SERVING
+		}
+		status.SetServingStatus("", is)
+	}
+	h.group.health.Tell(func(bool) { serve() })
 	if h.Name == "auth" {
+		there.Store(true)
+		serve()
 		return nil
 	}
 	keys, err := h.keys()
 	if err != nil {
 		return err
 	}
-	var there atomic.Bool
-	status.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	serve()
 	h.Gate(func() error {
 		if !there.Load() {
 			return errors.New("it does not have auth's keys yet")
@@ -353,7 +367,7 @@ func (h *Host) awaitKeys(status *health.Server) error {
 		for {
 			if _, err := keys.Refresh(ctx); err == nil {
 				there.Store(true)
-				status.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
+				serve()
 				return nil
 			}
 			if pause.For(ctx, keysAgain) != nil {

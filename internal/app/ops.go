@@ -128,7 +128,7 @@ const maxReport = 1 << 20
 // and says itself that it is ready.
 func (g *group) watchConn(to, from string, conn *grpc.ClientConn) {
 	g.health.Watch(from, to, false, func(ctx context.Context) error {
-		rsp, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{Service: readiness})
+		rsp, err := g.clocks.check(ctx, conn)
 		switch {
 		case status.Code(err) == codes.NotFound: // it has not looked yet
 			return nil

@@ -45,8 +45,20 @@ func (g *group) token(component string) rpc.TokenSource {
 		if err != nil {
 			return "", fmt.Errorf("get the token of component %s: %w", component, err)
 		}
-		life := time.Until(time.Unix(rsp.GetToken().GetExpiry(), 0))
-		t.value, t.renew = rsp.GetToken().GetAccessToken(), time.Now().Add(life*3/4)
+		t.value, t.renew = rsp.GetToken().GetAccessToken(), time.Now().Add(keep(rsp.GetToken(), time.Now()))
 		return t.value, nil
 	}
+}
+
+// doubted is how long a token is kept of an auth whose clock is another: the next
+// that is asked may be right, and others refuse this one.
+const doubted = 5 * time.Second
+
+// keep answers how long to keep a token that came just now.
+func keep(t *authpb.Token, now time.Time) time.Duration {
+	issued := time.Unix(t.GetCreated(), 0)
+	if now.Sub(issued).Abs() > clockOff {
+		return doubted
+	}
+	return time.Unix(t.GetExpiry(), 0).Sub(issued) * 3 / 4
 }

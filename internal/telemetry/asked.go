@@ -5,7 +5,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -72,21 +71,6 @@ func (m *Metrics) Disk(component, name string, dir func(ctx context.Context) (st
 			err = syscall.Statfs(at, &s)
 			return []float64{float64(s.Blocks) * float64(s.Bsize), float64(s.Bavail) * float64(s.Bsize)}, err
 		}})
-}
-
-// Clock adds how far the clock of this host is ahead of that of Postgres.
-func (m *Metrics) Clock(component string, pool *pgxpool.Pool) {
-	m.Ask(component, "micro_clock_skew_seconds", "How far the clock of the process is ahead of the one of Postgres.", func(ctx context.Context) (float64, error) {
-		conn, err := pool.Acquire(ctx) // opening one would count as skew
-		if err != nil {
-			return 0, err
-		}
-		defer conn.Release()
-		var theirs time.Time
-		asked := time.Now()
-		err = conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&theirs)
-		return asked.Add(time.Since(asked) / 2).Sub(theirs).Seconds(), err
-	})
 }
 
 // Ask adds a number of a component that takes a question to somebody.
