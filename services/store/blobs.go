@@ -333,7 +333,7 @@ func (s *Service) collect(ctx context.Context, u unit, g garbage) error {
 // sweepObjects deletes objects that were noted long ago and that no key means.
 func (s *Service) sweepObjects(ctx context.Context, namespace string) error {
 	u := blobIndex(namespace)
-	noted, err := s.db.noted(ctx, u, time.Now().Add(-garbageAge))
+	noted, err := s.db.noted(ctx, u, garbageAge)
 	if err != nil {
 		return err
 	}

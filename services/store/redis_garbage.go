@@ -8,12 +8,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// note remembers an object that may belong to no blob, before it does not.
+// note remembers an object that may belong to no blob, before it does not. When
+// that was is by Redis' clock: by that of an instance which is hours off, another
+// would delete what is still being written.
 func (d db) note(ctx context.Context, u unit, g garbage) error {
 	if err := d.redis.SAdd(ctx, namespacesKey, u.namespace).Err(); err != nil {
 		return down("list namespace", err)
 	}
-	err := d.redis.ZAdd(ctx, garbageKey(u.namespace), redis.Z{Score: float64(time.Now().Unix()), Member: g.String()}).Err()
+	now, err := d.redis.Time(ctx).Result()
+	if err != nil {
+		return down("ask for the time", err)
+	}
+	err = d.redis.ZAdd(ctx, garbageKey(u.namespace), redis.Z{Score: float64(now.Unix()), Member: g.String()}).Err()
 	if err != nil {
 		return down("note object", err)
 	}
@@ -28,10 +34,14 @@ func (d db) unnote(ctx context.Context, u unit, g garbage) error {
 	return nil
 }
 
-// noted answers objects that were noted before a time.
-func (d db) noted(ctx context.Context, u unit, before time.Time) ([]garbage, error) {
+// noted answers objects that were noted that long ago.
+func (d db) noted(ctx context.Context, u unit, age time.Duration) ([]garbage, error) {
+	now, err := d.redis.Time(ctx).Result()
+	if err != nil {
+		return nil, down("ask for the time", err)
+	}
 	all, err := d.redis.ZRangeByScore(ctx, garbageKey(u.namespace), &redis.ZRangeBy{
-		Min: "-inf", Max: strconv.FormatInt(before.Unix(), 10), Count: expireBatch,
+		Min: "-inf", Max: strconv.FormatInt(now.Add(-age).Unix(), 10), Count: expireBatch,
 	}).Result()
 	if err != nil {
 		return nil, down("list objects", err)
