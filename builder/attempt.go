@@ -18,6 +18,7 @@ import (
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/builder/source"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/full"
 )
 
 const (
@@ -66,7 +67,10 @@ func (w *workers) attempt(ctx context.Context, id image.ID, b build) (s state, e
 // reason is an error as its user may see it.
 func reason(err error) string {
 	var told *errors.Error
-	if errors.As(err, &told) {
+	switch storage := full.Storage(err); {
+	case storage != nil:
+		return storage.Detail
+	case errors.As(err, &told):
 		return told.Detail
 	}
 	return "interrupted"

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/platform/builder/image"
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/app"
+	"github.com/micro/platform/internal/full"
 	builderpb "github.com/micro/platform/proto/builder"
 )
 
@@ -224,7 +225,7 @@ func (w *workers) decide(ctx context.Context, id image.ID, b build, err error, s
 	case ctx.Err() != nil: // this process stops; the next one takes over
 		s.Phase, s.Step = builderpb.State_QUEUED, "waiting for another attempt"
 		return busyWait
-	case errors.As(err, &told):
+	case full.Storage(err) == nil && errors.As(err, &told):
 		s.Phase, s.Reason = builderpb.State_FAILED, told.Detail
 		return 0
 	}
@@ -235,7 +236,9 @@ func (w *workers) decide(ctx context.Context, id image.ID, b build, err error, s
 		return time.Second << (b.Attempt - 1)
 	}
 	s.Phase, s.Reason = builderpb.State_FAILED, fmt.Sprintf("the build was interrupted %d times while %s, through no fault of the source: deploy it again", maxAttempts, s.Step)
-	if client.IsErrConnectionFailed(err) {
+	if told := full.Storage(err); told != nil {
+		s.Reason = told.Detail
+	} else if client.IsErrConnectionFailed(err) {
 		s.Reason = "Docker is not reachable: ask the server's operator, and deploy again"
 	}
 	return 0

@@ -19,6 +19,7 @@ import (
 
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/certs"
+	"github.com/micro/platform/internal/full"
 	"github.com/micro/platform/internal/identity"
 	"github.com/micro/platform/internal/quota"
 )
@@ -186,6 +187,9 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 	}
 	if err == nil {
 		return nil
+	}
+	if told := full.Storage(err); told != nil { // whatever was made of it
+		err = told
 	}
 	var decided *errors.Error
 	if errors.As(err, &decided) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/micro/platform/billing/plans"
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/full"
 	"github.com/micro/platform/internal/quota"
 	eventspb "github.com/micro/platform/proto/events"
 )
@@ -70,8 +71,8 @@ func away(doing string, err error) error {
 	if errors.As(err, &own) {
 		return err
 	}
-	if strings.HasPrefix(err.Error(), "OOM ") {
-		return errors.New(codes.ResourceExhausted, "the platform has no room for more events now, try again later").Because(fmt.Errorf("%s: %w", doing, err))
+	if told := full.Storage(err); told != nil {
+		return told
 	}
 	return errors.New(codes.Unavailable, "events are not available now, try again").Because(fmt.Errorf("%s: %w", doing, err))
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/full"
 )
 
 // A unit has four keys:
@@ -74,8 +75,8 @@ func newDB(rdb redis.UniversalClient, replicas int) db {
 
 // down is what a caller hears when Redis did not do what was asked.
 func down(doing string, err error) error {
-	if redis.IsOOMError(err) || redis.HasErrorPrefix(err, "MISCONF") { // memory, or disk
-		return errors.New(codes.ResourceExhausted, "the platform's storage is full, try again later").Because(err)
+	if told := full.Storage(err); told != nil {
+		return told
 	}
 	return errors.New(codes.Unavailable, "the store is not reachable, try again").Because(fmt.Errorf("%s: %w", doing, err))
 }

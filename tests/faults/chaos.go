@@ -27,6 +27,11 @@ func (f *Figures) count(experiment, what string, got, goal int) {
 	*f = append(*f, Figure{experiment, what, fmt.Sprint(got), fmt.Sprintf("at most %d", goal), got <= goal})
 }
 
+// least adds a number that has a lower bound.
+func (f *Figures) least(experiment, what string, got, goal int) {
+	*f = append(*f, Figure{experiment, what, fmt.Sprint(got), fmt.Sprintf("at least %d", goal), got >= goal})
+}
+
 // share adds a part of calls, as a number in a thousand that has an upper bound.
 func (f *Figures) share(experiment, what string, part, all int, goal float64) {
 	got := 1000 * float64(part) / float64(max(all, 1))

@@ -75,6 +75,7 @@ func TestChaos(t *testing.T) {
 		{"E15 overload", c.overload},
 		{"E23 certificates and authority exchanged", c.certificates},
 		{"E22 backup and restore", c.backup},
+		{"E7 full disks", func() { c.figures = append(c.figures, fillDisks(t)...) }},
 	} {
 		t.Log(x.name)
 		x.do()

@@ -19,19 +19,23 @@ type databases struct {
 	redis, postgres *platform.Daemon
 }
 
-// startDatabases keeps everything in dir, which the user of Postgres can reach.
-func startDatabases(ctx context.Context, dir string) (*databases, error) {
+// newDatabases keeps everything in dir, which the user of Postgres can reach.
+// They are not started yet.
+func newDatabases(dir string) (*databases, error) {
 	bucket := filepath.Join(dir, "bucket")
 	redis, redisErr := platform.NewRedis(filepath.Join(dir, "redis"), "127.0.0.1")
 	postgres, postgresErr := platform.NewPostgres(filepath.Join(dir, "postgres"), "127.0.0.1")
-	if err := errors.Join(os.Mkdir(bucket, 0o700), redisErr, postgresErr); err != nil {
+	if err := errors.Join(os.MkdirAll(bucket, 0o700), redisErr, postgresErr); err != nil {
 		return nil, err
 	}
-	d := &databases{redis: redis, postgres: postgres, Platform: app.Platform{
+	return &databases{redis: redis, postgres: postgres, Platform: app.Platform{
 		PostgresURL: settings.Secret(postgres.URL), RedisURL: settings.Secret(redis.URL), DurableRedisURL: settings.Secret(redis.URL),
 		BucketURL: "file://" + bucket + "?no_tmp_dir=true&metadata=skip", StateDir: filepath.Join(dir, "state"), ClusterSecret: pgtest.Secret,
-	}}
-	return d, errors.Join(redis.Up(ctx), postgres.Up(ctx))
+	}}, nil
+}
+
+func (d *databases) start(ctx context.Context) error {
+	return errors.Join(d.redis.Up(ctx), d.postgres.Up(ctx))
 }
 
 func (d *databases) stop() { errors.Join(d.redis.Kill(), d.postgres.Kill()) } //nolint:errcheck // they are gone either way

@@ -70,18 +70,28 @@ func shared(t *testing.T) string {
 // databases that can be killed. Both end with the test.
 func site(t *testing.T, c platform.Config) (*Site, *databases) {
 	t.Helper()
-	c.Micro, c.Dir = micro, shared(t)
-	d, err := startDatabases(t.Context(), c.Dir)
+	c.Dir = shared(t)
+	d, err := newDatabases(c.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return siteOn(t, c, d), d
+}
+
+// siteOn is a site on databases that are not started yet.
+func siteOn(t *testing.T, c platform.Config, d *databases) *Site {
+	t.Helper()
+	c.Micro = micro
 	t.Cleanup(d.stop)
+	if err := d.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	s, err := apart(t.Context(), c, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close(); s.Platform.Stop() })
-	return s, d
+	return s
 }
 
 // lookPath fails a test that lacks a program.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ type kind struct {
 type counted struct {
 	calls, failed int
 	took          []time.Duration
-	answered      time.Time // the last one
+	answers       []time.Time
 	gap           time.Duration
 	errors        map[string]int
 }
@@ -134,10 +135,25 @@ func (x *Traffic) note(name string, took time.Duration, err error) {
 		return
 	}
 	now := time.Now()
-	if !c.answered.IsZero() {
-		c.gap = max(c.gap, now.Sub(c.answered))
+	if n := len(c.answers); n > 0 {
+		c.gap = max(c.gap, now.Sub(c.answers[n-1]))
 	}
-	c.answered = now
+	c.answers = append(c.answers, now)
+}
+
+// again is how long after a moment calls of every kind were answered. It is
+// longer than all others if some never were.
+func (x *Traffic) again(since time.Time) (slowest time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.counts {
+		i, _ := slices.BinarySearchFunc(c.answers, since, time.Time.Compare)
+		if i == len(c.answers) {
+			return math.MaxInt64
+		}
+		slowest = max(slowest, c.answers[i].Sub(since))
+	}
+	return slowest
 }
 
 // gap is the longest time in which no call of a kind was answered.

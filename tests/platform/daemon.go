@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
 
 	"github.com/micro/platform/internal/porttest"
 )
@@ -32,6 +33,10 @@ type Daemon struct {
 
 // upTimeout bounds the start of a database, its recovery included.
 const upTimeout = 30 * time.Second
+
+// restartDelay is the time until a supervisor starts a database again: systemd's
+// default.
+const restartDelay = 100 * time.Millisecond
 
 // NewRedis makes a Redis as docs/store.md and docs/events.md want it. It keeps
 // its data in dir, listens on the IP address host, and is not started yet.
@@ -50,7 +55,7 @@ func NewRedis(dir, host string) (*Daemon, error) {
 			c := redis.NewClient(&redis.Options{Addr: at, MaxRetries: -1})
 			defer c.Close()
 			return c.Ping(ctx).Err()
-		}}, os.Mkdir(dir, 0o700)
+		}}, os.MkdirAll(dir, 0o700)
 }
 
 // NewPostgres makes a Postgres with its data in dir, which listens on the IP
@@ -71,7 +76,7 @@ func NewPostgres(dir, host string) (*Daemon, error) {
 		cmd.SysProcAttr, err = asPostgres(dir)
 		return cmd, err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	initdb, err := run("initdb", "-D", dir, "-U", "micro", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
@@ -128,15 +133,9 @@ func asPostgres(dir string) (*syscall.SysProcAttr, error) {
 func (d *Daemon) Up(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
-	cmd := d.command()
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	if err := cmd.Start(); err != nil {
+	if err := d.start(); err != nil {
 		return err
 	}
-	d.cmd = cmd
 	for {
 		err := d.ready(ctx)
 		if err == nil {
@@ -148,6 +147,40 @@ func (d *Daemon) Up(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func (d *Daemon) start() error {
+	cmd := d.command()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	d.cmd = cmd
+	return nil
+}
+
+// Keep starts it again whenever it ends by itself, as a supervisor does, until
+// ctx ends. It answers how often.
+func (d *Daemon) Keep(ctx context.Context) (ends int, err error) {
+	for Until(ctx, time.Now().Add(restartDelay)) {
+		var left unix.Siginfo
+		err := unix.Waitid(unix.P_PID, d.cmd.Process.Pid, &left, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err != nil {
+			return ends, err
+		}
+		if left.Signo == 0 { // it runs
+			continue
+		}
+		ends++
+		d.cmd.Wait() //nolint:errcheck // it has ended, whatever it says
+		if err := d.start(); err != nil {
+			return ends, err
+		}
+	}
+	return ends, nil
 }
 
 // Kill ends it and its children by SIGKILL, and comes back when they are gone.

@@ -1,0 +1,128 @@
+package faults
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/tests/platform"
+)
+
+const (
+	// fullFor is how long a disk stays full.
+	fullFor = 4 * time.Second
+	// roomWithin is how soon everything works again when there is room.
+	roomWithin = 10 * time.Second
+)
+
+// inside is what callers must not see of a full disk.
+var inside = regexp.MustCompile(`(?i)redis|misconf|sqlstate|postgres|no space|enospc|/`)
+
+// TestDiskFull is experiment E7. It takes more than a minute.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("MICRO_TEST_FAULTS") == "" {
+		t.Skip("MICRO_TEST_FAULTS is not set: make faults")
+	}
+	figures := fillDisks(t)
+	t.Logf("figures\n%s", figures)
+	if missed := figures.missed(); missed > 0 {
+		t.Errorf("%d of %d figures are not what they should be", missed, len(figures))
+	}
+}
+
+// fillDisks fills the disk of the bucket, of Postgres and of Redis, one after the
+// other: callers hear of it, nothing that was acknowledged
+// is lost, and all goes on by itself when there is room.
+func fillDisks(t *testing.T) Figures {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Log("full disks are not tested here: only root may mount small ones")
+		return nil
+	}
+	dir := shared(t)
+	disks := map[string]Disk{}
+	for _, name := range []string{"bucket", "postgres", "redis"} {
+		d, err := NewDisk(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		disks[name] = d
+		t.Cleanup(func() {
+			if err := d.Unmount(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	d, err := newDatabases(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &chaos{T: t, servers: d, site: siteOn(t, platform.Config{Dir: dir}, d)}
+	c.prepare()
+	c.fullDisk("bucket", disks["bucket"], 1)
+	c.fullDisk("Postgres", disks["postgres"], 1)
+	c.fullDisk("Redis", disks["redis"], 0) // it ends, and cannot say why
+	return c.figures
+}
+
+// fullDisk fills a disk for a while, of which that many calls must hear at least.
+func (c *chaos) fullDisk(of string, disk Disk, hear int) {
+	name := "E7 full disk of " + of
+	var freed time.Time
+	x := c.under(name, func(ctx context.Context) map[string]int {
+		keeping, stop := context.WithCancel(ctx)
+		defer stop()
+		ends := make([]int, 2)
+		var all sync.WaitGroup
+		for i, d := range []*platform.Daemon{c.servers.redis, c.servers.postgres} {
+			all.Go(func() {
+				var err error
+				if ends[i], err = d.Keep(keeping); err != nil {
+					c.Error(err)
+				}
+			})
+		}
+		if err := disk.Fill(); err != nil {
+			c.Error(err)
+		}
+		platform.Until(ctx, time.Now().Add(fullFor))
+		freed = time.Now()
+		if err := disk.Free(); err != nil {
+			c.Error(err)
+		}
+		platform.Until(ctx, freed.Add(roomWithin))
+		stop()
+		all.Wait()
+		c.Logf("Redis ended %d times, Postgres %d times", ends[0], ends[1])
+		return map[string]int{"redis-server": ends[0], "postgres": ends[1]}
+	})
+	said, showing := x.heard()
+	c.figures.least(name, "calls that heard that storage is full", said, hear)
+	c.figures.count(name, "calls that heard what is no business of theirs", showing, 0)
+	c.figures.most(name, "every kind of calls is answered again, when there is room", x.again(freed), roomWithin)
+}
+
+// heard counts the calls that were told what they should, and those that were
+// told what is inside.
+func (x *Traffic) heard() (said, showing int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.counts {
+		for text, n := range c.errors {
+			if strings.Contains(text, "storage full") {
+				said += n
+			}
+			if inside.MatchString(errors.Parse(text).Detail) {
+				showing += n
+			}
+		}
+	}
+	return said, showing
+}
