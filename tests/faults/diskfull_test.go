@@ -30,6 +30,9 @@ func TestDiskFull(t *testing.T) {
 	if os.Getenv("MICRO_TEST_FAULTS") == "" {
 		t.Skip("MICRO_TEST_FAULTS is not set: make faults")
 	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount small disks")
+	}
 	figures := fillDisks(t)
 	t.Logf("figures\n%s", figures)
 	if missed := figures.missed(); missed > 0 {
@@ -38,8 +41,8 @@ func TestDiskFull(t *testing.T) {
 }
 
 // fillDisks fills the disk of the bucket, of Postgres and of Redis, one after the
-// other: callers hear of it, nothing that was acknowledged
-// is lost, and all goes on by itself when there is room.
+// other: callers hear of it, but of Redis, which ends and cannot say why; nothing
+// that was acknowledged is lost, and all goes on by itself when there is room.
 func fillDisks(t *testing.T) Figures {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -66,14 +69,15 @@ func fillDisks(t *testing.T) Figures {
 	}
 	c := &chaos{T: t, servers: d, site: siteOn(t, platform.Config{Dir: dir}, d)}
 	c.prepare()
-	c.fullDisk("bucket", disks["bucket"], 1)
-	c.fullDisk("Postgres", disks["postgres"], 1)
-	c.fullDisk("Redis", disks["redis"], 0) // it ends, and cannot say why
+	c.fullDisk("bucket", disks["bucket"], true)
+	c.fullDisk("Postgres", disks["postgres"], true)
+	c.fullDisk("Redis", disks["redis"], false)
 	return c.figures
 }
 
-// fullDisk fills a disk for a while, of which that many calls must hear at least.
-func (c *chaos) fullDisk(of string, disk Disk, hear int) {
+// fullDisk fills a disk for a while. Callers must hear of it if what is on it can
+// say so.
+func (c *chaos) fullDisk(of string, disk Disk, says bool) {
 	name := "E7 full disk of " + of
 	var freed time.Time
 	x := c.under(name, func(ctx context.Context) map[string]int {
@@ -104,7 +108,9 @@ func (c *chaos) fullDisk(of string, disk Disk, hear int) {
 		return map[string]int{"redis-server": ends[0], "postgres": ends[1]}
 	})
 	said, showing := x.heard()
-	c.figures.least(name, "calls that heard that storage is full", said, hear)
+	if says {
+		c.figures.least(name, "calls that heard that storage is full", said, 1)
+	}
 	c.figures.count(name, "calls that heard what is no business of theirs", showing, 0)
 	c.figures.most(name, "every kind of calls is answered again, when there is room", x.again(freed), roomWithin)
 }
