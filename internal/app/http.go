@@ -61,10 +61,10 @@ func (h *HTTPServer) Serve() error {
 }
 
 // Shutdown lets nobody in any more, and comes back when all requests are answered,
-// or with the error of ctx. What is served should have clients close their
-// connections from then on, or before.
+// or with the error of ctx.
 func (h *HTTPServer) Shutdown(ctx context.Context) error {
 	h.stopping.Store(true)
+	h.server.SetKeepAlivesEnabled(false)
 	h.listener.Close() //nolint:errcheck // Serve ends by it either way
 	h.arrive(ctx)
 	return h.server.Shutdown(ctx)

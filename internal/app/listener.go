@@ -10,7 +10,8 @@ import (
 )
 
 // listener lets in, when it is closed, who has connected until then: Linux resets
-// the connections that wait to be accepted, of which a busy machine has some.
+// the connections that wait to be accepted, of which a busy machine has some. A
+// server has to accept until it gets an error; gRPC's lets nobody in any more.
 type listener struct {
 	*net.TCPListener
 
@@ -41,7 +42,12 @@ func (l *listener) Close() error {
 		l.closed = l.TCPListener.Close()
 		for _, fd := range waiting {
 			f := os.NewFile(uintptr(fd), "accepted")
-			if conn, err := net.FileConn(f); err == nil {
+			conn, err := net.FileConn(f)
+			switch {
+			case err != nil:
+			case conn.RemoteAddr() == nil: // who has reset it meanwhile awaits nothing
+				conn.Close()
+			default:
 				l.last = append(l.last, conn)
 			}
 			f.Close()
@@ -50,6 +56,10 @@ func (l *listener) Close() error {
 	return l.closed
 }
 
+// maxWaiting is as long as queues of connections are by Linux' default
+// (net.core.somaxconn): in a flood others come while those are accepted.
+const maxWaiting = 4096
+
 // waiting accepts all connections that wait for it.
 func (l *listener) waiting() (fds []int) {
 	raw, err := l.SyscallConn()
@@ -57,7 +67,7 @@ func (l *listener) waiting() (fds []int) {
 		return nil // it was closed behind our back
 	}
 	raw.Control(func(listens uintptr) { //nolint:errcheck // likewise
-		for {
+		for range maxWaiting {
 			fd, _, err := unix.Accept4(int(listens), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			switch {
 			case err == nil:

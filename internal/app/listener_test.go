@@ -5,10 +5,11 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 )
 
 // TestLastConnections shows that a listener which is closed answers who had
-// connected before.
+// connected before, and is still there.
 func TestLastConnections(t *testing.T) {
 	t.Parallel()
 	const clients = 5
@@ -17,12 +18,20 @@ func TestLastConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []net.Conn
+	gone, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(gone.SetLinger(0), gone.Close()); err != nil { // a reset, which the listener still has
+		t.Fatal(err)
+	}
 	for range clients {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // reading says so
 		all = append(all, conn)
 	}
 	if err := errors.Join(l.Close(), l.Close()); err != nil {
@@ -32,6 +41,9 @@ func TestLastConnections(t *testing.T) {
 		conn, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if conn.RemoteAddr() == nil {
+			t.Error("a client without an address is let in")
 		}
 		io.WriteString(conn, "in") //nolint:errcheck // it is read below
 		conn.Close()
