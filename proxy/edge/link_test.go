@@ -144,10 +144,14 @@ func check(t *testing.T, l *link) {
 	}
 }
 
-func wantClosed(t *testing.T, what string, l *link) {
+func wantClosed(t *testing.T, which string, l *link) {
 	t.Helper()
-	if state := l.conn.GetState(); state != connectivity.Shutdown {
-		t.Errorf("%s is %v", what, state)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for state := l.conn.GetState(); state != connectivity.Shutdown; state = l.conn.GetState() {
+		if !l.conn.WaitForStateChange(ctx, state) {
+			t.Fatalf("%s is %v", which, state)
+		}
 	}
 }
 

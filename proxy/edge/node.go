@@ -70,7 +70,7 @@ func (n *node) closeUnused(l *link) {
 	if l.calls > 0 {
 		return
 	}
-	l.conn.Close()
+	go l.conn.Close() //nolint:errcheck // for some seconds it may wait for what is being written, and routes wait for nobody
 	if n.link == l {
 		n.link = nil
 	}
