@@ -13,23 +13,48 @@ import (
 // ownToken is a component's own token, exchanged for the cluster secret and
 // renewed in time.
 type ownToken struct {
+	renewing chan struct{} // holds one thing while somebody gets another
+
 	mu    sync.Mutex
 	value string
 	renew time.Time
+}
+
+// valid answers the token, or "".
+func (t *ownToken) valid() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Now().Before(t.renew) {
+		return t.value
+	}
+	return ""
+}
+
+func (t *ownToken) set(value string, renew time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.value, t.renew = value, renew
 }
 
 // token answers the source of a component's own token. The caller holds mu.
 func (g *group) token(component string) rpc.TokenSource {
 	t := g.tokens[component]
 	if t == nil {
-		t = &ownToken{}
+		t = &ownToken{renewing: make(chan struct{}, 1)}
 		g.tokens[component] = t
 	}
 	return func(caller context.Context) (string, error) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.value != "" && time.Now().Before(t.renew) {
-			return t.value, nil
+		if value := t.valid(); value != "" {
+			return value, nil
+		}
+		select {
+		case t.renewing <- struct{}{}:
+			defer func() { <-t.renewing }()
+		case <-caller.Done():
+			return "", caller.Err()
+		}
+		if value := t.valid(); value != "" { // somebody else has got it
+			return value, nil
 		}
 		conn, err := g.conn("auth", component)
 		if err != nil {
@@ -45,8 +70,9 @@ func (g *group) token(component string) rpc.TokenSource {
 		if err != nil {
 			return "", fmt.Errorf("get the token of component %s: %w", component, err)
 		}
-		t.value, t.renew = rsp.GetToken().GetAccessToken(), time.Now().Add(keep(rsp.GetToken(), time.Now()))
-		return t.value, nil
+		now := time.Now()
+		t.set(rsp.GetToken().GetAccessToken(), now.Add(keep(rsp.GetToken(), now)))
+		return rsp.GetToken().GetAccessToken(), nil
 	}
 }
 
