@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestGateAndWatch shows that a gate may take a lock under which others say what a
@@ -28,7 +29,14 @@ func TestGateAndWatch(t *testing.T) {
 		<-atGate
 		h.Watch("edge", "store", false, nil)
 	}()
-	report := h.Report()
+	reported := make(chan Report, 1)
+	go func() { reported <- h.Report() }()
+	var report Report
+	select {
+	case report = <-reported:
+	case <-time.After(10 * time.Second):
+		t.Fatal("they wait for each other")
+	}
 	<-watched
 	if want := []string{"edge: no rules"}; !slices.Equal(report.Reasons, want) || report.Ready {
 		t.Errorf("the reasons are %q, not %q", report.Reasons, want)
