@@ -10,8 +10,8 @@ import (
 )
 
 // Silence is how long another host may leave unacknowledged what it was sent
-// before the connection is broken off. The kernel acknowledges, however busy the
-// process is.
+// before the connection is broken off. The other kernel acknowledges, however busy
+// the process is, as long as there is room for what it has not read.
 const Silence = time.Second
 
 // lookEvery is how often a connection to a component is looked at.

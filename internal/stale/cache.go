@@ -68,7 +68,8 @@ func (c *Cache[T]) Fresh(ctx context.Context, key string, age time.Duration) (*T
 }
 
 func (c *Cache[T]) get(ctx context.Context, key string, age, most time.Duration) (*T, error) {
-	since := c.now().Add(-age)
+	asked := c.now()
+	since := asked.Add(-age)
 	for {
 		e, r := c.begin(key, since)
 		if r == nil {
@@ -89,7 +90,7 @@ func (c *Cache[T]) get(ctx context.Context, key string, age, most time.Duration)
 		if c.younger(e, most) {
 			return &e.copy, nil
 		}
-		if err != nil {
+		if err != nil && !r.began.Before(asked) { // another may do better than one that others began
 			return nil, err
 		}
 	}

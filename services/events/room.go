@@ -88,7 +88,9 @@ func (r *room) shorten(ctx context.Context, t topic, bytes int64) error {
 		return nil
 	}
 	_, err, _ := r.trims.Do(t.key(), func() (any, error) { return nil, r.db.trimTo(ctx, t.key(), most) })
-	r.spaces.Forget(t.namespace)
+	if err == nil {
+		r.spaces.Forget(t.namespace)
+	}
 	return away("remove the oldest events", err)
 }
 
