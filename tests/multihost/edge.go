@@ -73,16 +73,22 @@ func (s *Site) startEdges(ctx context.Context, n *Node) error {
 			"--volume", s.certsDir() + ":" + s.certsDir() + ":ro", "--volume", "state-" + name + ":/state", "--env", "MICRO_STATE_DIR=/state",
 			"--env", "MICRO_DRAIN_NOTICE=2s", // the balancer asks four times a second
 			"--publish", published[name]}
-		for _, e := range s.env {
-			if strings.HasPrefix(e, "MICRO_") {
-				args = append(args, "--env", e)
-			}
-		}
+		args = append(args, s.edgeEnv()...)
 		if _, err := n.Docker(ctx, append(args, s.edgeImage, "service", name)...); err != nil {
 			return err
 		}
 	}
 	return s.edgesAnswer(ctx, n)
+}
+
+// edgeEnv are the settings of an edge, as arguments of docker run.
+func (s *Site) edgeEnv() (args []string) {
+	for _, e := range s.env {
+		if strings.HasPrefix(e, "MICRO_") {
+			args = append(args, "--env", e)
+		}
+	}
+	return args
 }
 
 var published = map[string]string{"gateway": "8080:8080", "proxy": "8081:8081"}

@@ -40,6 +40,7 @@ type Site struct {
 	micro     string
 	network   string // that edges start in, and the image they have
 	edgeImage string
+	version   int // of the stack's secrets
 	databases []*platform.Daemon
 	env       []string
 	closers   []io.Closer

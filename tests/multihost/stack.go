@@ -3,11 +3,14 @@ package multihost
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,13 +45,13 @@ func (s *Site) deployStack(ctx context.Context) error {
 	if err := s.Rig.each(func(n *Node) error { return s.prepare(ctx, n) }); err != nil {
 		return err
 	}
+	s.environ(len(s.Rig.Nodes))
 	if err := errors.Join(s.label(ctx), s.writeStack()); err != nil {
 		return err
 	}
 	if err := s.Stack(ctx, "1"); err != nil {
 		return err
 	}
-	s.environ(len(s.Rig.Nodes))
 	for _, name := range control { // by the name that stands for all
 		s.env = append(s.env, "MICRO_"+strings.ToUpper(name)+"_ADDRESS="+name+":"+ports[name])
 	}
@@ -146,9 +149,7 @@ func (s *Site) writeStack() error {
 	}
 	files := map[string]string{
 		"secrets/postgres_url": s.databases[0].URL, "secrets/redis_url": s.databases[1].URL, "secrets/durable_redis_url": s.databases[2].URL,
-		"secrets/cluster_secret": pgtest.Secret, "secrets/admin_password": adminPassword,
-		"secrets/cluster_secret_also": "\n",
-		"secrets/smtp_password":       "none", "secrets/s3_credentials": "# none",
+		"secrets/admin_password": adminPassword, "secrets/smtp_password": "none", "secrets/s3_credentials": "# none",
 		"micro.env": string(shipped) + strings.Join([]string{"MICRO_NAMESPACES_PLAN=local",
 			"MICRO_SMTP_ADDRESS=" + s.Rig.Address + ":465", "MICRO_AUTH_PUBLIC_PLATFORM=true", "MICRO_AUTH_USER_TOKEN=" + tokenLife, "SSL_CERT_FILE=/ca.pem",
 			"MICRO_BUILDER_MODULE_PROXY=file://" + moduleCache(), "MICRO_BUILDER_GVISOR=auto", "MICRO_SCHEDULER_GVISOR=auto", "MICRO_SCHEDULER_FIREWALL=auto",
@@ -167,6 +168,44 @@ func (s *Site) writeStack() error {
 			return err
 		}
 	}
+	return s.writeSecrets(pgtest.Secret, "")
+}
+
+// writeSecrets sets the cluster secret, and the second one, of what starts next.
+func (s *Site) writeSecrets(secret, also string) error {
+	s.version++
+	s.env = slices.DeleteFunc(s.env, func(e string) bool { return strings.HasPrefix(e, "MICRO_CLUSTER_") })
+	s.env = append(s.env, "MICRO_CLUSTER_ID="+cluster(), "MICRO_CLUSTER_SECRET="+secret, "MICRO_CLUSTER_SECRET_ALSO="+also)
+	dir := filepath.Join(s.stackDir(), "secrets")
+	return errors.Join(os.WriteFile(filepath.Join(dir, "cluster_secret"), []byte(secret), 0o600),
+		os.WriteFile(filepath.Join(dir, "cluster_secret_also"), []byte(also+"\n"), 0o600)) // Swarm takes no empty secret
+}
+
+// Exchange gives the platform another cluster secret, by the steps that
+// deploy/README.md has.
+func (s *Site) Exchange(ctx context.Context, tag, secret string) error {
+	for _, step := range [][2]string{{pgtest.Secret, secret}, {secret, pgtest.Secret}} {
+		if err := errors.Join(s.writeSecrets(step[0], step[1]), s.Upgrade(ctx, tag)); err != nil {
+			return err
+		}
+	}
+	if err := s.reseal(ctx); err != nil {
+		return err
+	}
+	return errors.Join(s.writeSecrets(secret, ""), s.Upgrade(ctx, tag))
+}
+
+// reseal seals anew what the old cluster secret has sealed.
+func (s *Site) reseal(ctx context.Context) error {
+	args := append([]string{"run", "--rm", "--network", s.network}, s.edgeEnv()...)
+	out, err := s.Rig.Nodes[0].Docker(ctx, append(args, s.edgeImage, "reseal", "-o", "json")...)
+	if err != nil {
+		return err
+	}
+	var done struct{ Left, Lost int }
+	if err := json.Unmarshal([]byte(out), &done); err != nil || done.Left+done.Lost > 0 {
+		return fmt.Errorf("micro reseal says %s (%w)", out, err)
+	}
 	return nil
 }
 
@@ -182,7 +221,7 @@ func (s *Site) Stack(ctx context.Context, tag string) error {
 	}
 	cmd := exec.CommandContext(ctx, "docker", "-H", first.socket(), "stack", "deploy", "--resolve-image", "never", "-c", "stack.yaml", "-c", "surroundings.yaml", stackName)
 	cmd.Dir = s.stackDir()
-	cmd.Env = append(os.Environ(), "IMAGE=micro", "TAG="+tag, "VERSION=1", "CLUSTER="+cluster(), "AUTH="+control(ports["auth"]), "IMAGES="+control(ports["images"]),
+	cmd.Env = append(os.Environ(), "IMAGE=micro", "TAG="+tag, "VERSION="+strconv.Itoa(s.version), "CLUSTER="+cluster(), "AUTH="+control(ports["auth"]), "IMAGES="+control(ports["images"]),
 		"BUCKET_URL=file://"+filepath.Join(s.Rig.Dir, "bucket")+"?no_tmp_dir=true&metadata=skip")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("docker stack deploy: %w: %s", err, out)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestStack is deploy/swarm as an operator has it: deployed, used, upgraded.
+// TestStack is deploy/swarm as an operator has it: deployed, used, upgraded, and
+// given another cluster secret.
 func TestStack(t *testing.T) {
 	if os.Getenv(full) == "" {
 		t.Skip("it takes ten minutes: make multihost, or " + full + "=1")
@@ -26,10 +27,21 @@ func TestStack(t *testing.T) {
 	f.alice, f.tenant = signup(t, s, "alice")
 	f.deploy(t)
 	f.goOut(t)
-	const upgrade = "the stack is upgraded"
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error { return s.Upgrade(ctx, "2") })
-	f.judge(t, upgrade, traffic, at, none)
-	report.Info(upgrade, "it took", time.Since(at).Round(time.Second))
+	for _, change := range []struct {
+		name string
+		do   func(ctx context.Context) error
+	}{
+		{"the stack is upgraded", func(ctx context.Context) error { return s.Upgrade(ctx, "2") }},
+		{"the cluster secret is exchanged", func(ctx context.Context) error {
+			return s.Exchange(ctx, "2", "another cluster secret that only tests use")
+		}},
+	} {
+		traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), change.do)
+		f.judge(t, change.name, traffic, at, none)
+		report.Info(change.name, "it took", time.Since(at).Round(time.Second))
+	}
+	f.alice, f.tenant = signup(t, s, "bob")
+	f.deploy(t)
 }
 
 // goOut has a service call something outside, and shows that it gets as far as
