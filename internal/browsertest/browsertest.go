@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,12 +32,14 @@ type Page struct {
 	last    int
 	waiting map[int]chan answer
 	dialogs int // that a page has opened with alert and the like
+	changed bool
 }
 
 // answer is a message of the browser: to a call, or an event.
 type answer struct {
 	ID     int             `json:"id"`
 	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
 	Result json.RawMessage `json:"result"`
 	Error  *struct {
 		Message string `json:"message"`
@@ -102,6 +105,7 @@ func (p *Page) connect(ctx context.Context, address string) {
 	p.session = attached.SessionID
 	p.Call("Page.enable", nil, nil)
 	p.Call("Runtime.enable", nil, nil)
+	p.Call("Network.enable", nil, nil)
 }
 
 func (p *Page) read(ctx context.Context) {
@@ -115,8 +119,11 @@ func (p *Page) read(ctx context.Context) {
 			continue
 		}
 		p.mu.Lock()
-		if a.Method == "Page.javascriptDialogOpening" {
+		switch a.Method {
+		case "Page.javascriptDialogOpening":
 			p.dialogs++
+		case "Network.loadingFailed":
+			p.changed = p.changed || bytes.Contains(a.Params, []byte("net::ERR_NETWORK_CHANGED"))
 		}
 		if c := p.waiting[a.ID]; c != nil {
 			c <- a
@@ -174,10 +181,24 @@ func (p *Page) call(method string, params, into any) error {
 	}
 }
 
-// Visit opens an address.
+// Visit opens an address, again when what a page consists of was not loaded since
+// the host's networks have changed: other tests make some, and Chromium gives up
+// all that it is loading.
 func (p *Page) Visit(address string) {
 	p.t.Helper()
-	p.Call("Page.navigate", map[string]any{"url": address}, nil)
+	for end := time.Now().Add(timeout); ; {
+		p.mu.Lock()
+		p.changed = false
+		p.mu.Unlock()
+		p.Call("Page.navigate", map[string]any{"url": address}, nil)
+		p.Wait(`document.readyState === "complete"`)
+		p.mu.Lock()
+		changed := p.changed
+		p.mu.Unlock()
+		if !changed || time.Now().After(end) {
+			return
+		}
+	}
 }
 
 // Eval answers what an expression is, a promise awaited, as text.

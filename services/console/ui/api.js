@@ -1,6 +1,16 @@
 // The public REST API, and the login that calls it.
 
-export const { api } = await (await fetch("/config.json")).json();
+// get fetches, once more if the network changes meanwhile.
+async function get(url, init) {
+	try {
+		return await fetch(url, init);
+	} catch {
+		await new Promise((later) => setTimeout(later, 300));
+		return fetch(url, init);
+	}
+}
+
+export const { api } = await (await get("/config.json")).json();
 
 // A login lives as long as its tab.
 let session = JSON.parse(sessionStorage.getItem("session") ?? "null");
@@ -42,7 +52,7 @@ async function send(method, path, body, token) {
 	if (token) headers.Authorization = `Bearer ${token}`;
 	let rsp;
 	try {
-		rsp = await fetch(api + path, { method, headers, body: body && JSON.stringify(body) });
+		rsp = await (method === "GET" ? get : fetch)(api + path, { method, headers, body: body && JSON.stringify(body) });
 	} catch {
 		throw new Problem(0, "", "The server cannot be reached. Try again in a moment.");
 	}
