@@ -150,25 +150,25 @@ func TestServiceIsMetered(t *testing.T) {
 	eventually(t, alice, "Hello Jane", "micro helloworld call --name=Jane")
 	expect(t, alice, "", "micro kill helloworld")
 	eventually(t, alice, "gone", `test -z "$(docker ps -q `+filter+`)" && echo gone`)
-	ended := dockerTime(t, alice, fmt.Sprintf("docker events --since %d --until %d --filter event=die %s --format '{{.Time}}' | tail -1 | xargs -I{} date -u -d @{} +%%Y-%%m-%%dT%%H:%%M:%%SZ",
+	ended := dockerTime(t, alice, fmt.Sprintf("docker events --since %d --until %d --filter event=die %s --format '{{.TimeNano}}' | tail -1 | sed 's/.........$/.&/' | xargs -I{} date -u -d @{} +%%Y-%%m-%%dT%%H:%%M:%%S.%%NZ",
 		started.Unix(), time.Now().Unix()+1, filter))
-	ran := int64(ended.Sub(started) / time.Second)
+	ran := ended.Sub(started)
 	var seen usageRow
 	for end := time.Now().Add(settle); ; {
 		again := usageOf(t, alice, "helloworld")
-		if again.CPU >= 1000*ran && again == seen || time.Now().After(end) {
+		if again.CPU >= 1000*int64(ran.Seconds()) && again == seen || time.Now().After(end) {
 			break
 		}
 		seen = again
 		<-time.After(time.Second)
 	}
 	sent := usageOf(t, alice, "").Egress
-	t.Logf("a container of %d seconds and its build: %+v; %d bytes sent by all", ran, seen, sent)
+	t.Logf("a container of %v and its build: %+v; %d bytes sent by all", ran, seen, sent)
 	if os.Geteuid() == 0 && sent < 2*10*1028 { // nobody else has a firewall that counts
 		t.Errorf("%d bytes were sent, and two calls have made the container send 10280 each", sent)
 	}
-	if seen.CPU < 1000*(ran-1) || seen.CPU > 1000*(ran+1) || seen.Memory != seen.CPU/1000*256 {
-		t.Errorf("counted %+v for one core and 256 MiB, want %d seconds", seen, ran)
+	if more := time.Duration(seen.CPU)*time.Millisecond - ran; more.Abs() > time.Second || seen.Memory != seen.CPU/1000*256 {
+		t.Errorf("counted %+v for one core and 256 MiB, want %v", seen, ran)
 	}
 	if seen.Build < 1 || seen.Build > int64(recovery/time.Second) {
 		t.Errorf("%d seconds of building", seen.Build)
