@@ -12,14 +12,16 @@ import (
 // that was is by Redis' clock: by that of an instance which is hours off, another
 // would delete what is still being written.
 func (d db) note(ctx context.Context, u unit, g garbage) error {
-	if err := d.redis.SAdd(ctx, namespacesKey, u.namespace).Err(); err != nil {
-		return down("list namespace", err)
-	}
-	now, err := d.redis.Time(ctx).Result()
+	var now *redis.TimeCmd
+	_, err := d.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.SAdd(ctx, namespacesKey, u.namespace)
+		now = p.Time(ctx)
+		return nil
+	})
 	if err != nil {
-		return down("ask for the time", err)
+		return down("list namespace, ask for the time", err)
 	}
-	err = d.redis.ZAdd(ctx, garbageKey(u.namespace), redis.Z{Score: float64(now.Unix()), Member: g.String()}).Err()
+	err = d.redis.ZAdd(ctx, garbageKey(u.namespace), redis.Z{Score: float64(now.Val().Unix()), Member: g.String()}).Err()
 	if err != nil {
 		return down("note object", err)
 	}
