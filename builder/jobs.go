@@ -216,6 +216,7 @@ func (w *workers) checkRoom(ctx context.Context) error {
 // there is another one, or 0.
 func (w *workers) decide(ctx context.Context, id image.ID, b build, err error, s *state) time.Duration {
 	var told *errors.Error
+	storage := full.Storage(err)
 	switch {
 	case err == nil:
 		s.Phase, s.Step = builderpb.State_SUCCEEDED, ""
@@ -225,7 +226,7 @@ func (w *workers) decide(ctx context.Context, id image.ID, b build, err error, s
 	case ctx.Err() != nil: // this process stops; the next one takes over
 		s.Phase, s.Step = builderpb.State_QUEUED, "waiting for another attempt"
 		return busyWait
-	case full.Storage(err) == nil && errors.As(err, &told):
+	case storage == nil && errors.As(err, &told):
 		s.Phase, s.Reason = builderpb.State_FAILED, told.Detail
 		return 0
 	}
@@ -236,8 +237,8 @@ func (w *workers) decide(ctx context.Context, id image.ID, b build, err error, s
 		return time.Second << (b.Attempt - 1)
 	}
 	s.Phase, s.Reason = builderpb.State_FAILED, fmt.Sprintf("the build was interrupted %d times while %s, through no fault of the source: deploy it again", maxAttempts, s.Step)
-	if told := full.Storage(err); told != nil {
-		s.Reason = told.Detail
+	if storage != nil {
+		s.Reason = storage.Detail
 	} else if client.IsErrConnectionFailed(err) {
 		s.Reason = "Docker is not reachable: ask the server's operator, and deploy again"
 	}
