@@ -13,7 +13,7 @@ import (
 // the earliest after Silence if something was sent, usually soon then, and if
 // nothing is, soon after idle.
 func Dialer(idle time.Duration) net.Dialer {
-	return net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: idle, Interval: max(time.Second, idle/3), Count: 3}}
+	return net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: idle, Interval: time.Second, Count: 3}}
 }
 
 func breakAfter(_, _ string, c syscall.RawConn) error {
@@ -30,10 +30,10 @@ func breakAfter(_, _ string, c syscall.RawConn) error {
 // something.
 const databaseIdle = 15 * time.Second
 
-// DialDatabase connects to a database on another host.
+// DialDatabase connects to a database. If it is on another host, the connection
+// breaks within Silence and a look.
 func DialDatabase(ctx context.Context, network, address string) (net.Conn, error) {
-	d := Dialer(databaseIdle)
-	return d.DialContext(ctx, network, address)
+	return dial(ctx, network, address, databaseIdle)
 }
 
 // componentIdle is short: who listens to a component on a host that is gone
@@ -43,12 +43,20 @@ const componentIdle = time.Second
 // Dial connects to a component on another host. The connection breaks within
 // Silence and a look.
 func Dial(ctx context.Context, address string) (net.Conn, error) {
-	d := Dialer(componentIdle)
-	conn, err := d.DialContext(ctx, "tcp", address)
+	return dial(ctx, "tcp", address, componentIdle)
+}
+
+func dial(ctx context.Context, network, address string, idle time.Duration) (net.Conn, error) {
+	d := Dialer(idle)
+	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	c := &watched{Conn: conn}
-	go c.watch(conn.(*net.TCPConn)) // ends with Close
+	tcp, is := conn.(*net.TCPConn)
+	if !is {
+		return conn, nil
+	}
+	c := &watched{TCPConn: tcp}
+	go c.watch() // ends with Close
 	return c, nil
 }

@@ -14,7 +14,7 @@ import (
 // the process is, as long as there is room for what it has not read.
 const Silence = time.Second
 
-// lookEvery is how often a connection to a component is looked at.
+// lookEvery is how often a connection is looked at.
 const lookEvery = Silence / 5
 
 // patientTrips is how many round trips may go by, if that is longer than Silence:
@@ -24,27 +24,28 @@ const patientTrips = 4
 // watched is a connection that keeps to Silence. The kernel alone does not: it
 // counts from when it sends again what was lost, and has that wait for longer the
 // more round trips have varied, for seconds after a busy time (RFC 6298).
+//
+// gRPC does not take it for TCP: it would set the kernel's time to the time that
+// it gives its own pings.
 type watched struct {
-	// gRPC does not see that it is TCP: it would set the kernel's time to the time
-	// that it gives its own pings.
-	net.Conn
+	*net.TCPConn
 	broken atomic.Bool // since the other host is silent
 }
 
 // watch breaks the connection off when the other host is silent. It ends with Close.
-func (c *watched) watch(tcp *net.TCPConn) {
+func (c *watched) watch() {
 	var s silence
 	for {
 		// All connections at once: it is waking up that costs.
 		time.Sleep(lookEvery - time.Duration(time.Now().UnixNano())%lookEvery)
-		info, err := TCPInfo(tcp)
+		info, err := TCPInfo(c.TCPConn)
 		if err != nil {
 			return
 		}
 		if s.lasts(info) {
 			c.broken.Store(true)
-			tcp.SetLinger(0) //nolint:errcheck // it may have been closed
-			tcp.Close()      //nolint:errcheck // what it had to send is lost
+			c.SetLinger(0) //nolint:errcheck // it may have been closed
+			c.Close()      //nolint:errcheck // what it had to send is lost
 			return
 		}
 	}
@@ -52,7 +53,7 @@ func (c *watched) watch(tcp *net.TCPConn) {
 
 // Read implements net.Conn. It fails as if the kernel had broken the connection off.
 func (c *watched) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+	n, err := c.TCPConn.Read(b)
 	if err != nil && c.broken.Load() {
 		err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: syscall.ETIMEDOUT}
 	}
