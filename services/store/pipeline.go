@@ -19,6 +19,12 @@ const (
 	// is cheaper.
 	readFlights  = 1
 	writeFlights = 2
+	// A batch that is on its way for longer than lateAfter holds nobody else up:
+	// others go over another connection. Redis answers in milliseconds, and a
+	// connection whose host is gone breaks after rpc.Silence and a look, when maxLate
+	// such batches are on their way.
+	lateAfter = 200 * time.Millisecond
+	maxLate   = 6
 	// maxWaiting and maxWaitingBytes are how many commands wait for a flight.
 	maxWaiting      = 8192
 	maxWaitingBytes = 256 << 20
@@ -42,6 +48,7 @@ type pipeline struct {
 	waiting []*asked
 	bytes   int // of those who wait
 	flights int
+	late    int // of the flights
 }
 
 // asked is a command whose caller waits.
@@ -63,20 +70,31 @@ func (p *pipeline) do(ctx context.Context, cmd *redis.Cmd, bytes int) error {
 	}
 	p.waiting = append(p.waiting, a)
 	p.bytes += bytes
-	fly := p.flights < p.maxFlights
-	if fly {
-		p.flights++
-	}
+	p.start()
 	p.mu.Unlock()
-	if fly {
-		go p.fly() // ends when nobody waits
-	}
 	select {
 	case <-a.done:
 		return cmd.Err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// start starts another flight, if it may and somebody waits. It holds the lock.
+func (p *pipeline) start() {
+	if len(p.waiting) > 0 && p.late < maxLate && p.flights-p.late < p.most() {
+		p.flights++
+		go p.fly() // ends when nobody waits, or another flies in its place
+	}
+}
+
+// most is how many flights there may be beside those that are late. It holds the
+// lock.
+func (p *pipeline) most() int {
+	if p.late > 0 {
+		return 1 // else there would soon be maxLate
+	}
+	return p.maxFlights
 }
 
 // fly sends batches until nobody waits.
@@ -86,11 +104,30 @@ func (p *pipeline) fly() {
 		if batch == nil {
 			return
 		}
+		late := time.AfterFunc(lateAfter, p.beLate)
 		p.send(batch)
+		if !late.Stop() {
+			p.arrive()
+		}
 		for _, a := range batch {
 			close(a.done)
 		}
 	}
+}
+
+// beLate lets others pass a flight.
+func (p *pipeline) beLate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late++
+	p.start()
+}
+
+// arrive has a flight that was late be like any other.
+func (p *pipeline) arrive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late--
 }
 
 // take answers the next batch; nil ends the flight. Those who have left are left
@@ -98,6 +135,10 @@ func (p *pipeline) fly() {
 func (p *pipeline) take() []*asked {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.flights-p.late > p.most() { // others fly in its place
+		p.flights--
+		return nil
+	}
 	var batch []*asked
 	bytes, n := 0, 0
 	for ; n < len(p.waiting) && len(batch) < batchCommands; n++ {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc/codes"
@@ -91,6 +92,70 @@ func TestLostAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLateAnswer has the network hold back the answer to a read, and to two writes:
+// others are answered meanwhile.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	h := &held{begun: make(chan struct{}), release: make(chan struct{})}
+	s, ns := setupOn(t, lossy(t, "one server", func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return &heldConn{c, h}, err
+	}))
+	write(t, s, as(t, ns), "key", "0")
+	ctx, cancel := context.WithTimeout(as(t, ns), 20*time.Second)
+	defer cancel()
+	read := func() error {
+		_, err := s.Read(ctx, &storepb.ReadRequest{Key: "key"})
+		return err
+	}
+	put := func(key string) error {
+		_, err := s.Write(ctx, &storepb.WriteRequest{Record: &storepb.Record{Key: key, Value: []byte("1")}})
+		return err
+	}
+	late := make(chan error)
+	for n, ask := range []func() error{read, func() error { return put("first") }, func() error { return put("second") }} {
+		h.hold.Store(true)
+		go func() { late <- ask() }()
+		select {
+		case <-h.begun:
+		case <-ctx.Done():
+			t.Fatalf("%d: it did not ask Redis", n)
+		}
+	}
+	if err := read(); err != nil {
+		t.Errorf("Read while another is late: %v", err)
+	}
+	if err := put("third"); err != nil {
+		t.Errorf("Write while two others are late: %v", err)
+	}
+	close(h.release)
+	for range 3 {
+		if err := <-late; err != nil {
+			t.Errorf("one that was late: %v", err)
+		}
+	}
+}
+
+// held is one answer at a time that waits for its release.
+type held struct {
+	hold           atomic.Bool
+	begun, release chan struct{}
+}
+
+type heldConn struct {
+	net.Conn
+	*held
+}
+
+func (c *heldConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.hold.CompareAndSwap(true, false) {
+		c.begun <- struct{}{}
+		<-c.release
+	}
+	return n, err
 }
 
 // lossy answers a client of a server or a cluster that dials by dial, with the
