@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -127,6 +129,7 @@ func OpenRedis(address, name string, retry bool) (redis.UniversalClient, error) 
 			return nil, err
 		}
 		o.ClientName, o.Dialer, o.DialerRetries = name, dialRedis(o.TLSConfig), 1
+		o.PipelinePoolSize, o.PoolSize = onePool, cmp.Or(o.PoolSize, poolSize())
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(address)
@@ -134,11 +137,20 @@ func OpenRedis(address, name string, retry bool) (redis.UniversalClient, error) 
 		return nil, err
 	}
 	o.ClientName, o.Dialer, o.DialerRetries = name, dialRedis(o.TLSConfig), 1
+	o.PipelinePoolSize, o.PoolSize = onePool, cmp.Or(o.PoolSize, poolSize())
 	if !retry {
 		o.MaxRetries = -1
 	}
 	return redis.NewClient(o), nil
 }
+
+// onePool has pipelines use the connections of other commands. From a pool of their
+// own they go on to that one when a server cannot be reached, and wait twice.
+const onePool = -1
+
+// poolSize is how many connections to a server there may be: as many as go-redis
+// takes by default, and beside all that are late enough for others.
+func poolSize() int { return max(32, 10*runtime.GOMAXPROCS(0)) }
 
 // dialRedis gives up on a server that cannot be reached, or not any more, after a
 // second: whoever waits for it can then be told.
