@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,7 +17,10 @@ func Dialer(idle time.Duration) net.Dialer {
 	return net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: idle, Interval: time.Second, Count: 3}}
 }
 
-func breakAfter(_, _ string, c syscall.RawConn) error {
+func breakAfter(network, _ string, c syscall.RawConn) error {
+	if !strings.HasPrefix(network, "tcp") {
+		return nil // a database on this host
+	}
 	var err error
 	if controlErr := c.Control(func(fd uintptr) {
 		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(Silence.Milliseconds()))
