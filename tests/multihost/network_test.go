@@ -58,7 +58,9 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 			return err
 		}
 		var err error
-		longest, err = inside.writeAt(ctx, n, time.Now().Add(apart))
+		var because error
+		longest, because, err = inside.writeAt(ctx, n, time.Now().Add(apart))
+		t.Logf("the slowest answer on its side: %v", because)
 		end = time.Now()
 		return errors.Join(err, cut(ctx, n, false))
 	})
@@ -89,21 +91,23 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 }
 
 // writeAt makes writes on a host, through its own edge, until end, and answers
-// how long the slowest took.
-func (x *Tenant) writeAt(ctx context.Context, n *Node, end time.Time) (slowest time.Duration, err error) {
+// how long the slowest took, and what became of it.
+func (x *Tenant) writeAt(ctx context.Context, n *Node, end time.Time) (slowest time.Duration, because, err error) {
 	e, err := newEdge(n, n.Dial)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer e.Close()
 	for i := 0; time.Now().Before(end) && platform.Until(ctx, time.Now().Add(100*time.Millisecond)); i++ {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, callTime)
-		x.write(ctx, e, i) //nolint:errcheck // most are refused
+		err := x.write(ctx, e, i) // most are refused
 		cancel()
-		slowest = max(slowest, time.Since(began))
+		if took := time.Since(began); took > slowest {
+			slowest, because = took, err
+		}
 	}
-	return slowest, nil
+	return slowest, because, nil
 }
 
 func (f *fixture) slowLink(t *testing.T, name string)  { f.badLink(t, name, slow) }
