@@ -15,6 +15,7 @@ import (
 // round it to a checksum database.
 func upstream(t *testing.T, own http.Handler) (env []string) {
 	t.Helper()
+	fill(t)
 	cache := http.FileServer(http.Dir(filepath.Join(goIn(t, ".", nil, "env", "GOMODCACHE"), "cache", "download")))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -32,6 +33,16 @@ func upstream(t *testing.T, own http.Handler) (env []string) {
 		"GOPROXY=" + s.URL, "GOSUMDB=" + strings.Fields(goIn(t, ".", nil, "env", "GOSUMDB"))[0] + " " + s.URL + "/sumdb",
 		"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-modcacherw -mod=readonly -trimpath",
 	}
+}
+
+// fill has all that the framework requires be in the module cache of this machine:
+// other builds may not have wanted the go.mod files of every version.
+func fill(t *testing.T) {
+	t.Helper()
+	dir := unpack(t, newModule(t))
+	writeFile(t, filepath.Join(dir, "go.sum"), goSum)
+	goIn(t, dir, nil, "mod", "download")
+	goIn(t, dir, nil, "mod", "graph")
 }
 
 const program = `package main
@@ -63,8 +74,8 @@ func TestSeededCacheBuilds(t *testing.T) {
 	t.Parallel()
 	m := newModule(t)
 	dir, env := newProject(t, m), upstream(t, nil)
-	if out, err := goCommand(dir, env, "build", "-o", os.DevNull, "."); err == nil || !strings.Contains(out, Path+"@"+m.Version) {
-		t.Fatalf("built without the framework: %s", out)
+	if _, messages, err := goCommand(dir, env, "build", "-o", os.DevNull, "."); err == nil || !strings.Contains(messages, Path+"@"+m.Version) {
+		t.Fatalf("built without the framework: %s", messages)
 	}
 	modcache := strings.TrimPrefix(env[2], "GOMODCACHE=")
 	for range 2 {

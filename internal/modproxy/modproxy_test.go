@@ -135,17 +135,19 @@ func readFile(t *testing.T, name string) []byte {
 // goIn runs Go with its default settings and those of env.
 func goIn(t *testing.T, dir string, env []string, args ...string) string {
 	t.Helper()
-	out, err := goCommand(dir, env, args...)
+	out, messages, err := goCommand(dir, env, args...)
 	if err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("go %s: %v\n%s\n%s", strings.Join(args, " "), err, out, messages)
 	}
 	return out
 }
 
-func goCommand(dir string, env []string, args ...string) (string, error) {
+// goCommand answers apart what Go says besides: what it downloads, for one.
+func goCommand(dir string, env []string, args ...string) (out, messages string, err error) {
+	var stdout, stderr strings.Builder
 	cmd := exec.Command("go", args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
 	cmd.Env = append(append(os.Environ(), "GOFLAGS=", "GOWORK=off"), env...)
-	out, err := cmd.CombinedOutput()
-	return strings.TrimSpace(string(out)), err
+	err = cmd.Run()
+	return strings.TrimSpace(stdout.String()), strings.TrimSpace(stderr.String()), err
 }
