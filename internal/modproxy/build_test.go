@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -15,7 +16,7 @@ import (
 // round it to a checksum database.
 func upstream(t *testing.T, own http.Handler) (env []string) {
 	t.Helper()
-	fill(t)
+	filled.Do(func() { fill(t) })
 	cache := http.FileServer(http.Dir(filepath.Join(goIn(t, ".", nil, "env", "GOMODCACHE"), "cache", "download")))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -34,6 +35,9 @@ func upstream(t *testing.T, own http.Handler) (env []string) {
 		"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-modcacherw -mod=readonly -trimpath",
 	}
 }
+
+// filled is for all tests: they share the module cache of this machine.
+var filled sync.Once
 
 // fill has all that the framework requires be in the module cache of this machine:
 // other builds may not have wanted the go.mod files of every version.

@@ -57,8 +57,7 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 		if err := cut(ctx, n, true); err != nil {
 			return err
 		}
-		var err error
-		var because error
+		var because, err error
 		longest, because, err = inside.writeAt(ctx, n, time.Now().Add(apart))
 		t.Logf("the slowest answer on its side: %v", because)
 		end = time.Now()
