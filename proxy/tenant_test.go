@@ -35,6 +35,20 @@ func (e *edge) tell(tenant *namespacespb.Tenant, want codes.Code, pairs ...strin
 	e.until(want, "/echo.Echo/Call", pairs...)
 }
 
+// eventually makes calls until one is refused with a text.
+func (e *edge) eventually(method, text string, pairs ...string) {
+	e.t.Helper()
+	for end := time.Now().Add(settle); ; {
+		_, err := e.refused(method, pairs...)
+		if err != nil && strings.Contains(err.Error(), text) {
+			return
+		}
+		if time.Now().After(end) {
+			e.t.Fatalf("%s = %v, want %q within %s", method, err, text, settle)
+		}
+	}
+}
+
 // TestRates shows which limit a caller meets, and what it is told.
 func TestRates(t *testing.T) {
 	t.Parallel()
@@ -267,7 +281,8 @@ func TestDeleted(t *testing.T) {
 		{namespacespb.State_ERASING, "is erased", []string{"/namespaces.Namespaces/GetDeletion"}, []string{"/auth.Auth/Inspect", "/store.Store/Read", "/usage.Usage/Read", "/audit.Audit/List", "/echo.Echo/Call"}},
 		{namespacespb.State_ERASED, "is erased", []string{"/namespaces.Namespaces/GetDeletion"}, []string{"/auth.Auth/Inspect", "/echo.Echo/Call"}},
 	} {
-		e.tell(&namespacespb.Tenant{Namespace: namespace, Plan: "local", Deleted: &namespacespb.Deleted{State: tt.state, Erase: time.Now().Unix()}}, codes.PermissionDenied, user...)
+		e.Tenant(&namespacespb.Tenant{Namespace: namespace, Plan: "local", Deleted: &namespacespb.Deleted{State: tt.state, Erase: time.Now().Unix()}})
+		e.eventually("/echo.Echo/Call", tt.says, user...)
 		for _, method := range tt.closed {
 			reason, err := e.refused(method, user...)
 			if reason != identity.Deleted || errors.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), tt.says) {
