@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/pause"
 	"github.com/micro/platform/scheduler/plan"
 )
@@ -177,7 +178,7 @@ func (e *edges) connect(ctx context.Context, name, id string) error {
 		return past(err)
 	}
 	var endpoint network.EndpointSettings
-	if slices.Contains(info.Args, "proxy") {
+	if isProxy(info.Args) {
 		endpoint.Aliases = []string{plan.EdgeName}
 	}
 	began := time.Now()
@@ -187,6 +188,10 @@ func (e *edges) connect(ctx context.Context, name, id string) error {
 	e.log.Debug("an edge joined a network", "network", name, "edge", info.Name, "took", time.Since(began))
 	return nil
 }
+
+// isProxy says whether a container with that command is what services look for: the
+// gateways are edges, too.
+func isProxy(command []string) bool { return slices.Contains(command, "proxy") }
 
 // past leaves out the errors of what was so already, or is no more.
 func past(err error) error {
@@ -216,10 +221,12 @@ func (e *edges) watch(ctx context.Context) error {
 // hear answers Docker's events. The client takes its version of the API from
 // what Docker answers first, and asking for events does not wait for that.
 func hear(ctx context.Context, docker *client.Client, f filters.Args) (<-chan events.Message, <-chan error, error) {
-	if _, err := docker.ServerVersion(ctx); err != nil {
+	asking, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if _, err := docker.ServerVersion(asking); err != nil {
 		return nil, nil, err
 	}
-	heard, lost := docker.Events(ctx, events.ListOptions{Filters: f})
+	heard, lost := dockerhost.Hear(ctx, docker, f)
 	return heard, lost, nil
 }
 

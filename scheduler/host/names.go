@@ -131,6 +131,7 @@ func (n *names) concerns(e events.Message) string {
 type member struct {
 	id      string
 	edge    bool
+	proxy   bool // the edge that services look for
 	running bool
 	ip      netip.Addr
 }
@@ -188,7 +189,8 @@ func (n *names) members(ctx context.Context) (map[string][]member, error) {
 		for name, at := range c.NetworkSettings.Networks {
 			if strings.HasPrefix(name, plan.NetworkPrefix(n.cluster)) {
 				ip, _ := netip.ParseAddr(at.IPAddress)
-				out[name] = append(out[name], member{c.ID, part == plan.PartEdge, c.State == container.StateRunning, ip})
+				edge := part == plan.PartEdge
+				out[name] = append(out[name], member{c.ID, edge, edge && isProxy(strings.Fields(c.Command)), c.State == container.StateRunning, ip})
 				served[name] = served[name] || part == plan.Part
 			}
 		}
@@ -214,13 +216,21 @@ func (n *names) members(ctx context.Context) (map[string][]member, error) {
 }
 
 // edges answers where the edges are in a network, those on this host first: they
-// are known at once to be gone.
+// are known at once to be gone. Where nothing is known yet those on this host do
+// until the next look: a service that starts does not wait for an answer.
 func (n *names) edges(ctx context.Context, files, network string, members []member) []netip.Addr {
 	order := map[netip.Addr]int{}
+	var here []netip.Addr
 	for _, m := range members {
-		if m.edge {
+		if m.proxy {
 			order[m.ip] = -1
+			if m.running && m.ip.IsValid() {
+				here = append(here, m.ip)
+			}
 		}
+	}
+	if n.first(network, here) {
+		return here
 	}
 	for _, m := range members {
 		if !m.running {
@@ -240,6 +250,18 @@ func (n *names) edges(ctx context.Context, files, network string, members []memb
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.known[network]
+}
+
+// first notes the edges on this host as those of a network that nothing is known
+// of. It answers whether it did.
+func (n *names) first(network string, here []netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known[network] != nil || here == nil {
+		return false
+	}
+	n.known[network] = here
+	return true
 }
 
 // dockerNames is where Docker's name server listens in each container's network.

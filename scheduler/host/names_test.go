@@ -1,6 +1,7 @@
 package host
 
 import (
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -46,5 +47,22 @@ func TestWriteEdges(t *testing.T) {
 	}
 	if err := writeEdges(filepath.Join(t.TempDir(), "gone"), []netip.Addr{a}); err != nil {
 		t.Errorf("a container that is gone: %v", err)
+	}
+}
+
+// TestFirstService: the first service of a network is told of the edge on its host
+// without a question, which may take longer than its program does to look for it.
+func TestFirstService(t *testing.T) {
+	t.Parallel()
+	n := newNames(nil, "c", nil, slog.New(slog.DiscardHandler)) // there is nobody to ask
+	proxy, gateway := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
+	got := n.edges(t.Context(), "", "net", []member{
+		{id: "gateway", edge: true, running: true, ip: gateway},
+		{id: "proxy", edge: true, proxy: true, running: true, ip: proxy},
+		{id: "other", edge: true, proxy: true, ip: netip.MustParseAddr("10.0.0.4")},
+		{id: "service"},
+	})
+	if len(got) != 1 || got[0] != proxy {
+		t.Errorf("it is told of %v, want %v", got, proxy)
 	}
 }

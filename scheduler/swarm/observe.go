@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/pause"
 	hostpb "github.com/micro/platform/proto/host"
 	schedulerpb "github.com/micro/platform/proto/scheduler"
@@ -64,8 +65,8 @@ func (d *Driver) session(ctx context.Context) error {
 	if err := d.join(ctx); err != nil {
 		return err
 	}
-	changed, lost := d.engine.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster))})
+	changed, lost := dockerhost.Hear(ctx, d.engine, filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster)))
 	for {
 		next, err := d.observe(ctx)
 		if err != nil {
