@@ -123,6 +123,10 @@ func start(t *testing.T, settings map[string]any, attr *syscall.SysProcAttr) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name()) //nolint:errcheck // then it is empty
+			t.Logf("the end of Docker's log:\n%s", text[max(0, len(text)-logTail):])
+		}
 		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
 		<-ended
 		// It leaves the network namespace of containers that have none mounted.
@@ -131,6 +135,9 @@ func start(t *testing.T, settings map[string]any, attr *syscall.SysProcAttr) {
 	t.Setenv("DOCKER_HOST", socket)
 	await(t, ended, log.Name())
 }
+
+// logTail is how much of Docker's log a test that failed shows.
+const logTail = 8 << 10
 
 // startTime is longer than a Docker needs that has nothing yet.
 const startTime = time.Minute

@@ -3,7 +3,6 @@ package swarm
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -62,7 +61,7 @@ func serveHost(t *testing.T, cluster string, l net.Listener) {
 			return handler(srv, known{s, identity.With(s.Context(), component)})
 		}),
 	)
-	svc := agents.New(docker, cluster, slog.New(slog.DiscardHandler))
+	svc := agents.New(docker, cluster, logged(t))
 	hostpb.RegisterHostServer(s, svc)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -61,7 +61,7 @@ func setupWith(t *testing.T, change func(*Options)) *bench {
 	b := &bench{engine: engine, image: program(t), states: make(chan *schedulerpb.Status, 1000)}
 	o := Options{Cluster: fmt.Sprintf("t%x", time.Now().UnixNano()&0xffffff), Subnets: netip.MustParsePrefix("10.202.0.0/16"), Start: 4 * time.Second, Local: true}
 	change(&o)
-	b.Driver = New(engine, o, slog.New(slog.DiscardHandler))
+	b.Driver = New(engine, o, logged(t))
 	t.Cleanup(b.Close)
 	// The first test on a machine turns swarm mode on, and the others wait.
 	if err := b.join(t.Context()); err != nil {
@@ -88,6 +88,11 @@ func (b *bench) run(t *testing.T) {
 		work.Wait()
 		b.clean(t)
 	})
+}
+
+// logged writes into the log of a test.
+func logged(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (b *bench) clean(t *testing.T) {
@@ -158,7 +163,8 @@ func (b *bench) waitFor(t *testing.T, id plan.ID, ok func(*schedulerpb.Status) b
 				return s
 			}
 		case <-timeout:
-			t.Fatalf("state did not come; there were %s", strings.Join(seen, ", "))
+			all, err := b.List()
+			t.Fatalf("state did not come; there were %s, and now there is %v, %v", strings.Join(seen, ", "), all, err)
 		}
 	}
 }
