@@ -151,12 +151,19 @@ func (b *bundle) said(t testing.TB, id *builderpb.ID) string {
 // recorder keeps what a stream sends.
 type recorder[T any] struct {
 	grpc.ServerStream
-	ctx context.Context
-	got []*T
+	ctx  context.Context
+	each func(*T) // may be nil
+	got  []*T
 }
 
 func (r *recorder[T]) Context() context.Context { return r.ctx }
-func (r *recorder[T]) Send(m *T) error          { r.got = append(r.got, m); return nil }
+func (r *recorder[T]) Send(m *T) error {
+	if r.each != nil {
+		r.each(m)
+	}
+	r.got = append(r.got, m)
+	return nil
+}
 
 func id(namespace string, revision int64) *builderpb.ID {
 	return &builderpb.ID{Namespace: namespace, Service: "hello", Version: "latest", Revision: revision}

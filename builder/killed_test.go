@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"gocloud.dev/blob/fileblob"
 
+	"github.com/micro/platform/internal/disktest"
 	"github.com/micro/platform/internal/dockerhost"
 	"github.com/micro/platform/internal/pg"
 	"github.com/micro/platform/internal/pgtest"
@@ -144,6 +145,42 @@ func (b *bundle) containers(t *testing.T, n int) []string {
 		case <-t.Context().Done():
 			t.Fatal("the test ended")
 		}
+	}
+}
+
+// TestDiskFull: a build that fills up the disk of its host is tried again, and goes
+// through when there is room.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount small disks")
+	}
+	b := setup(t)
+	disk := disktest.New(t, b.workers.dir)
+	if err := disk.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.workers.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.upload(t, "up", hello)
+	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(component(t), time.Minute)
+	defer cancel()
+	s := &recorder[builderpb.State]{ctx: ctx, each: func(x *builderpb.State) {
+		if x.GetStep() == "waiting for another attempt" {
+			disk.Free() //nolint:errcheck // the build fails, and says so
+		}
+	}}
+	if err := b.Watch(&builderpb.WatchRequest{Id: id("alpha", 1)}, s); err != nil {
+		t.Fatal(err)
+	}
+	var attempts int
+	err := b.pool.QueryRow(t.Context(), "SELECT attempt FROM builder.builds").Scan(&attempts)
+	if last := s.got[len(s.got)-1]; last.GetPhase() != builderpb.State_SUCCEEDED || attempts < 2 || err != nil {
+		t.Errorf("%d attempts, %v, states %v", attempts, err, s.got)
 	}
 }
 

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/disktest"
 	"github.com/micro/platform/tests/platform"
 )
 
@@ -40,9 +44,10 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// fillDisks fills the disk of the bucket, of Postgres and of Redis, one after the
-// other: callers hear of it, but of Redis, which ends and cannot say why; nothing
-// that was acknowledged is lost, and all goes on by itself when there is room.
+// fillDisks fills the disk of the bucket, of Postgres, of its WAL alone and of Redis,
+// one after the other: callers hear of it, but of the last two, whose databases end
+// and cannot say why; nothing that was acknowledged is lost, and all goes on by
+// itself when there is room.
 func fillDisks(t *testing.T) Figures {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -50,34 +55,63 @@ func fillDisks(t *testing.T) Figures {
 		return nil
 	}
 	dir := shared(t)
-	disks := map[string]Disk{}
+	disks := map[string]disktest.Disk{}
 	for _, name := range []string{"bucket", "postgres", "redis"} {
-		d, err := NewDisk(filepath.Join(dir, name))
-		if err != nil {
+		at := filepath.Join(dir, name)
+		if err := os.Mkdir(at, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		disks[name] = d
-		t.Cleanup(func() {
-			if err := d.Unmount(); err != nil {
-				t.Error(err)
-			}
-		})
+		disks[name] = disktest.New(t, at)
 	}
 	d, err := newDatabases(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	wal := walApart(t, filepath.Join(dir, "postgres", "pg_wal"))
 	c := &chaos{T: t, servers: d, site: siteOn(t, platform.Config{Dir: dir}, d)}
 	c.prepare()
-	c.fullDisk("bucket", disks["bucket"], true)
-	c.fullDisk("Postgres", disks["postgres"], true)
-	c.fullDisk("Redis", disks["redis"], false)
+	nothing := func(context.Context) {}
+	c.fullDisk("bucket", disks["bucket"], true, nothing)
+	c.fullDisk("Postgres", disks["postgres"], true, nothing)
+	c.fullDisk("Postgres' WAL", wal, false, c.endWAL)
+	c.fullDisk("Redis", disks["redis"], false, nothing)
 	return c.figures
 }
 
-// fullDisk fills a disk for a while. Callers must hear of it if what is on it can
-// say so.
-func (c *chaos) fullDisk(of string, disk Disk, says bool) {
+// walApart gives Postgres' WAL a disk of its own.
+func walApart(t *testing.T, dir string) disktest.Disk {
+	t.Helper()
+	aside := dir + ".aside"
+	if err := errors.Join(os.Rename(dir, aside), os.Mkdir(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	disk := disktest.New(t, dir)
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", aside+"/.", dir).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+	return disk
+}
+
+// endWAL has Postgres begin files of its WAL until there is no room for one.
+func (c *chaos) endWAL(ctx context.Context) {
+	conn, err := pgx.Connect(ctx, c.servers.postgres.URL)
+	if err != nil {
+		c.Error(err)
+		return
+	}
+	defer conn.Close(ctx) //nolint:errcheck // it has ended
+	for range 64 {
+		if _, err := conn.Exec(ctx, "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal()"); err != nil {
+			c.Logf("the WAL has ended: %v", err)
+			return
+		}
+	}
+	c.Error("the WAL found room on a full disk")
+}
+
+// fullDisk fills a disk for a while, and then does more. Callers must hear of it if
+// what is on it can say so.
+func (c *chaos) fullDisk(of string, disk disktest.Disk, says bool, more func(context.Context)) {
 	name := "E7 full disk of " + of
 	var freed time.Time
 	x := c.under(name, func(ctx context.Context) map[string]int {
@@ -96,6 +130,7 @@ func (c *chaos) fullDisk(of string, disk Disk, says bool) {
 		if err := disk.Fill(); err != nil {
 			c.Error(err)
 		}
+		more(ctx)
 		platform.Until(ctx, time.Now().Add(fullFor))
 		freed = time.Now()
 		if err := disk.Free(); err != nil {

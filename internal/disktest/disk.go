@@ -1,29 +1,35 @@
-package faults
+// Package disktest makes small disks in memory that tests can fill.
+package disktest
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// diskSize is that of a small disk. It takes as much memory as it holds.
-const diskSize = 160 << 20
+// size is that of a disk. It takes as much memory as it holds.
+const size = 160 << 20
 
-// Disk is a small disk in memory, mounted at a folder.
+// Disk is a small disk, mounted at a folder.
 type Disk string
 
-// NewDisk mounts a disk at a folder, which it makes.
-func NewDisk(dir string) (Disk, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", err
+// New mounts a disk at a folder, which there must be, until the test ends. Only
+// root may.
+func New(t testing.TB, dir string) Disk {
+	t.Helper()
+	if err := unix.Mount("micro-test", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0755", size)); err != nil {
+		t.Fatalf("mount a small disk: %v", err)
 	}
-	if err := unix.Mount("micro-faults", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0755", diskSize)); err != nil {
-		return "", fmt.Errorf("mount a small disk: %w", err)
-	}
-	return Disk(dir), nil
+	t.Cleanup(func() { // from who still uses it, too
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return Disk(dir)
 }
 
 func (d Disk) ballast() string { return filepath.Join(string(d), ".ballast") }
@@ -50,6 +56,3 @@ func (d Disk) Fill() error {
 
 // Free takes away what Fill has put there.
 func (d Disk) Free() error { return os.Remove(d.ballast()) }
-
-// Unmount takes the disk away, from who still uses it, too.
-func (d Disk) Unmount() error { return unix.Unmount(string(d), unix.MNT_DETACH) }
