@@ -87,7 +87,9 @@ func (e *edges) arrange(ctx context.Context) {
 }
 
 func (e *edges) placeAll(ctx context.Context, networks, leave []string) error {
-	found, err := e.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: e.own()})
+	listing, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	found, err := e.docker.ContainerList(listing, container.ListOptions{All: true, Filters: e.own()})
 	if err != nil {
 		return fmt.Errorf("list edges: %w", err)
 	}
@@ -139,6 +141,8 @@ func (e *edges) place(ctx context.Context, c container.Summary, networks, leave 
 // before it starts it, and after a start of its own it does not find those that
 // go over several hosts.
 func (e *edges) free(ctx context.Context, c container.Summary) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	var failures []error
 	if c.NetworkSettings != nil {
 		for name := range c.NetworkSettings.Networks {
@@ -165,7 +169,8 @@ func (e *edges) disconnect(ctx context.Context, name, id string) error {
 }
 
 // connectTimeout bounds what Docker and the managers of the swarm take to connect
-// a container to a network, a part of a second if they have nothing else to do.
+// a container to a network, a part of a second if they have nothing else to do, and
+// every other question about edges.
 const connectTimeout = 30 * time.Second
 
 // connect makes an edge a member of a network. What it is called there depends on

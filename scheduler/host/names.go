@@ -79,7 +79,9 @@ func (n *names) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	info, err := n.docker.Info(ctx)
+	asking, stop := context.WithTimeout(ctx, keepTimeout)
+	defer stop()
+	info, err := n.docker.Info(asking)
 	if err != nil {
 		return err
 	}
@@ -136,7 +138,7 @@ type member struct {
 	ip      netip.Addr
 }
 
-// keepTimeout bounds one round.
+// keepTimeout bounds one round, and the question before the first.
 const keepTimeout = 10 * time.Second
 
 // keep writes where the edges are to the services of a network, or of all if that
