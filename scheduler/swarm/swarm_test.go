@@ -143,6 +143,10 @@ func (b *bench) apply(t *testing.T, s plan.Service) {
 	}
 }
 
+// waiting is longer than Docker takes for a change on a host that compiles and
+// starts much else: on a busy disk its swarm writes for tens of seconds.
+const waiting = 2 * time.Minute
+
 // wait waits for a state of a deployment.
 func (b *bench) wait(t *testing.T, id plan.ID, want schedulerpb.Status_State) *schedulerpb.Status {
 	t.Helper()
@@ -152,7 +156,7 @@ func (b *bench) wait(t *testing.T, id plan.ID, want schedulerpb.Status_State) *s
 func (b *bench) waitFor(t *testing.T, id plan.ID, ok func(*schedulerpb.Status) bool) *schedulerpb.Status {
 	t.Helper()
 	var seen []string
-	for timeout := time.After(40 * time.Second); ; {
+	for timeout := time.After(waiting); ; {
 		select {
 		case s := <-b.states:
 			if fromProto(s.GetId()) != id {
