@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
@@ -18,6 +19,30 @@ func (mute) Events(ctx context.Context, _ events.ListOptions) (<-chan events.Mes
 	lost := make(chan error, 1)
 	lost <- ctx.Err()
 	return nil, lost
+}
+
+// talking is a Docker that tells of events until it is not asked any more.
+type talking struct{}
+
+func (talking) Events(ctx context.Context, _ events.ListOptions) (<-chan events.Message, <-chan error) {
+	lost := make(chan error, 1)
+	context.AfterFunc(ctx, func() { lost <- ctx.Err() })
+	return nil, lost
+}
+
+// TestHear: what has begun goes on.
+func TestHear(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, lost := Hear(ctx, talking{}, filters.NewArgs())
+		select {
+		case err := <-lost:
+			t.Errorf("it ended: %v", err)
+		case <-time.After(2 * hearTimeout):
+		}
+	})
 }
 
 // TestHearNothing: whoever waits for the events of a Docker that does not answer

@@ -141,8 +141,6 @@ func (e *edges) place(ctx context.Context, c container.Summary, networks, leave 
 // before it starts it, and after a start of its own it does not find those that
 // go over several hosts.
 func (e *edges) free(ctx context.Context, c container.Summary) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
 	var failures []error
 	if c.NetworkSettings != nil {
 		for name := range c.NetworkSettings.Networks {
@@ -151,6 +149,8 @@ func (e *edges) free(ctx context.Context, c container.Summary) error {
 			}
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	info, err := e.docker.ContainerInspect(ctx, c.ID)
 	if err != nil {
 		return past(err)

@@ -218,11 +218,13 @@ func (n *names) members(ctx context.Context) (map[string][]member, error) {
 }
 
 // edges answers where the edges are in a network, those on this host first: they
-// are known at once to be gone. Where nothing is known yet those on this host do
-// until the next look: a service that starts does not wait for an answer.
+// are known at once to be gone. Where nothing is known yet, and no service runs that
+// knows of others, those on this host do until the next look: a service that starts
+// does not wait for an answer.
 func (n *names) edges(ctx context.Context, files, network string, members []member) []netip.Addr {
 	order := map[netip.Addr]int{}
 	var here []netip.Addr
+	served := false
 	for _, m := range members {
 		if m.proxy {
 			order[m.ip] = -1
@@ -230,8 +232,9 @@ func (n *names) edges(ctx context.Context, files, network string, members []memb
 				here = append(here, m.ip)
 			}
 		}
+		served = served || m.running && !m.edge
 	}
-	if n.first(network, here) {
+	if !served && n.first(network, here) {
 		return here
 	}
 	for _, m := range members {
@@ -251,7 +254,12 @@ func (n *names) edges(ctx context.Context, files, network string, members []memb
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.known[network]
+	for _, a := range n.known[network] {
+		if !slices.Contains(here, a) {
+			here = append(here, a)
+		}
+	}
+	return here
 }
 
 // first notes the edges on this host as those of a network that nothing is known

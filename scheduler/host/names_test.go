@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -55,14 +56,25 @@ func TestWriteEdges(t *testing.T) {
 func TestFirstService(t *testing.T) {
 	t.Parallel()
 	n := newNames(nil, "c", nil, slog.New(slog.DiscardHandler)) // there is nobody to ask
-	proxy, gateway := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
-	got := n.edges(t.Context(), "", "net", []member{
-		{id: "gateway", edge: true, running: true, ip: gateway},
-		{id: "proxy", edge: true, proxy: true, running: true, ip: proxy},
-		{id: "other", edge: true, proxy: true, ip: netip.MustParseAddr("10.0.0.4")},
-		{id: "service"},
-	})
-	if len(got) != 1 || got[0] != proxy {
-		t.Errorf("it is told of %v, want %v", got, proxy)
+	proxy, gateway, remote := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("10.0.1.2")
+	for network, tt := range map[string]struct {
+		known, want []netip.Addr
+		proxy       bool
+	}{
+		"nothing is known":           {nil, []netip.Addr{proxy}, true},
+		"it is known, and not there": {[]netip.Addr{remote}, []netip.Addr{remote}, false},
+	} {
+		if n.known[network] = tt.known; tt.known == nil {
+			delete(n.known, network)
+		}
+		got := n.edges(t.Context(), "", network, []member{
+			{id: "gateway", edge: true, running: tt.proxy, ip: gateway},
+			{id: "proxy", edge: true, proxy: true, running: tt.proxy, ip: proxy},
+			{id: "other", edge: true, proxy: true, ip: netip.MustParseAddr("10.0.0.4")},
+			{id: "service"},
+		})
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: it is told of %v, want %v", network, got, tt.want)
+		}
 	}
 }
