@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,6 +83,7 @@ func TestContainerIsLockedDown(t *testing.T) {
 	config, host := b.container(Work{ID: id, Source: tree, Plan: here}, base, sockets)
 	config.Cmd = []string{"/bin/busybox", "sh", "-c", `
 		busybox id -u
+		busybox cat /proc/self/oom_score_adj
 		busybox grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status
 		for f in /x /src/x /run/micro/x /usr/local/go/x; do busybox touch $f && echo wrote $f; done
 		busybox ls /sys/class/net
@@ -90,12 +92,20 @@ func TestContainerIsLockedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	info, err := b.engine.ContainerInspect(t.Context(), created.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Services have 1024 shares, and their memory is taken last.
+	if h := info.HostConfig; h.CPUShares != 128 || h.NanoCPUs <= 0 || h.NanoCPUs > int64(runtime.NumCPU())*9e8 || h.Memory != 1<<30 || h.OomScoreAdj != 500 {
+		t.Errorf("it may starve its host: %d shares, %d of 1e9 processors, %d bytes, %d to be ended", h.CPUShares, h.NanoCPUs, h.Memory, h.OomScoreAdj)
+	}
 	defer b.engine.ContainerRemove(context.Background(), created.ID, container.RemoveOptions{Force: true}) //nolint:errcheck // a test's
 	var said bytes.Buffer
 	if err := b.run(t.Context(), created.ID, program, &said); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"65532\n", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "\nlo\n"} {
+	for _, want := range []string{"65532\n500\n", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "\nlo\n"} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("no %q in:\n%s", want, said.String())
 		}

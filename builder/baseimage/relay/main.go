@@ -51,7 +51,7 @@ func run(command []string) (int, error) {
 	// Nobody may be left to stop this container.
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := trim(os.Getenv("RELAY_CACHE_LIMIT")); err != nil {
+	if err := trim(caches, os.Getenv("RELAY_CACHE_LIMIT")); err != nil {
 		return 0, err
 	}
 	l, err := net.Listen("tcp", address)
@@ -103,7 +103,7 @@ func copyModule(dir string) error {
 }
 
 // trim empties the caches when they are larger than limit, in bytes.
-func trim(limit string) error {
+func trim(caches, limit string) error {
 	most, err := strconv.ParseInt(limit, 10, 64)
 	if err != nil {
 		return fmt.Errorf("RELAY_CACHE_LIMIT: %w", err)
