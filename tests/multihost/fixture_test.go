@@ -26,6 +26,9 @@ const (
 	single   = time.Minute     // until nothing runs twice on hosts that are back
 	rejoined = 5 * time.Second // of clients, when the edge of such a host has not found the others yet
 	back     = 5 * time.Second // until a component that was killed serves again
+	// rolledBack is until the revision before answers, whose image is there.
+	rolledBack = 3 * time.Second
+	deployEnds = 2 * time.Minute // whatever becomes of it
 	// asked is how long a question goes on that a fault may keep from its answer.
 	asked = 15 * time.Second
 )

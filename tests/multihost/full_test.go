@@ -2,10 +2,12 @@ package multihost
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +28,8 @@ func TestFull(t *testing.T) {
 		run  func(*testing.T, string)
 	}{
 		{"rolling update", f.update},
+		{"rollback", f.rollback},
+		{"a revision that crashes", f.crashing},
 		{"a component is killed", f.components},
 		{"an edge is killed", f.edges},
 		{"Docker restarts on a drained host", f.drained},
@@ -35,10 +39,124 @@ func TestFull(t *testing.T) {
 		{"a host has 1 Mbit/s", f.slowLink},
 		{"a host loses a fifth of what is sent to it", f.lossyLink},
 		{"a host is lost", f.follower},
+		{"a host is lost during a deploy", f.deploying},
 		{"the leader is lost", f.leader},
 	} {
 		t.Run(experiment.name, func(t *testing.T) { experiment.run(t, experiment.name) })
 	}
+}
+
+// rollback goes back to the revision before, whose image the hosts have.
+func (f *fixture) rollback(t *testing.T, name string) {
+	var took time.Duration
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/2, func(ctx context.Context) error {
+		began := time.Now()
+		out, err := f.alice.Micro(ctx, "", "rollback", service)
+		if err != nil {
+			return fmt.Errorf("micro rollback: %w: %s", err, out)
+		}
+		err = poll(ctx, time.Minute, func() error {
+			out, err := f.alice.Micro(ctx, "", service, "call", "--name=1ms 0")
+			if want := fmt.Sprintf("from code %d", f.codes-2); err == nil && !strings.Contains(out, want) {
+				err = fmt.Errorf("it answers %q, not %q", out, want)
+			}
+			return err
+		})
+		took = time.Since(began)
+		return err
+	})
+	f.judge(t, name, traffic, at, none)
+	if !report.Within(name, "until the revision before answers", took, rolledBack) {
+		t.Errorf("a rollback took %v", took)
+	}
+	f.spread(t)
+}
+
+// crashing deploys a revision that ends as it starts: whoever deploys it is told
+// how, and the one before goes on.
+func (f *fixture) crashing(t *testing.T, name string) {
+	mend, err := platform.BreakWorker(f.project())
+	if err != nil {
+		t.Fatal(err)
+	}
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/2, func(ctx context.Context) error {
+		began := time.Now()
+		out, err := f.alice.Micro(ctx, "", "update", f.project())
+		if err == nil || !strings.Contains(out, "exited with code 3") || !strings.Contains(out, "no such database") {
+			return fmt.Errorf("micro update of what crashes: %v: %s", err, out)
+		}
+		report.Info(name, "until its reason is told", time.Since(began).Round(10*time.Millisecond))
+		return nil
+	})
+	f.judge(t, name, traffic, at, none)
+	if err := mend(); err != nil {
+		t.Fatal(err)
+	}
+	f.spread(t)
+}
+
+// deploying loses a host while a deploy is under way. That ends, in one way or the
+// other.
+func (f *fixture) deploying(t *testing.T, name string) {
+	leader, err := f.site.Rig.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Components and a builder are on the second, too.
+	n := f.site.Rig.Nodes[1]
+	if n == leader {
+		n = f.site.Rig.Nodes[2]
+	}
+	var took time.Duration
+	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
+		f.write(t)
+		began := time.Now()
+		said := make(chan string, 1)
+		go func() {
+			out, _ := f.alice.Micro(ctx, "", "update", f.project()) //nolint:errcheck // the revision says how it ended
+			said <- out
+		}()
+		platform.Until(ctx, began.Add(2*time.Second))
+		if err := n.Cut(ctx); err != nil {
+			return err
+		}
+		t.Logf("%s: %s is lost, micro update: %s", name, n.Name, <-said)
+		err := poll(ctx, 2*deployEnds, func() error { return f.ended(ctx, name) })
+		took = time.Since(began)
+		return err
+	})
+	f.judge(t, name, traffic, at, window(errorWindow))
+	if !report.Within(name, "the deploy has ended", took, deployEnds) {
+		t.Errorf("%s: the deploy ended after %v", name, took)
+	}
+	f.heal(t, name+", and comes back", n)
+	f.spread(t)
+}
+
+// ended says whether the newest revision is still on its way.
+func (f *fixture) ended(ctx context.Context, name string) error {
+	out, err := f.alice.Micro(ctx, "", "revisions", service, "-o", "json")
+	if err != nil {
+		return fmt.Errorf("micro revisions: %w: %s", err, out)
+	}
+	var all []struct {
+		Revision       int64
+		Status, Reason string
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		return err
+	}
+	newest := all[0]
+	for _, r := range all {
+		if r.Revision > newest.Revision {
+			newest = r
+		}
+	}
+	if newest.Status != "running" && (newest.Status != "error" || newest.Reason == "") {
+		return fmt.Errorf("the newest revision is %+v", newest)
+	}
+	report.Info(name, "the revision is", strings.TrimSpace(newest.Status+" "+newest.Reason))
+	return nil
 }
 
 // components kills every instance in turn.

@@ -62,10 +62,14 @@ func micro(t *testing.T) string {
 // full is what asks for all experiments. They take half an hour.
 const full = "MICRO_TEST_MULTIHOST"
 
-// skipWithout skips where there cannot be a rig.
+// skipWithout skips where there cannot be a rig, unless all was asked for.
 func skipWithout(t *testing.T) {
 	t.Helper()
-	if why := missing(); why != "" {
+	switch why := missing(); {
+	case why == "":
+	case os.Getenv(full) != "":
+		t.Fatal(why)
+	default:
 		t.Skip(why)
 	}
 }

@@ -129,3 +129,24 @@ func complete(n int, err error) error {
 	}
 	return err
 }
+
+// crash is code that ends a service as it starts.
+const crash = `package handler
+
+import (
+	"fmt"
+	"os"
+)
+
+func init() {
+	fmt.Fprintln(os.Stderr, "no such database")
+	os.Exit(3)
+}
+`
+
+// BreakWorker makes that service end as it starts, with code 3 and "no such
+// database", until it is mended.
+func BreakWorker(dir string) (mend func() error, err error) {
+	name := filepath.Join(dir, "handler", "crash.go")
+	return func() error { return os.Remove(name) }, os.WriteFile(name, []byte(crash), 0o644)
+}
