@@ -39,7 +39,7 @@ func New[O any](name string, start func(ctx context.Context, h *Host, o O) error
 type Platform struct {
 	PostgresURL     settings.Secret `env:"POSTGRES_URL"   help:"Postgres, as an administrator: postgres://user:password@host/database. micro server brings its own when it is empty"`
 	RedisURL        settings.Secret `env:"REDIS_URL"      help:"Redis for what may be lost: limits, caches, pushed changes. micro server brings its own when it is empty"`
-	DurableRedisURL settings.Secret `env:"DURABLE_REDIS_URL" help:"Redis for what must be kept, records and events: append-only file, appendfsync always; with several ?addr=host:port it is a Redis Cluster. micro server brings its own when it is empty"`
+	DurableRedisURL settings.Secret `env:"DURABLE_REDIS_URL" help:"Redis for what must be kept, records and events: append-only file, appendfsync always; with several ?addr=host:port it is a Redis Cluster, with ?master_name=name the hosts are Sentinels. micro server brings its own when it is empty"`
 	BucketURL       string          `env:"BUCKET_URL"     help:"where blobs are kept: file:///dir or s3://bucket. micro server uses its data directory when it is empty"`
 	StateDir        string          `env:"STATE_DIR"      help:"directory on a disk of this host for what a process must keep over a crash: calls that are counted and not yet shipped. Its processes each have a part of it. micro server uses its data directory when it is empty"`
 	ClusterSecret   settings.Secret `env:"CLUSTER_SECRET" help:"what the components prove themselves with, the same for all, at least 32 characters. micro server makes one up in its data directory when it is empty"`

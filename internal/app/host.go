@@ -115,13 +115,26 @@ func (h *Host) redis(name, setting string, address settings.Secret, retry bool) 
 	return c, nil
 }
 
-// OpenRedis connects to one server, or to a cluster when address names more
-// nodes in its query: redis://host:6379?addr=other:6379. retry sends a command
-// again whose answer got lost.
+// OpenRedis connects to one server; to a cluster when address names more nodes in
+// its query, redis://host:6379?addr=other:6379; or to the master that Sentinels know
+// by a name, redis://sentinel:26379?master_name=name&addr=other:26379. retry sends a
+// command again whose answer got lost.
 func OpenRedis(address, name string, retry bool) (redis.UniversalClient, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("not an address like redis://user:password@host:port")
+	}
+	if u.Query().Has("master_name") {
+		o, err := redis.ParseFailoverURL(address)
+		if err != nil {
+			return nil, err
+		}
+		o.ClientName, o.Dialer, o.DialerRetries = name, dialRedis(o.TLSConfig), 1
+		o.PipelinePoolSize, o.PoolSize = onePool, cmp.Or(o.PoolSize, poolSize())
+		if !retry {
+			o.MaxRetries = -1
+		}
+		return redis.NewFailoverClient(o), nil
 	}
 	if u.Query().Has("addr") {
 		o, err := redis.ParseClusterURL(address)

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // tables are the tables of the platform: all that are not Postgres' own.
@@ -111,16 +112,17 @@ func (o Options) program(ctx context.Context, name, address string, args ...stri
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
+	config, err := pgconn.ParseConfig(address)
+	if err != nil || !strings.Contains(address, "://") {
 		return nil, errors.New("MICRO_POSTGRES_URL: not an address like postgres://user:password@host/database")
 	}
-	password, _ := u.User.Password()
-	u.User = url.User(u.User.Username())
-	cmd := exec.CommandContext(ctx, path, append(args, "--no-password", "--dbname="+u.String())...)
-	cmd.Env = append(os.Environ(), "PGPASSWORD="+password)
+	cmd := exec.CommandContext(ctx, path, append(args, "--no-password", "--dbname="+password.ReplaceAllString(address, "$1@"))...)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+config.Password)
 	return cmd, nil
 }
+
+// password is that in an address, of which url.Parse takes no more than one host.
+var password = regexp.MustCompile(`^([a-z]+://[^:/@?]*):[^@/?]*@`)
 
 // find finds a Postgres program, which Debian keeps out of the PATH.
 func (o Options) find(name string) (string, error) {

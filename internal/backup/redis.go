@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -41,11 +42,14 @@ func (w *writer) redis(ctx context.Context, address string, o Options) ([]int64,
 }
 
 // masters answers the addresses of the servers that have the keys: all masters
-// of a cluster, or the one server.
+// of a cluster, the one that Sentinels know, or the one server.
 func masters(ctx context.Context, address string) ([]*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("MICRO_DURABLE_REDIS_URL: not an address like redis://user:password@host:port")
+	}
+	if u.Query().Has("master_name") {
+		return known(ctx, u)
 	}
 	client, err := app.OpenRedis(address, "micro-backup", true)
 	if err != nil {
@@ -68,6 +72,26 @@ func masters(ctx context.Context, address string) ([]*url.URL, error) {
 		return nil, fmt.Errorf("ask the Redis cluster for its servers: %w", err)
 	}
 	return out, nil
+}
+
+// known asks Sentinels for the master. The user of their address is theirs; that of
+// the master is in its query.
+func known(ctx context.Context, u *url.URL) ([]*url.URL, error) {
+	o, err := redis.ParseFailoverURL(u.String())
+	if err != nil {
+		return nil, fmt.Errorf("MICRO_DURABLE_REDIS_URL: %w", err)
+	}
+	var failures []error
+	for _, address := range o.SentinelAddrs {
+		c := redis.NewSentinelClient(&redis.Options{Addr: address, Username: o.SentinelUsername, Password: o.SentinelPassword, TLSConfig: o.TLSConfig})
+		at, err := c.GetMasterAddrByName(ctx, o.MasterName).Result()
+		c.Close()
+		if err == nil && len(at) == 2 {
+			return []*url.URL{{Scheme: u.Scheme, User: url.UserPassword(o.Username, o.Password), Host: net.JoinHostPort(at[0], at[1])}}, nil
+		}
+		failures = append(failures, fmt.Errorf("ask the Sentinel at %s for %s: %w", address, o.MasterName, err))
+	}
+	return nil, errors.Join(failures...)
 }
 
 // rdb writes the RDB file of a server. It is of one moment, so that a record and

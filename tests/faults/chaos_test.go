@@ -74,7 +74,8 @@ func TestChaos(t *testing.T) {
 		{"E14 2000 clients come back at once", c.herd},
 		{"E15 overload", c.overload},
 		{"E23 certificates and authority exchanged", c.certificates},
-		{"E22 backup and restore", c.backup},
+		{"E22 backup and restore", func() { c.backup("E22 backup and restore") }},
+		{"E2, E3 others take over", func() { c.figures = append(c.figures, failover(t)...) }},
 		{"E7 full disks", func() { c.figures = append(c.figures, fillDisks(t)...) }},
 	} {
 		t.Log(x.name)
@@ -226,8 +227,7 @@ func (c *chaos) certificates() {
 }
 
 // backup makes a backup under load, and sees whether it can be restored.
-func (c *chaos) backup() {
-	const name = "E22 backup and restore"
+func (c *chaos) backup(name string) {
 	dir := shared(c.T)
 	archive, key := filepath.Join(dir, "backup"), filepath.Join(dir, "key")
 	made := typed(c.T, "backup", "key")

@@ -17,6 +17,9 @@ import (
 type databases struct {
 	Platform        app.Platform
 	redis, postgres *platform.Daemon
+	// others are started after those two, by more.
+	others []*platform.Daemon
+	more   func(ctx context.Context) error
 }
 
 // newDatabases keeps everything in dir, which the user of Postgres can reach.
@@ -35,7 +38,15 @@ func newDatabases(dir string) (*databases, error) {
 }
 
 func (d *databases) start(ctx context.Context) error {
-	return errors.Join(d.redis.Up(ctx), d.postgres.Up(ctx))
+	err := errors.Join(d.redis.Up(ctx), d.postgres.Up(ctx))
+	if err == nil && d.more != nil {
+		err = d.more(ctx)
+	}
+	return err
 }
 
-func (d *databases) stop() { errors.Join(d.redis.Kill(), d.postgres.Kill()) } //nolint:errcheck // they are gone either way
+func (d *databases) stop() {
+	for _, x := range append(d.others, d.redis, d.postgres) {
+		x.Kill() //nolint:errcheck // it is gone either way
+	}
+}

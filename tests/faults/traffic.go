@@ -156,12 +156,15 @@ func (x *Traffic) again(since time.Time) (slowest time.Duration) {
 	return slowest
 }
 
-// gap is the longest time in which no call of a kind was answered.
-func (x *Traffic) gap() (longest time.Duration) {
+// gap is the longest time in which no call of a kind was answered, but of those
+// kinds.
+func (x *Traffic) gap(without ...string) (longest time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, c := range x.counts {
-		longest = max(longest, c.gap)
+	for kind, c := range x.counts {
+		if !slices.Contains(without, kind) {
+			longest = max(longest, c.gap)
+		}
 	}
 	return longest
 }

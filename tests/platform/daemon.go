@@ -39,8 +39,9 @@ const upTimeout = 30 * time.Second
 const restartDelay = 100 * time.Millisecond
 
 // NewRedis makes a Redis as docs/store.md and docs/events.md want it. It keeps
-// its data in dir, listens on the IP address host, and is not started yet.
-func NewRedis(dir, host string) (*Daemon, error) {
+// its data in dir, listens on the IP address host, and is not started yet. More
+// are further arguments.
+func NewRedis(dir, host string, more ...string) (*Daemon, error) {
 	port, err := porttest.Reserve()
 	if err != nil {
 		return nil, err
@@ -48,35 +49,47 @@ func NewRedis(dir, host string) (*Daemon, error) {
 	at := net.JoinHostPort(host, strconv.Itoa(port))
 	return &Daemon{Name: "redis-server", URL: "redis://" + at,
 		command: func() *exec.Cmd {
-			return exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", host, "--protected-mode", "no", "--dir", dir, "--save", "",
-				"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--loglevel", "warning")
+			return exec.Command("redis-server", append([]string{"--port", strconv.Itoa(port), "--bind", host, "--protected-mode", "no", "--dir", dir, "--save", "",
+				"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--loglevel", "warning"}, more...)...)
 		},
-		ready: func(ctx context.Context) error {
-			c := redis.NewClient(&redis.Options{Addr: at, MaxRetries: -1})
-			defer c.Close()
-			return c.Ping(ctx).Err()
-		}}, os.MkdirAll(dir, 0o700)
+		ready: func(ctx context.Context) error { return pingRedis(ctx, at) }}, os.MkdirAll(dir, 0o700)
+}
+
+func pingRedis(ctx context.Context, at string) error {
+	c := redis.NewClient(&redis.Options{Addr: at, MaxRetries: -1})
+	defer c.Close()
+	return c.Ping(ctx).Err()
+}
+
+// MasterName is what Sentinels call the master that they watch.
+const MasterName = "durable"
+
+// NewSentinel makes a Sentinel that watches a Redis, and has a replica take its
+// place a second after it is gone, if another agrees. Its URL is its address.
+func NewSentinel(dir, host string, master *Daemon) (*Daemon, error) {
+	port, err := porttest.Reserve()
+	if err != nil {
+		return nil, err
+	}
+	of, err := url.Parse(master.URL)
+	if err != nil {
+		return nil, err
+	}
+	at, file := net.JoinHostPort(host, strconv.Itoa(port)), filepath.Join(dir, "sentinel.conf")
+	config := fmt.Sprintf("port %d\nbind %s\nprotected-mode no\ndir %s\n"+
+		"sentinel monitor %[4]s %s %s 2\nsentinel down-after-milliseconds %[4]s 1000\nsentinel failover-timeout %[4]s 5000\n",
+		port, host, dir, MasterName, of.Hostname(), of.Port())
+	return &Daemon{Name: "sentinel", URL: at,
+		command: func() *exec.Cmd { return exec.Command("redis-server", file, "--sentinel", "--loglevel", "warning") },
+		ready:   func(ctx context.Context) error { return pingRedis(ctx, at) },
+	}, errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(file, []byte(config), 0o600))
 }
 
 // NewPostgres makes a Postgres with its data in dir, which listens on the IP
 // address host and believes everybody there. It is not started yet.
 func NewPostgres(dir, host string) (*Daemon, error) {
-	port, err := porttest.Reserve()
+	d, run, err := postgres(dir, host)
 	if err != nil {
-		return nil, err
-	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if len(found) == 0 {
-		return nil, errors.New("PostgreSQL's programs were not found in /usr/lib/postgresql/*/bin")
-	}
-	run := func(program string, args ...string) (*exec.Cmd, error) {
-		cmd := exec.Command(filepath.Join(found[len(found)-1], program), args...)
-		cmd.Dir = "/"
-		var err error
-		cmd.SysProcAttr, err = asPostgres(dir)
-		return cmd, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	initdb, err := run("initdb", "-D", dir, "-U", "micro", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
@@ -86,8 +99,57 @@ func NewPostgres(dir, host string) (*Daemon, error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	if err := believe(dir, host); err != nil {
+	return d, believe(dir, host)
+}
+
+// NewStandby makes a Postgres that follows another one, which serves, and has all
+// that it has acknowledged: that waits for it from then on. It is not started yet.
+func NewStandby(ctx context.Context, dir, host string, primary *Daemon) (*Daemon, error) {
+	d, run, err := postgres(dir, host)
+	if err != nil {
 		return nil, err
+	}
+	copied, err := run("pg_basebackup", "-D", dir, "-d", primary.URL, "-R", "-c", "fast")
+	if err != nil {
+		return nil, err
+	}
+	if out, err := copied.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("pg_basebackup: %w: %s", err, out)
+	}
+	return d, primary.Exec(ctx, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+}
+
+// Exec has a Postgres execute statements.
+func (d *Daemon) Exec(ctx context.Context, statements ...string) error {
+	conn, err := pgx.Connect(ctx, d.URL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx) //nolint:errcheck // the statements count
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// postgres makes a Postgres of what dir will have, and what runs its programs.
+func postgres(dir, host string) (d *Daemon, run func(program string, args ...string) (*exec.Cmd, error), err error) {
+	port, err := porttest.Reserve()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(found) == 0 {
+		return nil, nil, errors.New("PostgreSQL's programs were not found in /usr/lib/postgresql/*/bin")
+	}
+	run = func(program string, args ...string) (*exec.Cmd, error) {
+		cmd := exec.Command(filepath.Join(found[len(found)-1], program), args...)
+		cmd.Dir = "/"
+		var err error
+		cmd.SysProcAttr, err = asPostgres(dir)
+		return cmd, err
 	}
 	u := url.URL{Scheme: "postgres", User: url.User("micro"), Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "postgres", RawQuery: "sslmode=disable"}
 	return &Daemon{Name: "postgres", URL: u.String(),
@@ -101,7 +163,7 @@ func NewPostgres(dir, host string) (*Daemon, error) {
 				err = conn.Close(ctx)
 			}
 			return err
-		}}, nil
+		}}, run, os.MkdirAll(dir, 0o700)
 }
 
 // believe lets in who comes from the network of host.
