@@ -55,6 +55,7 @@ func (f *fixture) rollback(t *testing.T, name string) {
 		if err != nil {
 			return fmt.Errorf("micro rollback: %w: %s", err, out)
 		}
+		t.Logf("%s: %v, %s", name, time.Since(began).Round(10*time.Millisecond), out)
 		err = poll(ctx, time.Minute, func() error {
 			out, err := f.alice.Micro(ctx, "", service, "call", "--name=1ms 0")
 			if want := fmt.Sprintf("from code %d", f.codes-2); err == nil && !strings.Contains(out, want) {
@@ -108,7 +109,8 @@ func (f *fixture) deploying(t *testing.T, name string) {
 		n = f.site.Rig.Nodes[2]
 	}
 	var took time.Duration
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
+	var lost time.Time
+	traffic, _ := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
 		f.write(t)
 		began := time.Now()
 		said := make(chan string, 1)
@@ -116,7 +118,8 @@ func (f *fixture) deploying(t *testing.T, name string) {
 			out, _ := f.alice.Micro(ctx, "", "update", f.project()) //nolint:errcheck // the revision says how it ended
 			said <- out
 		}()
-		platform.Until(ctx, began.Add(2*time.Second))
+		platform.Until(ctx, began.Add(2*time.Second)) // its builder may be at work
+		lost = time.Now()
 		if err := n.Cut(ctx); err != nil {
 			return err
 		}
@@ -125,7 +128,7 @@ func (f *fixture) deploying(t *testing.T, name string) {
 		took = time.Since(began)
 		return err
 	})
-	f.judge(t, name, traffic, at, window(errorWindow))
+	f.judge(t, name, traffic, lost, window(errorWindow))
 	if !report.Within(name, "the deploy has ended", took, deployEnds) {
 		t.Errorf("%s: the deploy ended after %v", name, took)
 	}
