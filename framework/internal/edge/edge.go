@@ -33,6 +33,9 @@ func Dial(address string) (*grpc.ClientConn, error) {
 		// open on it, such as the watch of the settings. An edge bears 10 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), // a name may stand for several edges
+		// gRPC would look for its settings in the name service as well, before it
+		// connects. In the network of a namespace nobody answers that for 10 s.
+		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(codec.GRPC{}),
 			grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
