@@ -61,7 +61,7 @@ func TestChaos(t *testing.T) {
 	n, random := seed(t)
 	c := &chaos{T: t, site: s, servers: d, seed: n, random: random, auths: auths}
 	c.prepare()
-	defer c.judge(lasts)
+	defer func() { c.figures.judge(t) }() // also those of experiments before one that ended all
 	for _, x := range []struct {
 		name string
 		do   func()
@@ -83,11 +83,12 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// judge prints the figures, also those of experiments before one that ended all.
-func (c *chaos) judge(lasts time.Duration) {
-	c.Logf("figures of %v\n%s", lasts, c.figures)
-	if missed := c.figures.missed(); missed > 0 {
-		c.Errorf("%d of %d figures are not what they should be", missed, len(c.figures))
+// judge prints the figures, and fails when one is not what it should be.
+func (f Figures) judge(t *testing.T) {
+	t.Helper()
+	t.Logf("figures\n%s", f)
+	if missed := f.missed(); missed > 0 {
+		t.Errorf("%d of %d figures are not what they should be", missed, len(f))
 	}
 }
 

@@ -37,11 +37,7 @@ func TestDiskFull(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may mount small disks")
 	}
-	figures := fillDisks(t)
-	t.Logf("figures\n%s", figures)
-	if missed := figures.missed(); missed > 0 {
-		t.Errorf("%d of %d figures are not what they should be", missed, len(figures))
-	}
+	fillDisks(t).judge(t)
 }
 
 // fillDisks fills the disk of the bucket, of Postgres, of its WAL alone and of Redis,

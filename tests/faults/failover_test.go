@@ -27,11 +27,7 @@ func TestFailover(t *testing.T) {
 	if os.Getenv("MICRO_TEST_FAULTS") == "" {
 		t.Skip("MICRO_TEST_FAULTS is not set: make faults")
 	}
-	figures := failover(t)
-	t.Logf("figures\n%s", figures)
-	if missed := figures.missed(); missed > 0 {
-		t.Errorf("%d of %d figures are not what they should be", missed, len(figures))
-	}
+	failover(t).judge(t)
 }
 
 // failover kills the master of a Redis with two replicas and three Sentinels, and
