@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"gocloud.dev/blob"
@@ -443,14 +441,8 @@ func TestCancelWhileCompiling(t *testing.T) {
 		t.Errorf("states %v", s.got)
 	}
 	// A container that was being made at that moment is left to the sweep.
-	for end := time.Now().Add(30 * time.Second); ; {
-		running, err := b.docker.ContainerList(t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "micro.cluster="+b.cluster))})
-		if err == nil && len(running) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d containers still run, %v", len(running), err)
-		}
+	if running := b.containers(t, 0, false); len(running) > 0 {
+		t.Errorf("containers %v still run", running)
 	}
 }
 

@@ -103,7 +103,7 @@ func TestBuilderIsKilled(t *testing.T) {
 	if _, err := b.Build(component(t), &builderpb.BuildRequest{Id: id("alpha", 1), Upload: "up"}); err != nil {
 		t.Fatal(err)
 	}
-	killed := b.containers(t, 1)
+	killed := b.containers(t, 1, true)
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,16 +120,17 @@ func TestBuilderIsKilled(t *testing.T) {
 	if err := b.pool.QueryRow(t.Context(), "SELECT attempt FROM builder.builds").Scan(&attempt); err != nil || attempt != 2 {
 		t.Errorf("attempt %d, %v; want 2", attempt, err)
 	}
-	if left := b.containers(t, 0); len(left) > 0 {
+	if left := b.containers(t, 0, true); len(left) > 0 {
 		t.Errorf("containers %v are left, of those of the first builder %v", left, killed)
 	}
 }
 
-// containers waits until there are so many build containers.
-func (b *bundle) containers(t *testing.T, n int) []string {
+// containers waits until there are so many build containers, or if not all count,
+// until so many run.
+func (b *bundle) containers(t *testing.T, n int, all bool) []string {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		found, err := b.docker.ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "micro.cluster="+b.cluster))})
+		found, err := b.docker.ContainerList(t.Context(), container.ListOptions{All: all, Filters: filters.NewArgs(filters.Arg("label", "micro.cluster="+b.cluster))})
 		if err != nil {
 			t.Fatal(err)
 		}

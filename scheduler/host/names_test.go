@@ -64,9 +64,7 @@ func TestFirstService(t *testing.T) {
 		"nothing is known":           {nil, []netip.Addr{proxy}, true},
 		"it is known, and not there": {[]netip.Addr{remote}, []netip.Addr{remote}, false},
 	} {
-		if n.known[network] = tt.known; tt.known == nil {
-			delete(n.known, network)
-		}
+		n.known[network] = tt.known
 		got := n.edges(t.Context(), "", network, []member{
 			{id: "gateway", edge: true, running: tt.proxy, ip: gateway},
 			{id: "proxy", edge: true, proxy: true, running: tt.proxy, ip: proxy},

@@ -64,8 +64,7 @@ func (d *databases) pairs(t *testing.T, dir string) (standby func() *platform.Da
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := url.Values{"master_name": {platform.MasterName}}
-	first := ""
+	var sentinels []string
 	for i := range 2 {
 		r, err := platform.NewRedis(filepath.Join(dir, fmt.Sprint("replica", i)), host, "--replicaof", master.Hostname(), master.Port())
 		if err != nil {
@@ -79,13 +78,10 @@ func (d *databases) pairs(t *testing.T, dir string) (standby func() *platform.Da
 			t.Fatal(err)
 		}
 		d.others = append(d.others, s)
-		if first == "" {
-			first = s.URL
-		} else {
-			names.Add("addr", s.URL)
-		}
+		sentinels = append(sentinels, s.URL)
 	}
-	redis := settings.Secret("redis://" + first + "?" + names.Encode())
+	names := url.Values{"master_name": {platform.MasterName}, "addr": sentinels[1:]}
+	redis := settings.Secret("redis://" + sentinels[0] + "?" + names.Encode())
 	d.Platform.RedisURL, d.Platform.DurableRedisURL = redis, redis
 	var second *platform.Daemon
 	d.more = func(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package multihost
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,19 +143,18 @@ func (f *fixture) ended(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("micro revisions: %w: %s", err, out)
 	}
-	var all []struct {
+	type revision struct {
 		Revision       int64
 		Status, Reason string
 	}
+	var all []revision
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		return err
 	}
-	newest := all[0]
-	for _, r := range all {
-		if r.Revision > newest.Revision {
-			newest = r
-		}
+	if len(all) == 0 {
+		return errors.New("there is no revision")
 	}
+	newest := slices.MaxFunc(all, func(a, b revision) int { return cmp.Compare(a.Revision, b.Revision) })
 	if newest.Status != "running" && (newest.Status != "error" || newest.Reason == "") {
 		return fmt.Errorf("the newest revision is %+v", newest)
 	}

@@ -8,8 +8,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/connectivity"
 )
 
 // TestDialByName connects by a name while the name server answers for addresses
@@ -21,7 +20,6 @@ func TestDialByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := grpc.NewServer()
-	healthpb.RegisterHealthServer(s, health.NewServer())
 	go s.Serve(l) //nolint:errcheck // stopped below
 	defer s.Stop()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -44,7 +42,7 @@ func TestDialByName(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // of a name server's 5 s
 	defer cancel()
 	conn.Connect()
-	for state := conn.GetState(); state.String() != "READY"; state = conn.GetState() {
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if !conn.WaitForStateChange(ctx, state) {
 			t.Fatalf("it is %s after 3 s: it waits for a name server that knows addresses only", state)
 		}
