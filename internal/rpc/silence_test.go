@@ -37,7 +37,7 @@ func TestSilence(t *testing.T) {
 			return unix.TCPInfo{Probes: uint8(look % 5), Notsent_bytes: 1e6, Delivered: 7}
 		}, never},
 		{"the kernel does not count", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9} }, never},
-		{"far away", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Rtt: 500_000, Delivered: 7} }, 10},
+		{"far away", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Rtt: 500_000, Delivered: 7} }, 15},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +105,7 @@ func silentHost(ctx context.Context) error {
 		return err
 	}
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ETIMEDOUT) {
-		return fmt.Errorf("3 s after the host went: %v, want that it is silent", err)
+		return fmt.Errorf("%v after the host went: %v, want that it is silent", 3*Silence, err)
 	}
 	if p.silent.Load() == 0 {
 		return fmt.Errorf("calls would wait for the host to come back")
