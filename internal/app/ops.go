@@ -152,6 +152,12 @@ func (g *group) tellReadiness(set func(service string, status healthpb.HealthChe
 	})
 }
 
+// Watch adds what the component stands on, without which it can do less. check is
+// called again and again; it is bounded in time.
+func (h *Host) Watch(name string, check func(ctx context.Context) error) {
+	h.group.health.Watch(h.Name, name, false, check)
+}
+
 // Gate adds a reason for which the component is not ready. check must not wait.
 func (h *Host) Gate(check func() error) { h.group.health.Gate(h.Name, check) }
 

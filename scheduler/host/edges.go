@@ -34,6 +34,7 @@ type edges struct {
 	networks []string // that they were told to be in last
 	leave    []string // and not to be in, until that is done
 	next     *round   // that somebody waits for
+	failure  error    // of the last round
 }
 
 // round is one time that the edges are arranged.
@@ -80,10 +81,28 @@ func (e *edges) arrange(ctx context.Context) {
 	if err != nil {
 		e.log.Warn("an edge is not in every network yet", "error", err)
 	}
+	e.mu.Lock()
+	e.failure = err
+	e.mu.Unlock()
 	if r != nil {
 		r.err = err
 		close(r.done)
 	}
+}
+
+// behind says why an edge is not in every network: what runs there cannot be
+// called through it.
+func (e *edges) behind(context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failure == nil {
+		return nil
+	}
+	first, others, _ := strings.Cut(e.failure.Error(), "\n")
+	if n := strings.Count(others, "\n"); others != "" {
+		return fmt.Errorf("%s, and %d more", first, n+1)
+	}
+	return e.failure
 }
 
 func (e *edges) placeAll(ctx context.Context, networks, leave []string) error {

@@ -47,6 +47,11 @@ var Component = app.New("host", func(_ context.Context, h *app.Host, o Options) 
 		return err
 	}
 	h.DiskOf("docker", func(ctx context.Context) (string, error) { return dockerhost.Root(ctx, docker) })
+	h.Watch("docker", func(ctx context.Context) error {
+		_, err := docker.Ping(ctx)
+		return err
+	})
+	h.Watch("networks", svc.edges.behind)
 	h.Go("watch", svc.Run)
 	h.Go("images", newUnused(docker, h.Platform.ClusterID(), o, h.Log).run)
 	return h.Serve(s)
