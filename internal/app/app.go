@@ -40,6 +40,14 @@ type Config struct {
 	Failed <-chan error
 }
 
+// traced is what the process is called in traces.
+func (g *group) traced() string {
+	if len(g.names) == 1 {
+		return g.names[0]
+	}
+	return "server"
+}
+
 // Run runs components until ctx ends or one of them fails.
 func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.check(); err != nil {
@@ -48,7 +56,7 @@ func Run(ctx context.Context, cfg Config) error {
 	g := newGroup(cfg)
 	defer g.close()
 	if at := cfg.Platform.OTLPEndpoint; at != "" {
-		flush, err := telemetry.Trace(ctx, at, strings.Join(g.names, " "), cfg.Platform.OTLPSample)
+		flush, err := telemetry.Trace(ctx, at, g.traced(), cfg.Platform.OTLPSample)
 		if err != nil {
 			return fmt.Errorf("MICRO_OTLP_ENDPOINT: %w", err)
 		}
