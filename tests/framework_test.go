@@ -9,10 +9,16 @@ import (
 )
 
 // TestMicroFramework deploys services that are built on the Micro framework
-// itself, as people have them, and calls each of their endpoints.
+// itself, as people have them, and calls each of their endpoints. A call is one
+// trace, from the edge through one container to the next.
 func TestMicroFramework(t *testing.T) {
 	t.Parallel()
-	p := start(t, false)
+	c, err := platform.NewCollector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	p := start(t, false, c.Env()...)
 	for _, m := range []struct{ name, folder, mod string }{
 		{"v3.10", "v3", "v310"},
 		{"v3.19", "v3", "go"},
@@ -28,6 +34,11 @@ func TestMicroFramework(t *testing.T) {
 			keeps(t, p, x)
 			if m.folder == "v3" {
 				models(t, p, x)
+			}
+			c.Forget()
+			expect(t, x, `"sum":"3"`, curl(p, "/relay/Add", `-d '{"terms":[1,2]}'`))
+			if err := c.Wait(t.Context(), "micro server: POST", "micro server: relay.Relay/Add", "micro server: numbers.Numbers/Add"); err != nil {
+				t.Error(err)
 			}
 		})
 	}

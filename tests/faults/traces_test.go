@@ -2,19 +2,15 @@ package faults
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -29,59 +25,6 @@ import (
 	"github.com/micro/platform/tests/platform"
 )
 
-// collector keeps what spans there are of each trace: "service: span".
-type collector struct {
-	collectorpb.UnimplementedTraceServiceServer
-
-	mu     sync.Mutex
-	traces map[string][]string
-}
-
-// Export implements the OTLP collector.
-func (c *collector) Export(_ context.Context, req *collectorpb.ExportTraceServiceRequest) (*collectorpb.ExportTraceServiceResponse, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, r := range req.GetResourceSpans() {
-		service := ""
-		for _, a := range r.GetResource().GetAttributes() {
-			service = a.GetValue().GetStringValue()
-		}
-		for _, scope := range r.GetScopeSpans() {
-			for _, s := range scope.GetSpans() {
-				id := hex.EncodeToString(s.GetTraceId())
-				c.traces[id] = append(c.traces[id], service+": "+s.GetName())
-			}
-		}
-	}
-	return &collectorpb.ExportTraceServiceResponse{}, nil
-}
-
-// has says whether there is one trace with all of the hops.
-func (c *collector) has(hops []string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, spans := range c.traces {
-		if !slices.ContainsFunc(hops, func(hop string) bool {
-			return !slices.ContainsFunc(spans, func(s string) bool { return strings.HasPrefix(s, hop) })
-		}) {
-			return true
-		}
-	}
-	return false
-}
-
-// with answers the traces that have a hop.
-func (c *collector) with(hop string) (all [][]string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, spans := range c.traces {
-		if slices.ContainsFunc(spans, func(s string) bool { return strings.HasPrefix(s, hop) }) {
-			all = append(all, spans)
-		}
-	}
-	return all
-}
-
 // Traced is a service on the framework that reads a record for each call, as a
 // container calls the platform.
 type Traced struct{ back client.Client }
@@ -95,22 +38,18 @@ func (t *Traced) Call(ctx context.Context, req *storepb.ReadRequest, rsp *storep
 // and through a service and where containers call to them, too.
 func TestTraces(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	c, err := platform.NewCollector()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &collector{traces: map[string][]string{}}
-	g := grpc.NewServer()
-	collectorpb.RegisterTraceServiceServer(g, c)
-	go g.Serve(l) //nolint:errcheck // ends by Stop
-	t.Cleanup(g.Stop)
+	t.Cleanup(c.Close)
 	port, err := porttest.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
 	inside := fmt.Sprintf("127.0.0.1:%d", port)
 	s, _ := site(t, platform.Config{TLS: true,
-		Env: []string{"MICRO_OTLP_ENDPOINT=http://" + l.Addr().String(), "MICRO_OTLP_SAMPLE=1", "MICRO_PROXY_CONTAINER_ADDRESS=" + inside}})
+		Env: append(c.Env(), "MICRO_PROXY_CONTAINER_ADDRESS="+inside)})
 	token, err := s.accessToken(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -144,15 +83,11 @@ func TestTraces(t *testing.T) {
 				t.Fatalf("%s: %v", tt.name, err)
 			}
 		}
-		for end := time.Now().Add(20 * time.Second); !c.has(tt.hops); platform.Until(ctx, time.Now().Add(tryAgain)) {
-			if time.Now().After(end) {
-				t.Fatalf("%s: no trace has all of %q: %q", tt.name, tt.hops, c.with(tt.hops[0]))
-			}
+		if err := c.Wait(ctx, tt.hops...); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.traces[strangers] != nil {
+	if c.Knows(strangers) {
 		t.Error("a stranger's trace goes on behind the edge")
 	}
 }
