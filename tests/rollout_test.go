@@ -211,6 +211,13 @@ func TestRolloutUnderLoad(t *testing.T) {
 		expect(t, x, "1 instances", "micro scale worker 1")
 		eventually(t, x, `"instances": "1/1"`, "micro status worker -o json")
 	}
+	// One that ends as it starts is not served; the one before it is.
+	if _, err := platform.BreakWorker(filepath.Join(x.Home, "worker")); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, x, "exited with code 3", "micro update ./worker")
+	expect(t, x, "no such database", "micro revisions worker")
+	answered(n)
 	ended, failed := load.stop()
 	t.Logf("calls: %v", ended)
 	for _, k := range kinds {
