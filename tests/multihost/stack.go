@@ -258,6 +258,22 @@ func (s *Site) stackRuns(ctx context.Context, tag string) error {
 	return err
 }
 
+// goesBack does something to a component, by docker service, after which Swarm goes
+// back to what it was before, and waits for that.
+func (s *Site) goesBack(ctx context.Context, component string, what ...string) error {
+	first, name := s.Rig.Nodes[0], stackName+"_"+component
+	if _, err := first.Docker(ctx, slices.Concat([]string{"service"}, what, []string{"--detach", name})...); err != nil {
+		return err
+	}
+	return poll(ctx, stackTimeout, func() error {
+		state, err := first.Docker(ctx, "service", "inspect", "--format", "{{.UpdateStatus.State}} {{.UpdateStatus.Message}}", name)
+		if err == nil && !strings.HasPrefix(state, "rollback_completed ") {
+			err = fmt.Errorf("docker service inspect %s: %s", name, strings.TrimSpace(state))
+		}
+		return err
+	})
+}
+
 // updates answers a line for every service of the swarm: how far Swarm has come
 // with its last change.
 func (s *Site) updates(ctx context.Context) (string, error) {

@@ -32,6 +32,10 @@ func TestStack(t *testing.T) {
 		do   func(ctx context.Context) error
 	}{
 		{"the stack is upgraded", func(ctx context.Context) error { return s.Upgrade(ctx, "2") }},
+		{"a component is rolled back", func(ctx context.Context) error { return s.goesBack(ctx, "auth", "rollback") }},
+		{"a component's next version does not start", func(ctx context.Context) error {
+			return s.goesBack(ctx, "store", "update", "--args", "service nothing")
+		}},
 		{"the cluster secret is exchanged", func(ctx context.Context) error {
 			return s.Exchange(ctx, "2", "another cluster secret that only tests use")
 		}},
