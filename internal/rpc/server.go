@@ -21,6 +21,7 @@ import (
 	"github.com/micro/platform/internal/certs"
 	"github.com/micro/platform/internal/full"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/lost"
 	"github.com/micro/platform/internal/quota"
 )
 
@@ -209,7 +210,7 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 	case errors.Is(err, context.Canceled):
 		return errors.New(codes.Canceled, "%v", context.Canceled).From(errorID(method))
 	}
-	if errors.Code(err) == codes.Unavailable { // another component is away: the caller may try again
+	if lost.Is(err) {
 		i.log.WarnContext(ctx, "call failed", "method", method, "error", err)
 		return errors.New(codes.Unavailable, "a part of the platform is not reachable, try again").From(errorID(method))
 	}
