@@ -65,7 +65,7 @@ func TestInstancesChangePlaces(t *testing.T) {
 	instances.InitialState(state)
 	first := startInstance(t, at[0])
 	conn, err := NewClient("instances:///both", noToken, grpc.WithResolvers(instances),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1, MaxDelay: 200 * time.Millisecond}}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`))
 	if err != nil {
 		t.Fatal(err)
