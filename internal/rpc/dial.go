@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// kernelSilence is Silence as the kernel counts it. It is longer, since from Linux
+// 5.11 the kernel also breaks off when the other process has read nothing for so long.
+const kernelSilence = time.Second
+
 // Dialer makes connections that the kernel breaks when the other host is gone: at
-// the earliest after Silence if something was sent, usually soon then, and if
+// the earliest after kernelSilence if something was sent, usually soon then, and if
 // nothing is, soon after idle.
 func Dialer(idle time.Duration) net.Dialer {
 	return net.Dialer{Control: breakAfter, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: idle, Interval: time.Second, Count: 3}}
@@ -23,7 +27,7 @@ func breakAfter(network, _ string, c syscall.RawConn) error {
 	}
 	var err error
 	if controlErr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(Silence.Milliseconds()))
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(kernelSilence.Milliseconds()))
 	}); controlErr != nil {
 		return controlErr
 	}

@@ -21,7 +21,7 @@ const (
 	writeFlights = 2
 	// A batch that is on its way for longer than lateAfter holds nobody else up:
 	// others go over another connection. Redis answers in milliseconds, and a
-	// connection whose host is gone breaks after rpc.Silence and a look, when maxLate
+	// connection whose host is gone breaks after rpc.Silence and a look, before maxLate
 	// such batches are on their way.
 	lateAfter = 200 * time.Millisecond
 	maxLate   = 6
