@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -321,6 +322,11 @@ func (f *fixture) judge(t *testing.T, experiment string, traffic *Traffic, at ti
 	t.Logf("%s, at %s:\n%s", experiment, at.Format("15:04:05.000"), traffic)
 	if before, _, _ := traffic.Around(at); len(before) > 0 {
 		t.Errorf("%s: %d calls failed before anything happened", experiment, len(before))
+	}
+	for _, x := range traffic.Failures() {
+		if strings.Contains(x.Cause.Error(), "internal error") {
+			t.Errorf("%s: a caller hears nothing of why: %v", experiment, x.Cause)
+		}
 	}
 	report.Info(experiment, "calls", traffic.Calls())
 	if !allowed(experiment, traffic, at) {

@@ -20,7 +20,7 @@ const (
 	avoided = 10 * time.Second
 	slower  = 2
 	// refused is how soon who is cut off hears that what they want cannot be done: a
-	// connection is given up after a second.
+	// connection is given up within a second; a new one that nobody answers, after 1.2 s.
 	refused = 2 * time.Second
 	// budget is how many calls may fail in the two minutes that have such a time in
 	// them, in thousandths.
@@ -58,8 +58,10 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 			return err
 		}
 		var because, err error
-		longest, because, err = inside.writeAt(ctx, n, time.Now().Add(apart))
-		t.Logf("the slowest answer on its side: %v", because)
+		began := time.Now()
+		var asked time.Time
+		longest, asked, because, err = inside.writeAt(ctx, n, began.Add(apart))
+		t.Logf("the slowest answer on its side, to who asked %v after the cut: after %v, %v", asked.Sub(began), longest, because)
 		end = time.Now()
 		return errors.Join(err, cut(ctx, n, false))
 	})
@@ -90,11 +92,11 @@ func (f *fixture) partition(t *testing.T, name string, n *Node, cut trouble) {
 }
 
 // writeAt makes writes on a host, through its own edge, until end, and answers
-// how long the slowest took, and what became of it.
-func (x *Tenant) writeAt(ctx context.Context, n *Node, end time.Time) (slowest time.Duration, because, err error) {
+// how long the slowest took, when it began, and what became of it.
+func (x *Tenant) writeAt(ctx context.Context, n *Node, end time.Time) (slowest time.Duration, at time.Time, because, err error) {
 	e, err := newEdge(n, n.Dial)
 	if err != nil {
-		return 0, nil, err
+		return 0, at, nil, err
 	}
 	defer e.Close()
 	for i := 0; time.Now().Before(end) && platform.Until(ctx, time.Now().Add(100*time.Millisecond)); i++ {
@@ -103,10 +105,10 @@ func (x *Tenant) writeAt(ctx context.Context, n *Node, end time.Time) (slowest t
 		err := x.write(ctx, e, i) // most are refused
 		cancel()
 		if took := time.Since(began); took > slowest {
-			slowest, because = took, err
+			slowest, at, because = took, began, err
 		}
 	}
-	return slowest, because, nil
+	return slowest, at, because, nil
 }
 
 func (f *fixture) slowLink(t *testing.T, name string)  { f.badLink(t, name, slow) }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestStack is deploy/swarm as an operator has it: deployed, used, upgraded, and
-// given another cluster secret.
+// TestStack is deploy/swarm as an operator has it: deployed, used, upgraded, rolled
+// back in part, and given another cluster secret.
 func TestStack(t *testing.T) {
 	if os.Getenv(full) == "" {
 		t.Skip("it takes ten minutes: make multihost, or " + full + "=1")
