@@ -66,7 +66,7 @@ func (c *Collector) Export(_ context.Context, req *collectorpb.ExportTraceServic
 }
 
 // Wait waits until one trace has all of the hops, each the beginning of
-// "process: span". Spans are sent every few seconds.
+// "process: span". Processes send theirs every second.
 func (c *Collector) Wait(ctx context.Context, hops ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
