@@ -110,4 +110,9 @@ func (d *dataDir) has(name string) bool {
 	return err == nil
 }
 
-func (d *dataDir) close() { d.lock.Close() }
+// close lets others have the directory. Closing alone would not always do it: a
+// process that is being started has the file until it becomes another program.
+func (d *dataDir) close() {
+	syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN) //nolint:errcheck // closing it does the same, later
+	d.lock.Close()
+}
