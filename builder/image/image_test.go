@@ -246,7 +246,7 @@ func TestReference(t *testing.T) {
 }
 
 // TestPush pushes two builds of one program, of which the second moves no layer,
-// and forgets them one by one.
+// and one of another, of which nothing but that moves, and forgets them one by one.
 func TestPush(t *testing.T) {
 	t.Parallel()
 	registry, moved := pushed(t)
@@ -269,6 +269,14 @@ func TestPush(t *testing.T) {
 	}
 	if n := moved.Load() - before; n > 8<<10 {
 		t.Errorf("%d bytes were pushed for the same program, after %d", n, before)
+	}
+	before = moved.Load()
+	other := ID{Namespace: "alpha", Service: "hello", Version: "changed", Revision: 1}
+	if _, err := b.Assemble(t.Context(), other, fakeProgram(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := moved.Load() - before; n > fakeSize+16<<10 {
+		t.Errorf("%d bytes were pushed for another program of %d", n, fakeSize)
 	}
 	again, err := b.Assemble(t.Context(), next, program)
 	if err != nil || again != second {
@@ -297,6 +305,7 @@ func TestPush(t *testing.T) {
 
 // TestDockerPulls pushes a program, and the same with another revision, and has
 // Docker pull both through the mirror of a host: the second time it gets no layer.
+// Of another program it gets that, and not once more what is below it.
 func TestDockerPulls(t *testing.T) {
 	t.Parallel()
 	docker := buildertest.Docker(t)
@@ -310,9 +319,13 @@ func TestDockerPulls(t *testing.T) {
 	b := New(docker, http.NotFoundHandler(), Options{Cluster: fmt.Sprintf("test%x", time.Now().UnixNano()), Registry: registry})
 	id := ID{Namespace: "alpha", Service: "hello", Version: "latest"}
 	program := fakeProgram(t)
-	for _, most := range []int64{4 << 20, 8 << 10} {
+	var first int64
+	for _, x := range []struct {
+		program string
+		most    int64
+	}{{program, 4 << 20}, {program, 8 << 10}, {fakeProgram(t), fakeSize + 16<<10}} {
 		id.Revision++
-		name, err := b.Assemble(t.Context(), id, program)
+		name, err := b.Assemble(t.Context(), id, x.program)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -332,9 +345,15 @@ func TestDockerPulls(t *testing.T) {
 		}
 		n := moved.Load() - before
 		t.Logf("revision %d: Docker got %d bytes", id.Revision, n)
-		if n > most {
-			t.Errorf("revision %d: Docker got %d bytes, want %d at most", id.Revision, n, most)
+		if n > x.most {
+			t.Errorf("revision %d: Docker got %d bytes, want %d at most", id.Revision, n, x.most)
 		}
+		if first == 0 {
+			first = n
+		}
+	}
+	if first < fakeSize+64<<10 {
+		t.Errorf("the first revision is %d bytes, of which next to nothing is below the program: this shows nothing", first)
 	}
 }
 
@@ -350,10 +369,12 @@ func (w writeCounter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// fakeProgram is as large as a service is and cannot be compressed.
+const fakeSize = 1 << 20
+
+// fakeProgram cannot be compressed.
 func fakeProgram(t *testing.T) string {
 	t.Helper()
-	content := make([]byte, 1<<20)
+	content := make([]byte, fakeSize)
 	rand.Read(content)
 	program := filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(program, content, 0o600); err != nil {

@@ -72,6 +72,7 @@ func (s *Site) startEdges(ctx context.Context, n *Node) error {
 			"--label", "micro.cluster=" + cluster(), "--label", "micro.part=edge",
 			"--volume", s.certsDir() + ":" + s.certsDir() + ":ro", "--volume", "state-" + name + ":/state", "--env", "MICRO_STATE_DIR=/state",
 			"--env", "MICRO_DRAIN_NOTICE=2s", // the balancer asks four times a second
+			"--env", "MICRO_OPS_ADDRESS=" + opsOf(name),
 			"--publish", published[name]}
 		args = append(args, s.edgeEnv()...)
 		if _, err := n.Docker(ctx, append(args, s.edgeImage, "service", name)...); err != nil {
@@ -139,14 +140,16 @@ func (s *Site) resumeEdges(ctx context.Context, n *Node) error {
 	return s.edgesAnswer(ctx, n)
 }
 
+// edgePID answers the number of an edge's process on its host.
+func (n *Node) edgePID(ctx context.Context, component string) (string, error) {
+	out, err := n.Docker(ctx, "inspect", "-f", "{{.State.Pid}}", edgeName(component))
+	return strings.TrimSpace(out), err
+}
+
 // KillEdge ends an edge without warning; Docker starts it again. It answers how
 // long the edge was away.
 func (s *Site) KillEdge(ctx context.Context, n *Node, component string) (time.Duration, error) {
-	process := func() (string, error) { // its number on the host
-		out, err := n.Docker(ctx, "inspect", "-f", "{{.State.Pid}}", edgeName(component))
-		return strings.TrimSpace(out), err
-	}
-	pid, err := process()
+	pid, err := n.edgePID(ctx, component)
 	if err != nil {
 		return 0, err
 	}
@@ -155,7 +158,7 @@ func (s *Site) KillEdge(ctx context.Context, n *Node, component string) (time.Du
 		return 0, fmt.Errorf("kill %s: %w: %s", component, err, out)
 	}
 	err = poll(ctx, answerTimeout, func() error {
-		now, err := process()
+		now, err := n.edgePID(ctx, component)
 		if err == nil && (now == pid || now == "0") {
 			err = fmt.Errorf("%s has not been started again", component)
 		}

@@ -329,6 +329,7 @@ func (f *fixture) judge(t *testing.T, experiment string, traffic *Traffic, at ti
 		}
 	}
 	report.Info(experiment, "calls", traffic.Calls())
+	report.Info(experiment, "processor time that other machines took", fmt.Sprint(traffic.Stolen(), " %"))
 	if !allowed(experiment, traffic, at) {
 		t.Errorf("%s: more calls failed than may", experiment)
 	}

@@ -40,6 +40,7 @@ func TestFull(t *testing.T) {
 		{"a host is cut off for 7 s", f.partitions},
 		{"a host has 1 Mbit/s", f.slowLink},
 		{"a host loses a fifth of what is sent to it", f.lossyLink},
+		{"what is sent to a host comes 200 ms late", f.lateLink},
 		{"a host is lost", f.follower},
 		{"a host is lost during a deploy", f.deploying},
 		{"the leader is lost", f.leader},

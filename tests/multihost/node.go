@@ -27,10 +27,11 @@ type Node struct {
 	// GVisor is what it runs containers in that ask for nothing.
 	GVisor bool
 
-	rig    *Rig
-	power  *exec.Cmd // ends the host when it ends
-	init   int       // process number of the host's first process
-	docker *exec.Cmd
+	rig     *Rig
+	power   *exec.Cmd // ends the host when it ends
+	init    int       // process number of the host's first process
+	docker  *exec.Cmd
+	waiting *waiting // what is late, while it is
 }
 
 func newNode(r *Rig, i int) *Node {

@@ -211,7 +211,7 @@ func (s *Site) run(ctx context.Context, n *Node, components ...string) error {
 		if err := os.MkdirAll(state, 0o755); err != nil {
 			return err
 		}
-		env := append(slices.Clip(s.env), "MICRO_STATE_DIR="+state, "MICRO_BUILDER_DIR="+filepath.Join(n.Dir, "builds"))
+		env := append(slices.Clip(s.env), "MICRO_STATE_DIR="+state, "MICRO_BUILDER_DIR="+filepath.Join(n.Dir, "builds"), "MICRO_OPS_ADDRESS="+opsOf(name))
 		u, err := startUnit(ctx, n, s.micro, name, env)
 		if err != nil {
 			return err

@@ -1,10 +1,13 @@
 package multihost
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +46,8 @@ type Traffic struct {
 	mu       sync.Mutex
 	calls    []Answer
 	failures []Failure
+	began    ticks
+	stolen   int // percent of the processors' time, which the machine's own host gave to others
 }
 
 // Answer is a call that has ended, however it did.
@@ -56,7 +61,7 @@ type Answer struct {
 // Start makes calls until Stop.
 func Start(edges *Balancer, kinds []Kind) *Traffic {
 	ctx, end := context.WithCancel(context.Background())
-	t := &Traffic{edges: edges, end: end}
+	t := &Traffic{edges: edges, end: end, began: readTicks()}
 	for i, k := range kinds {
 		t.work.Go(func() {
 			// Kinds do not all begin in the same moment.
@@ -88,6 +93,37 @@ func (t *Traffic) one(k Kind, due time.Time, n int) {
 func (t *Traffic) Stop() {
 	t.end()
 	t.work.Wait()
+	t.stolen = readTicks().stolenSince(t.began)
+}
+
+// Stolen is how many hundredths of the processors' time this machine did not get,
+// being itself on one that is shared: where it is much, times say little.
+func (t *Traffic) Stolen() int { return t.stolen }
+
+// ticks are those of all processors, by proc(5).
+type ticks struct{ all, stolen int }
+
+func readTicks() (t ticks) {
+	b, _ := os.ReadFile("/proc/stat") // without it nothing is said
+	line, _, _ := strings.Cut(string(b), "\n")
+	for i, field := range strings.Fields(line) {
+		n, _ := strconv.Atoi(field) // the first is "cpu"
+		if i <= stolenField {
+			t.all += n
+		}
+		if i == stolenField {
+			t.stolen = n
+		}
+	}
+	return t
+}
+
+// stolenField is the place of "steal" after user, nice, system, idle, iowait, irq
+// and softirq. Those after it are counted in others.
+const stolenField = 8
+
+func (t ticks) stolenSince(then ticks) int {
+	return 100 * (t.stolen - then.stolen) / max(1, t.all-then.all)
 }
 
 // Calls is how many there were.
@@ -97,21 +133,21 @@ func (t *Traffic) Calls() int {
 	return len(t.calls)
 }
 
-// P99 is how long all but one in a hundred of the calls took that are counted.
-func (t *Traffic) P99(counted func(Answer) bool) time.Duration {
+// Quickest answers the calls that are counted, the slowest last.
+func (t *Traffic) Quickest(counted func(Answer) bool) []Answer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []time.Duration
-	for _, a := range t.calls {
-		if counted(a) {
-			all = append(all, a.Took)
-		}
-	}
+	all := slices.DeleteFunc(slices.Clone(t.calls), func(a Answer) bool { return !counted(a) })
+	slices.SortFunc(all, func(a, b Answer) int { return cmp.Compare(a.Took, b.Took) })
+	return all
+}
+
+// p99 is how long all but one in a hundred took of calls that Quickest answered.
+func p99(all []Answer) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
-	slices.Sort(all)
-	return all[len(all)*99/100]
+	return all[len(all)*99/100].Took
 }
 
 // Failures are the calls that failed, by when they were due.
