@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelSilence is Silence as the kernel counts it. It is longer, since from Linux
-// 5.11 the kernel also breaks off when the other process has read nothing for so long.
+// kernelSilence is Silence as the kernel counts it. It bounds the time to connect,
+// too, in which Linux sends again what was lost after a second.
 const kernelSilence = time.Second
 
 // Dialer makes connections that the kernel breaks when the other host is gone: at
@@ -25,9 +25,14 @@ func breakAfter(network, _ string, c syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil // a database on this host
 	}
+	return setUserTimeout(c, kernelSilence)
+}
+
+// setUserTimeout says when the kernel breaks a connection off; 0 is after minutes.
+func setUserTimeout(c syscall.RawConn, after time.Duration) error {
 	var err error
 	if controlErr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(kernelSilence.Milliseconds()))
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after.Milliseconds()))
 	}); controlErr != nil {
 		return controlErr
 	}
@@ -65,6 +70,10 @@ func dial(ctx context.Context, network, address string, idle time.Duration) (net
 		return conn, nil
 	}
 	c := &watched{TCPConn: tcp}
+	if err := c.own(); err != nil {
+		tcp.Close()
+		return nil, err
+	}
 	go c.watch() // ends with Close
 	return c, nil
 }

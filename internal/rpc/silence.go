@@ -24,6 +24,11 @@ const lookEvery = Silence / 5
 // the kernel sends what was lost again after two and a bit.
 const patientTrips = 4
 
+// closedSilence is that of a host that has said it has no room: Linux does not
+// answer a probe for room that comes within half a second of another
+// (tcp_invalid_ratelimit), and each comes twice as long after the one before.
+const closedSilence = 5 * time.Second
+
 // watched is a connection that keeps to Silence. The kernel alone does not: it
 // counts from when it sends again what was lost, and has that wait for longer the
 // more round trips have varied, for seconds after a busy time (RFC 6298).
@@ -32,12 +37,27 @@ const patientTrips = 4
 // it gives its own pings.
 type watched struct {
 	*net.TCPConn
-	broken atomic.Bool // since the other host is silent
+	broken  atomic.Bool // since the other host is silent
+	silence silence
+}
+
+// own has the kernel leave it to watch, if it tells that enough: from Linux 5.11 it
+// also breaks off when the other process has read nothing for the time.
+func (c *watched) own() error {
+	info, err := TCPInfo(c.TCPConn)
+	if err != nil || info.Delivered == 0 || info.Snd_wnd == 0 {
+		return err
+	}
+	c.silence.room = true
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return setUserTimeout(raw, 0)
 }
 
 // watch breaks the connection off when the other host is silent. It ends with Close.
 func (c *watched) watch() {
-	var s silence
 	for {
 		// All connections at once: it is waking up that costs.
 		time.Sleep(lookEvery - time.Duration(time.Now().UnixNano())%lookEvery)
@@ -45,7 +65,7 @@ func (c *watched) watch() {
 		if err != nil {
 			return
 		}
-		if s.lasts(info) {
+		if c.silence.lasts(info) {
 			c.broken.Store(true)
 			c.SetLinger(0) //nolint:errcheck // it may have been closed
 			c.Close()      //nolint:errcheck // what it had to send is lost
@@ -65,6 +85,7 @@ func (c *watched) Read(b []byte) (int, error) {
 
 // silence is what looks at a connection have seen.
 type silence struct {
+	room      bool   // the kernel tells how much room the other host has, as it does from Linux 5.4
 	owing     bool   // the other host has something to acknowledge
 	delivered uint32 // segments it has had so far, its first included; 0 from Linux before 4.18
 	looks     int    // at which this was so, after the first
@@ -75,12 +96,15 @@ type silence struct {
 func (s *silence) lasts(i *unix.TCPInfo) bool {
 	owing := i.Delivered > 0 && (i.Unacked > 0 || i.Probes > 0)
 	if !owing || !s.owing || i.Delivered != s.delivered {
-		*s = silence{owing: owing, delivered: i.Delivered}
+		*s = silence{room: s.room, owing: owing, delivered: i.Delivered}
 		return false
 	}
 	s.looks++
-	roundTrip := time.Duration(i.Rtt) * time.Microsecond
-	return time.Duration(s.looks)*lookEvery >= max(Silence, patientTrips*roundTrip)
+	longest := max(Silence, patientTrips*time.Duration(i.Rtt)*time.Microsecond)
+	if s.room && i.Snd_wnd == 0 {
+		longest = closedSilence
+	}
+	return time.Duration(s.looks)*lookEvery >= longest
 }
 
 // TCPInfo is what the kernel knows of a connection that is open.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -25,25 +26,33 @@ func TestSilence(t *testing.T) {
 		name string
 		at   func(look int) unix.TCPInfo
 		want int // looks after the first
+		full bool
 	}{
-		{"idle", func(int) unix.TCPInfo { return unix.TCPInfo{Delivered: 7} }, never},
-		{"nothing is acknowledged", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Delivered: 7} }, 5},
-		{"nor the probe of a connection that was idle", func(int) unix.TCPInfo { return unix.TCPInfo{Probes: 1, Delivered: 7} }, 5},
-		{"nor what is sent after the probe", func(look int) unix.TCPInfo { return unix.TCPInfo{Probes: 1, Unacked: uint32(look / 3), Delivered: 7} }, 5},
-		{"it was busy before", func(look int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9, Delivered: uint32(min(1+look, 21))} }, 25},
-		{"slow, but it goes on", func(look int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9, Delivered: uint32(1 + look/5)} }, never},
-		{"another byte is out at each look", func(look int) unix.TCPInfo { return unix.TCPInfo{Unacked: 1, Delivered: uint32(1 + look)} }, never},
+		{"idle", func(int) unix.TCPInfo { return unix.TCPInfo{Delivered: 7} }, never, false},
+		{"nothing is acknowledged", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Delivered: 7} }, 5, false},
+		{"nor the probe of a connection that was idle", func(int) unix.TCPInfo { return unix.TCPInfo{Probes: 1, Delivered: 7} }, 5, false},
+		{"nor what is sent after the probe", func(look int) unix.TCPInfo { return unix.TCPInfo{Probes: 1, Unacked: uint32(look / 3), Delivered: 7} }, 5, false},
+		{"it was busy before", func(look int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9, Delivered: uint32(min(1+look, 21))} }, 25, false},
+		{"slow, but it goes on", func(look int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9, Delivered: uint32(1 + look/5)} }, never, false},
+		{"another byte is out at each look", func(look int) unix.TCPInfo { return unix.TCPInfo{Unacked: 1, Delivered: uint32(1 + look)} }, never, false},
 		{"it does not read, and acknowledges probes", func(look int) unix.TCPInfo {
 			return unix.TCPInfo{Probes: uint8(look % 5), Notsent_bytes: 1e6, Delivered: 7}
-		}, never},
-		{"the kernel does not count", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9} }, never},
-		{"far away", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Rtt: 500_000, Delivered: 7} }, 15},
+		}, never, true},
+		{"it does not read, and leaves probes unanswered", func(look int) unix.TCPInfo {
+			return unix.TCPInfo{Probes: uint8(min(1, look%10)), Notsent_bytes: 1e6, Delivered: 7}
+		}, never, true},
+		{"nor answers any", func(int) unix.TCPInfo { return unix.TCPInfo{Probes: 1, Notsent_bytes: 1e6, Delivered: 7} }, 36, true},
+		{"the kernel does not count", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9} }, never, false},
+		{"far away", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Rtt: 500_000, Delivered: 7} }, 15, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var s silence
+			s := silence{room: true}
 			for look := range 50 {
 				info := tt.at(look)
+				if !tt.full {
+					info.Snd_wnd = 1 << 16
+				}
 				if !s.lasts(&info) {
 					continue
 				}
@@ -74,6 +83,44 @@ func TestHostGoesSilent(t *testing.T) {
 	if err := <-done; errors.Is(err, syscall.EPERM) || errors.Is(err, exec.ErrNotFound) {
 		t.Skipf("it cannot be made: %v", err)
 	} else if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNothingIsRead sends to a process that is there and reads nothing for longer
+// than a host may be silent.
+func TestNothingIsRead(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := Dial(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	other, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	const much = 64 << 20 // more than kernels keep
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(make([]byte, much))
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		t.Fatalf("%v while nothing was read", err)
+	case <-time.After(3 * kernelSilence):
+	}
+	if n, err := io.CopyN(io.Discard, other, much); err != nil {
+		t.Errorf("%v after %d bytes, want all %d", err, n, much)
+	}
+	if err := <-wrote; err != nil {
 		t.Error(err)
 	}
 }
