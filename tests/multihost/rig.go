@@ -174,7 +174,7 @@ func (r *Rig) each(do func(*Node) error) error {
 // swarm joins the hosts, as managers all.
 func (r *Rig) swarm(ctx context.Context) error {
 	first := r.Nodes[0]
-	_, err := first.Docker(ctx, "swarm", "init", "--advertise-addr", first.Address, "--default-addr-pool", "10.80.0.0/16", "--dispatcher-heartbeat", "2s")
+	_, err := first.Docker(ctx, "swarm", "init", "--advertise-addr", first.Address, "--default-addr-pool", "10.80.0.0/16", "--dispatcher-heartbeat", "1s")
 	if err != nil {
 		return err
 	}

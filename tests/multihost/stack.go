@@ -46,6 +46,11 @@ func (s *Site) deployStack(ctx context.Context) error {
 		return err
 	}
 	s.environ(len(s.Rig.Nodes))
+	// No host is lost here, and one that starts a stack on a third of a machine may
+	// have no time for a heartbeat.
+	if _, err := s.Rig.Nodes[0].Docker(ctx, "swarm", "update", "--dispatcher-heartbeat", "5s"); err != nil {
+		return err
+	}
 	if err := errors.Join(s.label(ctx), s.writeStack()); err != nil {
 		return err
 	}
