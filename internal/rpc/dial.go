@@ -11,8 +11,12 @@ import (
 )
 
 // kernelSilence is Silence as the kernel counts it. It bounds the time to connect,
-// too, in which Linux sends again what was lost after a second.
+// too: Linux asks again after a second, and gives up at once then.
 const kernelSilence = time.Second
+
+// unread is how long the kernel lets the other process read nothing, where it does
+// not keep to kernelSilence: longer than gRPC waits for the answer to a ping.
+const unread = 45 * time.Second
 
 // Dialer makes connections that the kernel breaks when the other host is gone: at
 // the earliest after kernelSilence if something was sent, usually soon then, and if
@@ -28,7 +32,8 @@ func breakAfter(network, _ string, c syscall.RawConn) error {
 	return setUserTimeout(c, kernelSilence)
 }
 
-// setUserTimeout says when the kernel breaks a connection off; 0 is after minutes.
+// setUserTimeout says when the kernel breaks a connection off: TCP_USER_TIMEOUT of
+// tcp(7).
 func setUserTimeout(c syscall.RawConn, after time.Duration) error {
 	var err error
 	if controlErr := c.Control(func(fd uintptr) {
@@ -70,10 +75,7 @@ func dial(ctx context.Context, network, address string, idle time.Duration) (net
 		return conn, nil
 	}
 	c := &watched{TCPConn: tcp}
-	if err := c.own(); err != nil {
-		tcp.Close()
-		return nil, err
-	}
+	c.relieveKernel()
 	go c.watch() // ends with Close
 	return c, nil
 }

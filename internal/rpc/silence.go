@@ -24,11 +24,6 @@ const lookEvery = Silence / 5
 // the kernel sends what was lost again after two and a bit.
 const patientTrips = 4
 
-// closedSilence is that of a host that has said it has no room: Linux does not
-// answer a probe for room that comes within half a second of another
-// (tcp_invalid_ratelimit), and each comes twice as long after the one before.
-const closedSilence = 5 * time.Second
-
 // watched is a connection that keeps to Silence. The kernel alone does not: it
 // counts from when it sends again what was lost, and has that wait for longer the
 // more round trips have varied, for seconds after a busy time (RFC 6298).
@@ -41,19 +36,19 @@ type watched struct {
 	silence silence
 }
 
-// own has the kernel leave it to watch, if it tells that enough: from Linux 5.11 it
-// also breaks off when the other process has read nothing for the time.
-func (c *watched) own() error {
+// relieveKernel leaves the connection to watch, if the kernel tells that enough:
+// from Linux 5.11 it would also break off when the other process has read nothing
+// for kernelSilence. One of the two is enough: nothing is wrong if this fails.
+func (c *watched) relieveKernel() {
 	info, err := TCPInfo(c.TCPConn)
 	if err != nil || info.Delivered == 0 || info.Snd_wnd == 0 {
-		return err
+		return
 	}
-	c.silence.room = true
 	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
+	if err != nil || setUserTimeout(raw, unread) != nil {
+		return
 	}
-	return setUserTimeout(raw, 0)
+	c.silence.tellsRoom = true
 }
 
 // watch breaks the connection off when the other host is silent. It ends with Close.
@@ -85,7 +80,7 @@ func (c *watched) Read(b []byte) (int, error) {
 
 // silence is what looks at a connection have seen.
 type silence struct {
-	room      bool   // the kernel tells how much room the other host has, as it does from Linux 5.4
+	tellsRoom bool   // the kernel tells how much room the other host has, as it does from Linux 5.4
 	owing     bool   // the other host has something to acknowledge
 	delivered uint32 // segments it has had so far, its first included; 0 from Linux before 4.18
 	looks     int    // at which this was so, after the first
@@ -95,16 +90,17 @@ type silence struct {
 // acknowledgement. They count, not the time: this process may have stood still.
 func (s *silence) lasts(i *unix.TCPInfo) bool {
 	owing := i.Delivered > 0 && (i.Unacked > 0 || i.Probes > 0)
+	// Who has no room leaves probes for it unanswered, and drops what still comes.
+	if s.tellsRoom && i.Snd_wnd == 0 {
+		owing = false
+	}
 	if !owing || !s.owing || i.Delivered != s.delivered {
-		*s = silence{room: s.room, owing: owing, delivered: i.Delivered}
+		*s = silence{tellsRoom: s.tellsRoom, owing: owing, delivered: i.Delivered}
 		return false
 	}
 	s.looks++
-	longest := max(Silence, patientTrips*time.Duration(i.Rtt)*time.Microsecond)
-	if s.room && i.Snd_wnd == 0 {
-		longest = closedSilence
-	}
-	return time.Duration(s.looks)*lookEvery >= longest
+	roundTrip := time.Duration(i.Rtt) * time.Microsecond
+	return time.Duration(s.looks)*lookEvery >= max(Silence, patientTrips*roundTrip)
 }
 
 // TCPInfo is what the kernel knows of a connection that is open.

@@ -25,8 +25,8 @@ func TestSilence(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		at   func(look int) unix.TCPInfo
-		want int // looks after the first
-		full bool
+		want int  // looks after the first
+		full bool // it has no room
 	}{
 		{"idle", func(int) unix.TCPInfo { return unix.TCPInfo{Delivered: 7} }, never, false},
 		{"nothing is acknowledged", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Delivered: 7} }, 5, false},
@@ -38,16 +38,18 @@ func TestSilence(t *testing.T) {
 		{"it does not read, and acknowledges probes", func(look int) unix.TCPInfo {
 			return unix.TCPInfo{Probes: uint8(look % 5), Notsent_bytes: 1e6, Delivered: 7}
 		}, never, true},
-		{"it does not read, and leaves probes unanswered", func(look int) unix.TCPInfo {
-			return unix.TCPInfo{Probes: uint8(min(1, look%10)), Notsent_bytes: 1e6, Delivered: 7}
+		{"it does not read, and answers nothing", func(int) unix.TCPInfo {
+			return unix.TCPInfo{Probes: 1, Unacked: 1, Notsent_bytes: 1e6, Delivered: 7}
 		}, never, true},
-		{"nor answers any", func(int) unix.TCPInfo { return unix.TCPInfo{Probes: 1, Notsent_bytes: 1e6, Delivered: 7} }, 36, true},
+		{"it reads again, and is gone", func(look int) unix.TCPInfo {
+			return unix.TCPInfo{Unacked: 1, Delivered: 7, Snd_wnd: uint32(look / 10)}
+		}, 15, true},
 		{"the kernel does not count", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 9} }, never, false},
 		{"far away", func(int) unix.TCPInfo { return unix.TCPInfo{Unacked: 2, Rtt: 500_000, Delivered: 7} }, 15, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := silence{room: true}
+			s := silence{tellsRoom: true}
 			for look := range 50 {
 				info := tt.at(look)
 				if !tt.full {
@@ -65,6 +67,19 @@ func TestSilence(t *testing.T) {
 				t.Errorf("it is not silent after 50 looks, want %d", tt.want)
 			}
 		})
+	}
+}
+
+// TestRoomIsNotKnown looks at a connection whose kernel does not tell of room.
+func TestRoomIsNotKnown(t *testing.T) {
+	t.Parallel()
+	var s silence
+	looks := 0
+	for !s.lasts(&unix.TCPInfo{Unacked: 2, Delivered: 7}) && looks < 50 {
+		looks++
+	}
+	if looks != 5 {
+		t.Errorf("it is silent at look %d, want 5", looks)
 	}
 }
 
