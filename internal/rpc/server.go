@@ -95,7 +95,8 @@ var errEnding = errors.New(codes.Unavailable, "this instance stops, connect agai
 func (s *Server) EndStreams() { s.end(errEnding) }
 
 func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (rsp any, err error) {
-	defer func() { err = i.finish(ctx, info.FullMethod, recover(), blame(err, req)) }()
+	began := time.Now()
+	defer func() { err = i.finish(ctx, info.FullMethod, began, recover(), blame(err, req)) }()
 	ctx, err = i.identify(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
@@ -106,8 +107,8 @@ func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 }
 
 func (i *interceptor) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	ctx := s.Context()
-	defer func() { err = i.finish(ctx, info.FullMethod, recover(), err) }()
+	ctx, began := s.Context(), time.Now()
+	defer func() { err = i.finish(ctx, info.FullMethod, began, recover(), err) }()
 	ctx, err = i.identify(ctx, info.FullMethod)
 	if err != nil {
 		return err
@@ -181,7 +182,7 @@ func Bearer(ctx context.Context) (string, error) {
 
 // finish is the one place where errors leave a component: a decision for the
 // caller goes out as it is, anything else is logged and hidden.
-func (i *interceptor) finish(ctx context.Context, method string, panicked any, err error) error {
+func (i *interceptor) finish(ctx context.Context, method string, began time.Time, panicked any, err error) error {
 	if panicked != nil {
 		i.log.ErrorContext(ctx, "panic in a handler", "method", method, "panic", panicked, "stack", string(debug.Stack()))
 		return errors.New(codes.Internal, "internal error").From(errorID(method))
@@ -197,7 +198,7 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 		if more := quota.Headers(err); more != nil {
 			_ = grpc.SetTrailer(ctx, metadata.New(more)) // fails only without a transport
 		} else if cause := decided.Unwrap(); cause != nil {
-			i.log.WarnContext(ctx, "call failed", "method", method, "detail", decided.Detail, "error", cause)
+			i.log.WarnContext(ctx, "call failed", "method", method, "took", time.Since(began), "detail", decided.Detail, "error", cause)
 		}
 		return decided.From(errorID(method))
 	}
@@ -211,10 +212,10 @@ func (i *interceptor) finish(ctx context.Context, method string, panicked any, e
 		return errors.New(codes.Canceled, "%v", context.Canceled).From(errorID(method))
 	}
 	if lost.Is(err) {
-		i.log.WarnContext(ctx, "call failed", "method", method, "error", err)
+		i.log.WarnContext(ctx, "call failed", "method", method, "took", time.Since(began), "error", err)
 		return errors.New(codes.Unavailable, "a part of the platform is not reachable, try again").From(errorID(method))
 	}
-	i.log.ErrorContext(ctx, "call failed", "method", method, "error", err)
+	i.log.ErrorContext(ctx, "call failed", "method", method, "took", time.Since(began), "error", err)
 	return errors.New(codes.Internal, "internal error").From(errorID(method))
 }
 
