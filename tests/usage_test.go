@@ -150,12 +150,12 @@ func TestServiceIsMetered(t *testing.T) {
 	eventually(t, alice, "Hello Jane", "micro helloworld call --name=Jane")
 	expect(t, alice, "", "micro kill helloworld")
 	eventually(t, alice, "gone", `test -z "$(docker ps -q `+filter+`)" && echo gone`)
-	event := func(name string) time.Duration {
-		return dockerTime(t, alice, fmt.Sprintf("docker events --since %d --until %d --filter event=%s %s --format '{{.TimeNano}}' | tail -1 | sed 's/.........$/.&/' | xargs -I{} date -u -d @{} +%%Y-%%m-%%dT%%H:%%M:%%S.%%NZ",
-			started.Unix(), time.Now().Unix()+1, name, filter)).Sub(started)
+	event := func(name, which string) time.Duration {
+		return dockerTime(t, alice, fmt.Sprintf("docker events --since %d --until %d --filter event=%s %s --format '{{.TimeNano}}' | %s -1 | sed 's/.........$/.&/' | xargs -I{} date -u -d @{} +%%Y-%%m-%%dT%%H:%%M:%%S.%%NZ",
+			started.Unix(), time.Now().Unix()+1, name, filter, which)).Sub(started)
 	}
-	// It ended between these two. A look that finds it gone counts until then.
-	told, ended := event("kill"), event("die")
+	// It ended between these two. A look that finds it gone counts until that look.
+	told, ended := event("kill", "head"), event("die", "tail")
 	least, most := 1000*int64(told.Seconds()), (ended + time.Second).Milliseconds()
 	var seen usageRow
 	for end := time.Now().Add(settle); ; {

@@ -45,13 +45,13 @@ func openDir(path string) (*dataDir, error) {
 		lock.Close()
 		return nil, fmt.Errorf("another micro server uses %s: stop it, or name another directory with --data-dir", path)
 	}
+	d := &dataDir{path: path, lock: lock}
 	if err := errors.Join(lock.Truncate(0), writePID(lock)); err != nil {
-		lock.Close()
+		d.close()
 		return nil, err
 	}
-	d := &dataDir{path: path, lock: lock}
 	if err := d.checkFormat(); err != nil {
-		lock.Close()
+		d.close()
 		return nil, err
 	}
 	return d, nil
