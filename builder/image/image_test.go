@@ -369,9 +369,10 @@ func (w writeCounter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// fakeSize is that of a small service, in bytes.
 const fakeSize = 1 << 20
 
-// fakeProgram cannot be compressed.
+// fakeProgram makes a file that cannot be compressed.
 func fakeProgram(t *testing.T) string {
 	t.Helper()
 	content := make([]byte, fakeSize)

@@ -9,7 +9,7 @@ import (
 )
 
 // opsOf is where a component tells operators of its host, or of its container, how
-// it is.
+// it is: host and the edges, which are not among control and share nothing, at 8100.
 func opsOf(component string) string {
 	return fmt.Sprintf("127.0.0.1:%d", 8100+1+slices.Index(control, component))
 }

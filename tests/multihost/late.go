@@ -16,10 +16,12 @@ import (
 	"github.com/micro/platform/tests/platform"
 )
 
-// What comes to a late host comes after lag, give or take jitter.
+// What comes to a late host comes after lag, give or take jitter, which is another
+// one every wander: packets keep their order.
 const (
 	lag    = 200 * time.Millisecond
 	jitter = 50 * time.Millisecond
+	wander = 100 * time.Millisecond
 )
 
 // late: what others send comes late to the host. The kernel asks a program what to
@@ -31,7 +33,10 @@ func late(ctx context.Context, n *Node, begins bool) error {
 		if n.waiting, err = openWaiting(n, 1); err != nil {
 			return err
 		}
-		return n.filter(ctx, true, where, what)
+		if err := n.filter(ctx, true, where, what); err != nil {
+			return errors.Join(err, n.waiting.Close())
+		}
+		return nil
 	}
 	err := n.filter(ctx, false, where, what)
 	platform.Until(ctx, time.Now().Add(lag+2*jitter)) // what is in it goes out
@@ -45,7 +50,8 @@ type waiting struct {
 	out     chan heldBack
 	closing chan struct{}
 	ended   sync.WaitGroup
-	failed  error // of receiving, once it has ended
+	failed  error // of receiving, and unsent of sending: once they have ended
+	unsent  error
 }
 
 // heldBack is a packet by the number that the kernel gave it.
@@ -75,12 +81,15 @@ func openWaiting(n *Node, number uint16) (*waiting, error) {
 	return w, nil
 }
 
-// Messages and attributes of linux/netfilter/nfnetlink_queue.h.
+// Messages of linux/netfilter/nfnetlink_queue.h.
 const (
-	queuePacket  = unix.NFNL_SUBSYS_QUEUE<<8 | 0
-	queueVerdict = unix.NFNL_SUBSYS_QUEUE<<8 | 1
-	queueConfig  = unix.NFNL_SUBSYS_QUEUE<<8 | 2
+	queuePacket = unix.NFNL_SUBSYS_QUEUE<<8 + iota
+	queueVerdict
+	queueConfig
+)
 
+// Their attributes, and values of these.
+const (
 	configCommand = 1
 	configParams  = 2
 	configLength  = 3
@@ -125,9 +134,13 @@ func (w *waiting) message(kind netlink.HeaderType, flags netlink.HeaderFlags, at
 // take notes what comes, in its order, until Close.
 func (w *waiting) take() {
 	defer close(w.out)
-	var last time.Time
+	var last, other time.Time
+	var held time.Duration
 	for {
 		messages, err := w.conn.Receive()
+		if errors.Is(err, unix.ENOENT) { // a verdict on what the kernel has dropped
+			continue
+		}
 		if err != nil {
 			select {
 			case <-w.closing:
@@ -138,7 +151,11 @@ func (w *waiting) take() {
 		}
 		for _, m := range messages {
 			if id, is := packetOf(m); is {
-				if due := time.Now().Add(lag - jitter + rand.N(2*jitter)); due.After(last) {
+				now := time.Now()
+				if now.After(other) {
+					held, other = lag-jitter+rand.N(2*jitter), now.Add(wander)
+				}
+				if due := now.Add(held); due.After(last) {
 					last = due
 				}
 				w.out <- heldBack{id, last}
@@ -170,7 +187,10 @@ func (w *waiting) give() {
 		verdict := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, verdictAccept), p.id)
 		m, err := w.message(queueVerdict, 0, []netlink.Attribute{{Type: verdictHeader, Data: verdict}})
 		if err == nil {
-			w.conn.Send(m) //nolint:errcheck // it is closed
+			_, err = w.conn.Send(m)
+		}
+		if err != nil && w.unsent == nil {
+			w.unsent = fmt.Errorf("let a packet go: %w", err)
 		}
 	}
 }
@@ -180,5 +200,5 @@ func (w *waiting) Close() error {
 	close(w.closing)
 	err := w.conn.Close()
 	w.ended.Wait()
-	return errors.Join(err, w.failed)
+	return errors.Join(err, w.failed, w.unsent)
 }

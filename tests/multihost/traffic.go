@@ -133,8 +133,8 @@ func (t *Traffic) Calls() int {
 	return len(t.calls)
 }
 
-// Quickest answers the calls that are counted, the slowest last.
-func (t *Traffic) Quickest(counted func(Answer) bool) []Answer {
+// ByTook answers the calls that are counted, the slowest last.
+func (t *Traffic) ByTook(counted func(Answer) bool) []Answer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := slices.DeleteFunc(slices.Clone(t.calls), func(a Answer) bool { return !counted(a) })
@@ -142,7 +142,7 @@ func (t *Traffic) Quickest(counted func(Answer) bool) []Answer {
 	return all
 }
 
-// p99 is how long all but one in a hundred took of calls that Quickest answered.
+// p99 is how long all but one in a hundred took of calls that ByTook answered.
 func p99(all []Answer) time.Duration {
 	if len(all) == 0 {
 		return 0
