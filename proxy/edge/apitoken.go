@@ -28,6 +28,9 @@ const (
 	refusedFor = 10 * time.Second
 	// askAgain is how long what stood for a token goes on to when auth is away.
 	askAgain = time.Second
+	// awaited is how long calls wait for auth to say again what stands for a token;
+	// then they go on with what stood for it. Auth answers in milliseconds.
+	awaited = 200 * time.Millisecond
 	// maxExchanged bounds the tokens that are remembered, about 2 KiB each, and
 	// maxRefused those that were refused, which take less.
 	maxExchanged = 20_000
@@ -59,10 +62,11 @@ type exchange struct {
 	asking  map[[sha256.Size]byte]*exchanged
 }
 
-// exchanged is what auth said of an API token. All but done is set before done
-// is closed, and then stays.
+// exchanged is what auth said of an API token. What it said is set before done is
+// closed, and then stays.
 type exchanged struct {
 	done    chan struct{}
+	late    chan struct{} // closed after awaited
 	access  string
 	fresh   time.Time // until then it is not asked about again
 	expires time.Time // of the access token
@@ -85,47 +89,62 @@ func (x *exchange) access(ctx context.Context, token, anew, from string) (access
 	if len(token) > maxAPIToken {
 		return "", bad(identity.ErrInvalid), nil
 	}
-	e, err := x.find(ctx, token, anew, from)
+	e, before, err := x.find(ctx, token, anew, from)
 	if err != nil {
 		return "", nil, err
+	}
+	late := e.late
+	if before == nil {
+		late = nil // there is nothing to go on with
+	}
+	select {
+	case <-e.done:
+	case <-late:
+	case <-ctx.Done():
+		return "", nil, errors.New(codes.DeadlineExceeded, "%v", ctx.Err())
 	}
 	select {
 	case <-e.done:
 		return e.access, e.refusal, e.err
-	case <-ctx.Done():
-		return "", nil, errors.New(codes.DeadlineExceeded, "%v", ctx.Err())
+	default:
+		return before.access, nil, nil
 	}
 }
 
-// find answers what is known of a token, or has auth asked.
-func (x *exchange) find(ctx context.Context, token, anew, from string) (*exchanged, error) {
+// find answers what is known of a token, or has auth asked. before is what the
+// caller may go on with when that is late.
+func (x *exchange) find(ctx context.Context, token, anew, from string) (e, before *exchanged, err error) {
 	sum := sha256.Sum256([]byte(token))
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if e := x.asking[sum]; e != nil {
-		return e, nil
-	}
 	now := x.now()
-	before := x.good[sum]
-	if before != nil && now.Before(before.fresh) && (anew == "" || before.access != anew) {
-		return before, nil
+	known := x.good[sum]
+	if before = known; before != nil && (before.access == anew || !now.Before(before.expires)) {
+		before = nil
+	}
+	if e := x.asking[sum]; e != nil {
+		return e, before, nil
+	}
+	if before != nil && now.Before(before.fresh) {
+		return before, nil, nil
 	}
 	if e := x.refused[sum]; e != nil && now.Before(e.fresh) {
-		return e, nil
+		return e, nil, nil
 	}
 	if len(x.asking) >= maxWaiting {
-		return nil, errBusy()
+		return nil, nil, errBusy()
 	}
-	e := &exchanged{done: make(chan struct{})}
+	e = &exchanged{done: make(chan struct{}), late: make(chan struct{})}
 	x.asking[sum] = e
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeWithin) // others wait for it, too
 	go func() {                                                                    // ends with its time
 		defer cancel()
-		x.ask(ctx, e, token, from, before)
+		defer time.AfterFunc(awaited, func() { close(e.late) }).Stop()
+		x.ask(ctx, e, token, from, known)
 		x.remember(sum, e)
 		close(e.done)
 	}()
-	return e, nil
+	return e, before, nil
 }
 
 func errBusy() error {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,10 +21,15 @@ import (
 type exchanges struct {
 	authpb.ComponentsClient
 	asked atomic.Int32
+	hangs atomic.Bool
 }
 
-func (a *exchanges) Exchange(_ context.Context, r *authpb.ExchangeRequest, _ ...grpc.CallOption) (*authpb.ExchangeResponse, error) {
+func (a *exchanges) Exchange(ctx context.Context, r *authpb.ExchangeRequest, _ ...grpc.CallOption) (*authpb.ExchangeResponse, error) {
 	a.asked.Add(1)
+	if a.hangs.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if !strings.HasPrefix(r.GetToken(), "mtk_good") {
 		return nil, errors.New(codes.Unauthenticated, "the API token is unknown or was revoked")
 	}
@@ -117,4 +123,38 @@ func TestManyGoodTokens(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAuthIsLate shows that nobody waits for an auth that does not answer while
+// something stands for their token.
+func TestAuthIsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		auth := &exchanges{}
+		x := newExchange(auth)
+		expect := func(anew string, wait time.Duration, good bool) {
+			t.Helper()
+			began := time.Now()
+			access, _, err := x.access(t.Context(), "mtk_good", anew, "192.0.2.1")
+			if took := time.Since(began); took != wait || (access != "") != good {
+				t.Errorf("%q, %v after %v, want something: %t after %v", access, err, took, good, wait)
+			}
+		}
+		expect("", 0, true)
+		<-time.After(2 * time.Minute)
+		auth.hangs.Store(true)
+		expect("", awaited, true)                                  // the first to ask
+		expect("", 0, true)                                        // the others
+		expect("access of mtk_good", exchangeWithin-awaited, true) // who has heard that it is not good
+		auth.hangs.Store(false)
+		<-time.After(2 * askAgain)
+		asked := auth.asked.Load()
+		expect("", 0, true)
+		if auth.asked.Load() == asked {
+			t.Error("auth is not asked again")
+		}
+		auth.hangs.Store(true)
+		<-time.After(2 * time.Hour)
+		expect("", exchangeWithin, false) // nothing stands for it any more
+	})
 }
