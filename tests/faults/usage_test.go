@@ -236,6 +236,10 @@ func (b *book) keepCalling(ctx context.Context, member string) {
 				token, renew = fresh, time.Now().Add(renewAfter)
 			}
 		}
+		if token == "" { // a call without one counts, too, but for no member
+			platform.Until(ctx, time.Now().Add(tryAgain))
+			continue
+		}
 		x := call{member, fmt.Sprintf("Counter.E%d", n%endpoints)}
 		var answer outcome
 		if n/endpoints%2 == 0 {
