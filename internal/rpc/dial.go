@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelSilence is Silence as the kernel counts it. It bounds the time to connect,
-// too: Linux asks again after a second, and gives up at once then.
+// kernelSilence is Silence as the kernel counts it. It bounds the time that the
+// kernel takes to connect, too: it asks again after a second, and gives up at once.
 const kernelSilence = time.Second
 
 // unread is how long the kernel lets the other process read nothing, where it does
@@ -65,17 +65,19 @@ func Dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 func dial(ctx context.Context, network, address string, idle time.Duration) (net.Conn, error) {
-	d := Dialer(idle)
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := connect(ctx, address, func(ctx context.Context, asked func()) (net.Conn, error) {
+		d := Dialer(idle)
+		d.Control = func(network, address string, c syscall.RawConn) error {
+			asked()
+			return breakAfter(network, address, c)
+		}
+		return d.DialContext(ctx, network, address)
+	})
 	if err != nil {
 		return nil, err
 	}
-	tcp, is := conn.(*net.TCPConn)
-	if !is {
-		return conn, nil
+	if tcp, is := conn.(*net.TCPConn); is {
+		return watch(tcp), nil
 	}
-	c := &watched{TCPConn: tcp}
-	c.relieveKernel()
-	go c.watch() // ends with Close
-	return c, nil
+	return conn, nil
 }

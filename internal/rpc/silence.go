@@ -36,6 +36,14 @@ type watched struct {
 	silence silence
 }
 
+// watch keeps a connection to Silence until it is closed.
+func watch(tcp *net.TCPConn) net.Conn {
+	c := &watched{TCPConn: tcp}
+	c.relieveKernel()
+	go c.watch() // ends with Close
+	return c
+}
+
 // relieveKernel leaves the connection to watch, if the kernel tells that enough:
 // from Linux 5.11 it would also break off when the other process has read nothing
 // for kernelSilence. One of the two is enough: nothing is wrong if this fails.

@@ -153,11 +153,13 @@ func silentHost(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
-	var p patience
-	conn, err := p.dial(ctx, l.Addr().String())
+	d := Dialer(componentIdle)
+	tcp, err := d.DialContext(ctx, "tcp", l.Addr().String()) // by this thread, which alone is there
 	if err != nil {
 		return err
 	}
+	var p patience
+	conn := noticed{watch(tcp.(*net.TCPConn)), &p}
 	defer conn.Close()
 	if err := run(ctx, "nft add table inet gone", "nft add chain inet gone in { type filter hook prerouting priority raw; policy drop; }"); err != nil {
 		return err
