@@ -8,10 +8,14 @@ import (
 	"time"
 )
 
-// tries is how often another host is asked for a connection within Silence. Linux
-// asks again after a second (RFC 6298, 2.1), when whoever waits is to know that
-// nobody is there: what is lost on the way is said by another connection before.
-const tries = 3
+// tries is how often another host is asked for a connection, one for each askEvery
+// that nobody answers. Linux asks again after a second (RFC 6298, 2.1), when whoever
+// waits is to know that nobody is there: what is lost on the way is said by another
+// connection before.
+const (
+	tries    = 3
+	askEvery = 250 * time.Millisecond
+)
 
 // connect takes the connection that is there first, or the first error: a refusal
 // is an answer, too. A try calls asked when it has the address. Looking up a name
@@ -45,7 +49,7 @@ func connect(ctx context.Context, address string, try func(ctx context.Context, 
 		select {
 		case <-asked:
 			if again == nil {
-				t := time.NewTicker(Silence / tries)
+				t := time.NewTicker(askEvery)
 				defer t.Stop()
 				again = t.C
 			}

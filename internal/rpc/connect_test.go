@@ -27,14 +27,14 @@ func TestConnect(t *testing.T) {
 		{"at once", 0, []time.Duration{0}, false, 0, nil},
 		{"refused", 0, []time.Duration{time.Millisecond}, true, time.Millisecond, syscall.ECONNREFUSED},
 		{"late", 0, []time.Duration{300 * time.Millisecond, never}, false, 300 * time.Millisecond, nil},
-		{"the first is lost", 0, []time.Duration{never, time.Millisecond}, false, Silence/tries + time.Millisecond, nil},
-		{"two answer at the same time", 0, []time.Duration{Silence/tries + time.Millisecond, time.Millisecond}, false, Silence/tries + time.Millisecond, nil},
-		{"two are lost", 0, []time.Duration{never, never, time.Millisecond}, false, 2*(Silence/tries) + time.Millisecond, nil},
-		{"nobody answers", 0, []time.Duration{never, never, never}, false, 3 * (Silence / tries), syscall.ETIMEDOUT},
+		{"the first is lost", 0, []time.Duration{never, time.Millisecond}, false, askEvery + time.Millisecond, nil},
+		{"two answer at the same time", 0, []time.Duration{askEvery + time.Millisecond, time.Millisecond}, false, askEvery + time.Millisecond, nil},
+		{"two are lost", 0, []time.Duration{never, never, time.Millisecond}, false, 2*askEvery + time.Millisecond, nil},
+		{"nobody answers", 0, []time.Duration{never, never, never}, false, tries * askEvery, syscall.ETIMEDOUT},
 		{"the name takes long", 5 * time.Second, []time.Duration{0}, false, 5 * time.Second, nil},
-		{"it does, and nobody answers", 2 * time.Second, []time.Duration{never, never, never}, false, 2*time.Second + 3*(Silence/tries), syscall.ETIMEDOUT},
-		{"the caller gives up", 0, []time.Duration{never, never}, false, 400 * time.Millisecond, context.Canceled},
-		{"before there is an address", never, nil, false, 400 * time.Millisecond, context.Canceled},
+		{"it does, and nobody answers", 2 * time.Second, []time.Duration{never, never, never}, false, 2*time.Second + tries*askEvery, syscall.ETIMEDOUT},
+		{"the caller gives up", 0, []time.Duration{never, never}, false, 300 * time.Millisecond, context.Canceled},
+		{"before there is an address", never, nil, false, 300 * time.Millisecond, context.Canceled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,7 @@ const (
 	// with the copy: they lose this once with each reading, however many they are.
 	// Redis answers in milliseconds, so that who has not asked for some seconds does
 	// not decide by what was then.
-	Patience = 200 * time.Millisecond
+	Patience = 100 * time.Millisecond
 	// MaxAge is how old a copy may be while readings are late or fail: so old that
 	// one can fail, which takes up to 5 s, and another be made.
 	MaxAge = 10 * time.Second

@@ -171,7 +171,7 @@ func TestForgotten(t *testing.T) {
 		s.Forget("k")
 		s.next(fresh/2, nil)
 		expect(t, s.Get, 3, fresh/2)
-		<-time.After(2 * Patience) // the second has ended
+		<-time.After(fresh/2 - Patience) // the second has ended
 		expect(t, s.Fresh, 3, 0)
 	})
 }

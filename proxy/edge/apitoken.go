@@ -13,6 +13,7 @@ import (
 	"github.com/micro/platform/framework/errors"
 	"github.com/micro/platform/internal/abuse"
 	"github.com/micro/platform/internal/identity"
+	"github.com/micro/platform/internal/stale"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -28,9 +29,6 @@ const (
 	refusedFor = 10 * time.Second
 	// askAgain is how long what stood for a token goes on to when auth is away.
 	askAgain = time.Second
-	// awaited is how long calls wait for auth to say again what stands for a token;
-	// then they go on with what stood for it. Auth answers in milliseconds.
-	awaited = 200 * time.Millisecond
 	// maxExchanged bounds the tokens that are remembered, about 2 KiB each, and
 	// maxRefused those that were refused, which take less.
 	maxExchanged = 20_000
@@ -66,7 +64,7 @@ type exchange struct {
 // closed, and then stays.
 type exchanged struct {
 	done    chan struct{}
-	late    chan struct{} // closed after awaited
+	late    chan struct{} // closed after stale.Patience: what stood for the token will do
 	access  string
 	fresh   time.Time // until then it is not asked about again
 	expires time.Time // of the access token
@@ -139,7 +137,7 @@ func (x *exchange) find(ctx context.Context, token, anew, from string) (e, befor
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeWithin) // others wait for it, too
 	go func() {                                                                    // ends with its time
 		defer cancel()
-		defer time.AfterFunc(awaited, func() { close(e.late) }).Stop()
+		defer time.AfterFunc(stale.Patience, func() { close(e.late) }).Stop()
 		x.ask(ctx, e, token, from, known)
 		x.remember(sum, e)
 		close(e.done)

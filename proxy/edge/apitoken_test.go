@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/stale"
 	authpb "github.com/micro/platform/proto/auth"
 )
 
@@ -143,9 +144,9 @@ func TestAuthIsLate(t *testing.T) {
 		expect("", 0, true)
 		<-time.After(2 * time.Minute)
 		auth.hangs.Store(true)
-		expect("", awaited, true)                                  // the first to ask
-		expect("", 0, true)                                        // the others
-		expect("access of mtk_good", exchangeWithin-awaited, true) // who has heard that it is not good
+		expect("", stale.Patience, true)                                  // the first to ask
+		expect("", 0, true)                                               // the others
+		expect("access of mtk_good", exchangeWithin-stale.Patience, true) // who has heard that it is not good
 		auth.hangs.Store(false)
 		<-time.After(2 * askAgain)
 		asked := auth.asked.Load()

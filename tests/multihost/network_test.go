@@ -19,9 +19,8 @@ const (
 	// then take up to slower times as long.
 	avoided = 10 * time.Second
 	slower  = 2
-	// refused is how soon who is cut off hears that what they want cannot be done: a
-	// connection is given up within a second; a new one that nobody answers, after 1.2 s.
-	refused = 2 * time.Second
+	// refused is how soon who is cut off hears that what they want cannot be done.
+	refused = time.Second
 	// budget is how many calls may fail in the two minutes that have such a time in
 	// them, in thousandths.
 	budget, budgeted = 5, 2 * time.Minute
