@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -233,6 +234,9 @@ func (t *transport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 
 // refused logs why a handshake failed, within a bound, and passes it on.
 func (t *transport) refused(conn net.Conn, cause error) error {
+	if errors.Is(cause, io.EOF) { // another connection was there first, and was taken
+		return cause
+	}
 	k := t.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()

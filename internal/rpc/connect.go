@@ -2,24 +2,70 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// tries is how often another host is asked for a connection, one for each askEvery
-// that nobody answers. Linux asks again after a second (RFC 6298, 2.1), when whoever
-// waits is to know that nobody is there: what is lost on the way is said by another
-// connection before.
 const (
-	tries    = 3
+	// askEvery is how soon another host is asked for a connection once more, by one
+	// beside the first. Linux asks again after a second (RFC 6298, 2.1), when whoever
+	// waits is to know that nobody is there: what is lost on the way is said before.
 	askEvery = 250 * time.Millisecond
+	// asks is how often it is asked: a machine that has too much to do answers late.
+	asks = 8
+	// asksSilent is how often a host is asked that has just been found to be silent.
+	asksSilent = 3
+	// silentFor is how long a host counts as silent that nobody tries to connect to.
+	silentFor = 10 * time.Second
 )
 
-// connect takes the connection that is there first, or the first error: a refusal
-// is an answer, too. A try calls asked when it has the address. Looking up a name
-// takes its own time.
+// quietHosts are the hosts, as they are dialled, of which a connection broke off
+// since nothing was acknowledged, until there is another.
+type quietHosts struct {
+	mu    sync.Mutex
+	since map[string]time.Time
+}
+
+var quiet = quietHosts{since: map[string]time.Time{}}
+
+// is says whether a host is silent. Others are forgotten in time.
+func (s *quietHosts) is(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, known := s.since[hostOf(address)]
+	if known && time.Since(since) > silentFor {
+		delete(s.since, hostOf(address))
+		return false
+	}
+	return known
+}
+
+// set notes that a host is silent, or not.
+func (s *quietHosts) set(address string, is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if is {
+		s.since[hostOf(address)] = time.Now()
+	} else {
+		delete(s.since, hostOf(address))
+	}
+}
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+// connect takes the connection to an address that is there first, or the first
+// error: a refusal is an answer, too. A try calls asked when it knows where to
+// connect to. Looking up a name takes its own time.
 func connect(ctx context.Context, address string, try func(ctx context.Context, asked func()) (net.Conn, error)) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -35,6 +81,9 @@ func connect(ctx context.Context, address string, try func(ctx context.Context, 
 			default:
 			}
 		})
+		if errors.Is(err, syscall.ETIMEDOUT) { // the kernel gives up before the others do
+			return
+		}
 		select {
 		case ended <- end{conn, err}:
 		case <-ctx.Done(): // another was first, or it is too late
@@ -54,12 +103,17 @@ func connect(ctx context.Context, address string, try func(ctx context.Context, 
 				again = t.C
 			}
 		case <-again:
-			if n == tries {
+			is := quiet.is(address)
+			if n >= asks || n >= asksSilent && is {
+				quiet.set(address, is) // it goes on
 				return nil, fmt.Errorf("dial %s: connect: %w", address, syscall.ETIMEDOUT)
 			}
 			n++
 			go begin()
 		case e := <-ended:
+			if e.err == nil {
+				quiet.set(address, false)
+			}
 			return e.conn, e.err
 		case <-ctx.Done():
 			return nil, ctx.Err()

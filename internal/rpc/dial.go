@@ -77,7 +77,7 @@ func dial(ctx context.Context, network, address string, idle time.Duration) (net
 		return nil, err
 	}
 	if tcp, is := conn.(*net.TCPConn); is {
-		return watch(tcp), nil
+		return watch(tcp, address), nil
 	}
 	return conn, nil
 }

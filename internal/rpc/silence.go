@@ -32,13 +32,14 @@ const patientTrips = 4
 // it gives its own pings.
 type watched struct {
 	*net.TCPConn
+	address string
 	broken  atomic.Bool // since the other host is silent
 	silence silence
 }
 
-// watch keeps a connection to Silence until it is closed.
-func watch(tcp *net.TCPConn) net.Conn {
-	c := &watched{TCPConn: tcp}
+// watch keeps a connection to an address to Silence until it is closed.
+func watch(tcp *net.TCPConn, address string) net.Conn {
+	c := &watched{TCPConn: tcp, address: address}
 	c.relieveKernel()
 	go c.watch() // ends with Close
 	return c
@@ -69,6 +70,7 @@ func (c *watched) watch() {
 			return
 		}
 		if c.silence.lasts(info) {
+			quiet.set(c.address, true)
 			c.broken.Store(true)
 			c.SetLinger(0) //nolint:errcheck // it may have been closed
 			c.Close()      //nolint:errcheck // what it had to send is lost

@@ -159,7 +159,7 @@ func silentHost(ctx context.Context) error {
 		return err
 	}
 	var p patience
-	conn := noticed{watch(tcp.(*net.TCPConn)), &p}
+	conn := noticed{watch(tcp.(*net.TCPConn), "nowhere"), &p}
 	defer conn.Close()
 	if err := run(ctx, "nft add table inet gone", "nft add chain inet gone in { type filter hook prerouting priority raw; policy drop; }"); err != nil {
 		return err

@@ -244,7 +244,18 @@ func (f *fixture) heal(t *testing.T, name string, n *Node) {
 		if err := n.Heal(ctx); err != nil {
 			return err
 		}
-		_, err := f.running(ctx, replicas)
+		seen := ""
+		err := poll(ctx, 2*time.Minute, func() error {
+			where, err := f.site.replicas(ctx, f.namespace())
+			if now := fmt.Sprint(where, err); now != seen {
+				seen = now
+				t.Logf("%s: replicas on hosts %v after: %s", name, time.Since(began).Round(10*time.Millisecond), now)
+			}
+			if err == nil && total(where) != replicas {
+				err = fmt.Errorf("replicas on hosts: %v", where)
+			}
+			return err
+		})
 		once = time.Since(began)
 		err = errors.Join(err, poll(ctx, 2*time.Minute, func() error { return f.site.Rig.ready(ctx) }))
 		whole = time.Since(began)
