@@ -19,6 +19,8 @@ type conn struct {
 	listener *Listener
 	headed   bool // a proxy's: may begin with a header
 	frames   *frames
+	arriving *arriving // nil without a Room, and answers, too
+	answers  *answers
 
 	begin sync.Once
 	first []byte // read with the header, and the client's
@@ -34,7 +36,8 @@ type conn struct {
 
 // enter takes a place for the client.
 func (c *conn) enter() bool {
-	leave, ok := c.listener.take(addrOf(c.client))
+	from := addrOf(c.client)
+	leave, ok := c.listener.take(from)
 	if !ok {
 		c.listener.log.Debug("too many connections", "client", c.client.String())
 		return false
@@ -46,6 +49,9 @@ func (c *conn) enter() bool {
 		return false
 	}
 	c.leave = leave
+	if c.arriving != nil {
+		c.arriving.of(from, c.listener.forOthers(from))
+	}
 	return true
 }
 
@@ -99,12 +105,20 @@ func (c *conn) Read(p []byte) (int, error) {
 		n, err = c.Conn.Read(p)
 	}
 	if c.frames != nil && c.frames.flooded(p[:n], time.Now()) {
-		c.listener.log.Debug("a connection asks for nothing but work", "client", c.RemoteAddr().String())
+		c.listener.log.Debug("a connection asks for nothing but work, or for more memory than there is", "client", c.RemoteAddr().String())
 		c.cut = true
 		c.Close()
 		return 0, os.ErrClosed
 	}
 	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.answers != nil {
+		c.answers.sent(p)
+	}
+	return c.Conn.Write(p)
 }
 
 // SetDeadline implements net.Conn.
@@ -138,5 +152,8 @@ func (c *conn) Close() error {
 	leave := c.leave
 	c.mu.Unlock()
 	leave()
+	if c.arriving != nil {
+		c.arriving.close()
+	}
 	return c.Conn.Close()
 }
