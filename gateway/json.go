@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"runtime"
 	"unicode/utf8"
 
 	"github.com/micro/platform/framework/errors"
@@ -16,9 +17,19 @@ const (
 	maxItems = 1_000_000 // of arrays
 )
 
+// parsing is for bodies over large: one takes some five times its length to be
+// parsed, and a processor.
+var parsing = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+const large = 1 << 20
+
 // parseObject reads a body that must be one JSON object. Numbers keep their
 // digits.
 func parseObject(body []byte) (map[string]any, error) {
+	if len(body) > large {
+		parsing <- struct{}{} // the others are at work
+		defer func() { <-parsing }()
+	}
 	if !utf8.Valid(body) {
 		return nil, badRequest("invalid JSON: the body is not UTF-8")
 	}

@@ -49,17 +49,38 @@ func originOf(ctx context.Context) rpc.Origin {
 const piece = 64 << 10
 
 // taking is a body that is held in memory until its request is answered. It takes
-// the memory as it comes.
+// the memory before it comes, if the request has said how long it is, and as it
+// comes otherwise.
 type taking struct {
 	io.ReadCloser
 	visit       *visit
 	take        func(n int) (give func(), err error)
+	length      int // 0 is not known
 	read, taken int
+	begun       bool
 }
 
 // held has the memory for the body of r taken by take.
-func held(r *http.Request, take func(n int) (give func(), err error)) {
-	r.Body = &taking{ReadCloser: r.Body, visit: visitOf(r.Context()), take: take, taken: small}
+func (g *Gateway) held(r *http.Request, take func(n int) (give func(), err error)) {
+	t := &taking{ReadCloser: r.Body, visit: visitOf(r.Context()), take: take, taken: small}
+	if r.ContentLength > 0 && r.ContentLength <= g.opts.BodyLimit {
+		t.length = int(r.ContentLength)
+	}
+	r.Body = t
+}
+
+// begin takes the memory for all of a body whose length is known.
+func (t *taking) begin() error {
+	if t.begun || t.length <= t.taken {
+		return nil
+	}
+	give, err := t.take(t.length)
+	if err != nil {
+		return err
+	}
+	t.begun, t.taken = true, t.length
+	t.visit.later(give)
+	return nil
 }
 
 // small is what a body may have before anybody knows who sends it, in bytes:
@@ -68,6 +89,9 @@ const small = 16 << 10
 
 // Read implements io.Reader.
 func (t *taking) Read(p []byte) (int, error) {
+	if err := t.begin(); err != nil {
+		return 0, err
+	}
 	n, err := t.ReadCloser.Read(p)
 	if t.read += n; t.read <= t.taken {
 		return n, err
