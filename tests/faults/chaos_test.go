@@ -76,6 +76,7 @@ func TestChaos(t *testing.T) {
 		{"E23 certificates and authority exchanged", c.certificates},
 		{"E22 backup and restore", func() { c.backup("E22 backup and restore") }},
 		{"E2, E3 others take over", func() { c.figures = append(c.figures, failover(t)...) }},
+		{"E9 flood of large bodies", func() { c.figures = append(c.figures, flood(t)...) }},
 		{"E7 full disks", func() { c.figures = append(c.figures, fillDisks(t)...) }},
 	} {
 		t.Log(x.name)

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/micro/platform/framework/client"
+	"github.com/micro/platform/internal/rpc"
 	authpb "github.com/micro/platform/proto/auth"
 	registrypb "github.com/micro/platform/proto/registry"
 	usagepb "github.com/micro/platform/proto/usage"
@@ -201,7 +202,7 @@ func counterService(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer(grpc.ForceServerCodec(raw{}), grpc.UnknownServiceHandler(func(_ any, in grpc.ServerStream) error {
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(rpc.MaxMessage), grpc.ForceServerCodec(raw{}), grpc.UnknownServiceHandler(func(_ any, in grpc.ServerStream) error {
 		var body []byte
 		if err := in.RecvMsg(&body); err != nil {
 			return err
