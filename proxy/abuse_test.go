@@ -23,7 +23,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/micro/platform/internal/ingress"
 	authpb "github.com/micro/platform/proto/auth"
 	"github.com/micro/platform/proxy"
 	"github.com/micro/platform/proxy/edge/edgetest"
@@ -275,54 +274,4 @@ func TestSlowConnections(t *testing.T) {
 		}
 	}
 	t.Logf("all cut off after %s", time.Since(began))
-}
-
-// TestMessagesOnTheirWay shows that what clients begin to send has its bounds, also
-// when it never comes, and that others are told so and served as soon as there is
-// room (E9).
-func TestMessagesOnTheirWay(t *testing.T) {
-	t.Parallel()
-	p := edgetest.New(t)
-	address := freeAddress(t)
-	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none", "MICRO_PROXY_BUFFERED": "1048576"}, proxy.Component)
-	e := &edge{p, t, dial(t, address)}
-	p.Register("acme", edgetest.NewService(t, "echo").Entry())
-	token := p.User(t, "acme")
-	large := `"` + strings.Repeat("x", 64<<10) + `"`
-	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
-	until := func(why string, done func(err error) bool) {
-		t.Helper()
-		for end := time.Now().Add(settle); ; {
-			_, err := e.call("/echo.Echo/Call", large, bearer(token)...)
-			if done(err) {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%s: a large call = %v", why, err)
-			}
-		}
-	}
-	until("nobody else is there", func(err error) bool { return err == nil })
-
-	a, err := attack(address, token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	for stream := uint32(1); stream < 8; stream += 2 { // all there is, since it comes from loopback
-		if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: a.headers, EndHeaders: true}); err != nil {
-			t.Fatal(err)
-		}
-		if err := a.WriteData(stream, false, binary.BigEndian.AppendUint32([]byte{0}, 1<<20)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	until("four messages have begun", func(err error) bool {
-		return status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), fmt.Sprint(ingress.NoRoom))
-	})
-	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
-	if err := a.WriteRSTStream(1, http2.ErrCodeCancel); err != nil {
-		t.Fatal(err)
-	}
-	until("one has been given up", func(err error) bool { return err == nil })
 }

@@ -19,8 +19,6 @@ type conn struct {
 	listener *Listener
 	headed   bool // a proxy's: may begin with a header
 	frames   *frames
-	arriving *arriving // nil without a Room, and answers, too
-	answers  *answers
 
 	begin sync.Once
 	first []byte // read with the header, and the client's
@@ -36,8 +34,7 @@ type conn struct {
 
 // enter takes a place for the client.
 func (c *conn) enter() bool {
-	from := addrOf(c.client)
-	leave, ok := c.listener.take(from)
+	leave, ok := c.listener.take(addrOf(c.client))
 	if !ok {
 		c.listener.log.Debug("too many connections", "client", c.client.String())
 		return false
@@ -49,9 +46,6 @@ func (c *conn) enter() bool {
 		return false
 	}
 	c.leave = leave
-	if c.arriving != nil {
-		c.arriving.of(from, c.listener.forOthers(from))
-	}
 	return true
 }
 
@@ -105,20 +99,12 @@ func (c *conn) Read(p []byte) (int, error) {
 		n, err = c.Conn.Read(p)
 	}
 	if c.frames != nil && c.frames.flooded(p[:n], time.Now()) {
-		c.listener.log.Debug("a connection asks for nothing but work, or for more memory than there is", "client", c.RemoteAddr().String())
+		c.listener.log.Debug("a connection asks for nothing but work", "client", c.RemoteAddr().String())
 		c.cut = true
 		c.Close()
 		return 0, os.ErrClosed
 	}
 	return n, err
-}
-
-// Write implements net.Conn.
-func (c *conn) Write(p []byte) (int, error) {
-	if c.answers != nil {
-		c.answers.sent(p)
-	}
-	return c.Conn.Write(p)
 }
 
 // SetDeadline implements net.Conn.
@@ -152,8 +138,5 @@ func (c *conn) Close() error {
 	leave := c.leave
 	c.mu.Unlock()
 	leave()
-	if c.arriving != nil {
-		c.arriving.close()
-	}
 	return c.Conn.Close()
 }

@@ -26,10 +26,6 @@ type Options struct {
 	// Resets is how many streams a client of HTTP/2 may cancel in ten seconds:
 	// see frames. 0 is for what does not speak HTTP/2.
 	Resets int
-	// Room is where messages over gRPC are counted that are on their way; nil is for
-	// a listener that needs none. Who FreeLoopback leaves out, and trusted proxies,
-	// stand for others: they may have all that there is.
-	Room *Room
 	// Proxies are those who may say whose their connections are.
 	Proxies Proxies
 }
@@ -59,11 +55,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		c := &conn{Conn: inner, listener: l, client: inner.RemoteAddr(), leave: func() {}}
 		if l.opts.Resets > 0 {
-			if l.opts.Room != nil {
-				c.arriving = newArriving(l.opts.Room)
-				c.answers = &answers{arriving: c.arriving}
-			}
-			c.frames = newFrames(l.opts.Resets, c.arriving)
+			c.frames = newFrames(l.opts.Resets)
 		}
 		if l.opts.Proxies.trust(addrOf(c.client)) {
 			c.headed = true
@@ -84,14 +76,9 @@ func addrOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// forOthers says whether an address may stand for others.
-func (l *Listener) forOthers(a netip.Addr) bool {
-	return l.opts.FreeLoopback && a.IsLoopback() || l.opts.Proxies.trust(a)
-}
-
 // take counts a connection; leave gives its place back.
 func (l *Listener) take(from netip.Addr) (leave func(), ok bool) {
-	if l.opts.PerAddress <= 0 || l.forOthers(from) {
+	if l.opts.PerAddress <= 0 || l.opts.FreeLoopback && from.IsLoopback() || l.opts.Proxies.trust(from) {
 		return func() {}, true
 	}
 	address, network := abuse.Address(from), abuse.Network(from)

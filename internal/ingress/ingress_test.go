@@ -306,7 +306,7 @@ func TestFrames(t *testing.T) {
 			}
 		}
 		for _, size := range []int{1, 7, 4096, sent.Len()} {
-			f, flooded := newFrames(200, nil), false
+			f, flooded := newFrames(200), false
 			for b := sent.Bytes(); len(b) > 0 && !flooded; {
 				n := min(size, len(b))
 				flooded = f.flooded(b[:n], time.Unix(1_800_000_000, 0))
@@ -317,7 +317,7 @@ func TestFrames(t *testing.T) {
 			}
 		}
 	}
-	f := newFrames(1, nil)
+	f := newFrames(1)
 	f.empty = maxIdle + 1
 	if f.since = time.Unix(0, 0); f.flooded(nil, time.Unix(11, 0)) {
 		t.Error("what was ten seconds ago counts")

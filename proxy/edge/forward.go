@@ -17,17 +17,8 @@ import (
 // stay bytes, in whatever encoding, and a call finds the connection that it came
 // on.
 func ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.Creds(newClients()), grpc.ForceServerCodecV2(codec{"proto"}),
-		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connWindow)}
+	return []grpc.ServerOption{grpc.Creds(newClients()), grpc.ForceServerCodecV2(codec{"proto"})}
 }
-
-const (
-	// streamWindow is how many bytes a client may send on a stream that nobody has
-	// read, beside the message that is being read.
-	streamWindow = 256 << 10
-	// connWindow is how many it may have on their way on all streams.
-	connWindow = 16 << 20
-)
 
 // Forward passes the messages of in, which is on a server with ServerOptions, on
 // to the callee, and those of the callee back, until the call is over. It closes

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
-	"github.com/micro/platform/internal/ingress"
 	"github.com/micro/platform/internal/quota"
 	"github.com/micro/platform/internal/rpc"
 )
@@ -99,15 +98,6 @@ var crowded = &quota.Reached{Wait: time.Second}
 // errTooLarge is about a message of either side.
 func errTooLarge() *errors.Error {
 	return errors.New(codes.ResourceExhausted, "message larger than %d bytes, which is the limit", rpc.MaxMessage).From("go.micro.proxy")
-}
-
-// Room is the memory for messages over gRPC that are on their way; nil without a
-// limit. All listeners of an edge share it.
-func (o Options) Room() *ingress.Room {
-	if o.Buffered <= 0 {
-		return nil
-	}
-	return ingress.NewRoom(o.Buffered, namespaces*o.Buffered, rpc.MaxMessage)
 }
 
 // Enter takes a place among the open calls of a namespace; leave gives it back.
