@@ -43,16 +43,16 @@ func TestFlood(t *testing.T) {
 	flood(t).judge(t)
 }
 
-// flood has clients send bodies that are as large as may be to edges and a store
-// that have little memory: they are answered or refused, nothing is killed, and
-// small calls go on. Without a limit something has to be killed, or else the method
+// flood has clients send bodies that are as large as may be to a gateway and a store
+// that have little memory, and to a proxy: they are answered or refused, nothing is
+// killed, and small calls go on. Without a limit something has to be killed, or else the method
 // would show nothing.
 func flood(t *testing.T) Figures {
 	t.Helper()
 	const name = "E9 flood of large bodies"
 	var figures Figures
 	x, refused, kills, small := floodWith(t, "MICRO_PROXY_BUFFERED=33554432", "MICRO_GATEWAY_BUFFERED=33554432")
-	figures.count(name, "edges and stores killed", kills, 0)
+	figures.count(name, "gateways and stores killed", kills, 0)
 	figures.share(name, "large bodies neither answered nor refused", x.failed(), x.all(), 5)
 	figures.least(name, "large bodies answered, and not refused", x.all()-x.failed()-refused, 1)
 	figures.share(name, "small calls failed", small.failed(), small.all(), 5)
@@ -65,7 +65,7 @@ func flood(t *testing.T) Figures {
 // processes were killed.
 func floodWith(t *testing.T, env ...string) (large *Traffic, refused, kills int, small *Traffic) {
 	t.Helper()
-	limit := newMemory(t, floodMemory, "proxy", "gateway", "store")
+	limit := newMemory(t, floodMemory, "gateway", "store")
 	s, d := site(t, platform.Config{Prepare: limit.prepare, Env: env})
 	c := &chaos{T: t, site: s, servers: d}
 	c.prepare()
