@@ -73,7 +73,8 @@ func (d *Driver) stopStrays(ctx context.Context, lost *hosts, down map[string]ti
 }
 
 // wantedTasks answers the tasks whose containers are to go on: those that the
-// managers have not replaced, and those whose replacement does not run.
+// managers have not replaced, and those whose replacement does not run. Those of a
+// service that was removed, as one is with the revision before, are not replaced.
 func wantedTasks(tasks []swarm.Task) map[string]bool {
 	type place struct {
 		service string
@@ -87,8 +88,9 @@ func wantedTasks(tasks []swarm.Task) map[string]bool {
 	}
 	wanted := map[string]bool{}
 	for _, t := range tasks {
-		ending := t.DesiredState == swarm.TaskStateShutdown || t.DesiredState == swarm.TaskStateRemove
-		wanted[t.ID] = !ending || !taken[place{t.ServiceID, t.Slot}]
+		removed := t.DesiredState == swarm.TaskStateRemove
+		replaced := t.DesiredState == swarm.TaskStateShutdown && taken[place{t.ServiceID, t.Slot}]
+		wanted[t.ID] = !removed && !replaced
 	}
 	return wanted
 }

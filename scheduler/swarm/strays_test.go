@@ -51,6 +51,7 @@ func TestStrays(t *testing.T) {
 	}{
 		{"replaced", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, run}, strayAfter, false, []string{"10.0.0.2"}},
 		{"removed", managers{nil, swarm.NodeStateDown, swarm.TaskStateRemove, run}, strayAfter, false, []string{"10.0.0.2"}},
+		{"removed with all others", managers{nil, swarm.NodeStateDown, swarm.TaskStateRemove, swarm.TaskStateRemove}, strayAfter, false, []string{"10.0.0.2"}},
 		{"forgotten", managers{nil, swarm.NodeStateDown, "", run}, strayAfter, false, []string{"10.0.0.2"}},
 		{"down for a moment", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, run}, strayAfter / 2, false, nil},
 		{"the other does not run yet", managers{nil, swarm.NodeStateDown, swarm.TaskStateShutdown, starts}, strayAfter, false, nil},
