@@ -48,7 +48,7 @@ func requestTo(r *http.Request, service, endpoint string) edge.Request {
 
 // answer makes a unary call.
 func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, call *edge.Call) error {
-	g.held(r, call.Buffer)
+	held(r, call.Buffer)
 	body, err := g.request(r, call.Describe().GetRequest())
 	if err != nil {
 		return err

@@ -169,14 +169,10 @@ func fields(r *http.Request, values url.Values, message *registrypb.Value) ([]by
 	return encode(object), nil
 }
 
+// read reads all that there is.
 func (g *Gateway) read(r io.Reader) ([]byte, error) {
 	var b bytes.Buffer
-	var err error
-	if t, is := r.(*taking); is {
-		if err = t.begin(); err == nil {
-			b.Grow(t.length + bytes.MinRead) // what it grows by itself is three times that
-		}
-	}
+	err := g.firstQuarter(&b, r)
 	if err == nil {
 		_, err = b.ReadFrom(r)
 	}
@@ -184,6 +180,25 @@ func (g *Gateway) read(r io.Reader) ([]byte, error) {
 		return nil, g.unreadable(err, "the body could not be read")
 	}
 	return b.Bytes(), nil
+}
+
+// firstQuarter reads the first quarter of a large body that fits the limit, and takes
+// the memory for the others at once: a buffer that grows takes three times as much,
+// and a body for which there is no room is refused before it has come. Who sends
+// nothing takes nothing from others.
+func (g *Gateway) firstQuarter(b *bytes.Buffer, r io.Reader) error {
+	t, is := r.(*taking)
+	if !is || t.length <= large || int64(t.length) > g.opts.BodyLimit {
+		return nil
+	}
+	if _, err := io.CopyN(b, t, int64(t.length/4)); err != nil && err != io.EOF {
+		return err
+	}
+	if err := t.rest(); err != nil {
+		return err
+	}
+	b.Grow(t.length - b.Len() + bytes.MinRead)
+	return nil
 }
 
 // unreadable says why a body did not come through.

@@ -104,7 +104,7 @@ func (g *Gateway) platformBody(w http.ResponseWriter, r *http.Request) ([]byte, 
 	}
 	caller, refusal := g.edge.Identify(r.Context(), edge.Request{Metadata: requestMetadata(r), Origin: originOf(r.Context())})
 	if caller != nil {
-		g.held(r, func(n int) (func(), error) { return g.edge.Buffer(caller.Namespace, false, n) })
+		held(r, func(n int) (func(), error) { return g.edge.Buffer(caller.Namespace, false, n) })
 		return g.read(r.Body)
 	}
 	body, err := g.read(http.MaxBytesReader(w, r.Body, small))

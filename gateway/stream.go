@@ -23,7 +23,7 @@ const (
 // stream answers with the messages of a stream as they come: one after the
 // other, or as server-sent events.
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, call *edge.Call) error {
-	g.held(r, call.Buffer)
+	held(r, call.Buffer)
 	body, err := g.request(r, call.Describe().GetRequest())
 	if err != nil {
 		return err

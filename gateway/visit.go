@@ -49,36 +49,31 @@ func originOf(ctx context.Context) rpc.Origin {
 const piece = 64 << 10
 
 // taking is a body that is held in memory until its request is answered. It takes
-// the memory before it comes, if the request has said how long it is, and as it
-// comes otherwise.
+// the memory as it comes.
 type taking struct {
 	io.ReadCloser
 	visit       *visit
 	take        func(n int) (give func(), err error)
-	length      int // 0 is not known
+	length      int // as the request has it; 0 is not known
 	read, taken int
-	begun       bool
 }
 
 // held has the memory for the body of r taken by take.
-func (g *Gateway) held(r *http.Request, take func(n int) (give func(), err error)) {
-	t := &taking{ReadCloser: r.Body, visit: visitOf(r.Context()), take: take, taken: small}
-	if r.ContentLength > 0 && r.ContentLength <= g.opts.BodyLimit {
-		t.length = int(r.ContentLength)
-	}
-	r.Body = t
+func held(r *http.Request, take func(n int) (give func(), err error)) {
+	r.Body = &taking{ReadCloser: r.Body, visit: visitOf(r.Context()), take: take, length: int(max(r.ContentLength, 0)), taken: small}
 }
 
-// begin takes the memory for all of a body whose length is known.
-func (t *taking) begin() error {
-	if t.begun || t.length <= t.taken {
+// rest takes the memory for what is still to come of a body whose length is known.
+func (t *taking) rest() error {
+	n := t.length - t.taken
+	if n <= 0 {
 		return nil
 	}
-	give, err := t.take(t.length)
+	give, err := t.take(n)
 	if err != nil {
 		return err
 	}
-	t.begun, t.taken = true, t.length
+	t.taken = t.length
 	t.visit.later(give)
 	return nil
 }
@@ -89,9 +84,6 @@ const small = 16 << 10
 
 // Read implements io.Reader.
 func (t *taking) Read(p []byte) (int, error) {
-	if err := t.begin(); err != nil {
-		return 0, err
-	}
 	n, err := t.ReadCloser.Read(p)
 	if t.read += n; t.read <= t.taken {
 		return n, err
