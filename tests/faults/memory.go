@@ -17,7 +17,6 @@ import (
 
 // memory is what processes may have, each in a cgroup of its own.
 type memory struct {
-	dir    string
 	files  cgroupFiles
 	limit  int
 	groups map[string]string // by the name of a process
