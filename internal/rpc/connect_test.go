@@ -26,20 +26,20 @@ func TestConnect(t *testing.T) {
 		want   time.Duration
 		err    error
 	}{
-		{"at once", 0, []time.Duration{0}, false, false, 0, nil},
-		{"refused", 0, []time.Duration{time.Millisecond}, true, false, time.Millisecond, syscall.ECONNREFUSED},
-		{"late", 0, []time.Duration{300 * time.Millisecond, never}, false, false, 300 * time.Millisecond, nil},
-		{"the first is lost", 0, []time.Duration{never, time.Millisecond}, false, false, askEvery + time.Millisecond, nil},
-		{"two answer at the same time", 0, []time.Duration{askEvery + time.Millisecond, time.Millisecond}, false, false, askEvery + time.Millisecond, nil},
-		{"two are lost", 0, []time.Duration{never, never, time.Millisecond}, false, false, 2*askEvery + time.Millisecond, nil},
-		{"nobody answers", 0, slices.Repeat([]time.Duration{never}, asks), false, false, asks * askEvery, syscall.ETIMEDOUT},
-		{"it is silent, and answers", 0, []time.Duration{never, time.Millisecond}, false, true, askEvery + time.Millisecond, nil},
-		{"it is silent", 0, slices.Repeat([]time.Duration{never}, asksSilent), false, true, asksSilent * askEvery, syscall.ETIMEDOUT},
-		{"the name takes long", 5 * time.Second, []time.Duration{0}, false, false, 5 * time.Second, nil},
-		{"it does, and nobody answers", 2 * time.Second, slices.Repeat([]time.Duration{never}, asks), false, false, 2*time.Second + asks*askEvery, syscall.ETIMEDOUT},
-		{"the kernel gives up", 0, append([]time.Duration{kernelGivesUp}, slices.Repeat([]time.Duration{never}, asks-1)...), false, false, asks * askEvery, syscall.ETIMEDOUT},
-		{"the caller gives up", 0, []time.Duration{never, never}, false, false, 300 * time.Millisecond, context.Canceled},
-		{"before there is an address", never, nil, false, false, 300 * time.Millisecond, context.Canceled},
+		{name: "at once", answer: []time.Duration{0}},
+		{name: "refused", answer: []time.Duration{time.Millisecond}, refuse: true, want: time.Millisecond, err: syscall.ECONNREFUSED},
+		{name: "late", answer: []time.Duration{300 * time.Millisecond, never}, want: 300 * time.Millisecond},
+		{name: "the first is lost", answer: []time.Duration{never, time.Millisecond}, want: askEvery + time.Millisecond},
+		{name: "two answer at the same time", answer: []time.Duration{askEvery + time.Millisecond, time.Millisecond}, want: askEvery + time.Millisecond},
+		{name: "two are lost", answer: []time.Duration{never, never, time.Millisecond}, want: 2*askEvery + time.Millisecond},
+		{name: "nobody answers", answer: slices.Repeat([]time.Duration{never}, asks), want: asks * askEvery, err: syscall.ETIMEDOUT},
+		{name: "it is silent, and answers", answer: []time.Duration{never, time.Millisecond}, silent: true, want: askEvery + time.Millisecond},
+		{name: "it is silent", answer: slices.Repeat([]time.Duration{never}, asksSilent), silent: true, want: asksSilent * askEvery, err: syscall.ETIMEDOUT},
+		{name: "the name takes long", lookup: 5 * time.Second, answer: []time.Duration{0}, want: 5 * time.Second},
+		{name: "it does, and nobody answers", lookup: 2 * time.Second, answer: slices.Repeat([]time.Duration{never}, asks), want: 2*time.Second + asks*askEvery, err: syscall.ETIMEDOUT},
+		{name: "the kernel gives up", answer: append([]time.Duration{kernelGivesUp}, slices.Repeat([]time.Duration{never}, asks-1)...), want: asks * askEvery, err: syscall.ETIMEDOUT},
+		{name: "the caller gives up", answer: []time.Duration{never, never}, want: 300 * time.Millisecond, err: context.Canceled},
+		{name: "before there is an address", lookup: never, want: 300 * time.Millisecond, err: context.Canceled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
