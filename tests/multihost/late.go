@@ -22,15 +22,17 @@ const (
 	lag    = 200 * time.Millisecond
 	jitter = 50 * time.Millisecond
 	wander = 100 * time.Millisecond
+	// queue is the number of the queue in each host, which nobody else uses.
+	queue = 1
 )
 
 // late: what others send comes late to the host. The kernel asks a program what to
 // do with each packet, and that thinks it over.
 func late(ctx context.Context, n *Node, begins bool) error {
-	const where, what = "raw PREROUTING -i", "-j NFQUEUE --queue-num 1"
+	where, what := "raw PREROUTING -i", fmt.Sprintf("-j NFQUEUE --queue-num %d", queue)
 	if begins {
 		var err error
-		if n.waiting, err = openWaiting(n, 1); err != nil {
+		if n.waiting, err = openWaiting(n); err != nil {
 			return err
 		}
 		if err := n.filter(ctx, true, where, what); err != nil {
@@ -46,7 +48,6 @@ func late(ctx context.Context, n *Node, begins bool) error {
 // waiting is a queue of packets between a host's kernel and this program.
 type waiting struct {
 	conn    *netlink.Conn
-	number  uint16
 	out     chan heldBack
 	closing chan struct{}
 	ended   sync.WaitGroup
@@ -65,8 +66,8 @@ type heldBack struct {
 const waitingRoom = 1 << 16
 
 // openWaiting binds a queue in the host's network namespace.
-func openWaiting(n *Node, number uint16) (*waiting, error) {
-	w := &waiting{number: number, out: make(chan heldBack, waitingRoom), closing: make(chan struct{})}
+func openWaiting(n *Node) (*waiting, error) {
+	w := &waiting{out: make(chan heldBack, waitingRoom), closing: make(chan struct{})}
 	var err error
 	if entered := within("/run/netns/"+n.namespace(), func() { w.conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil) }); entered != nil || err != nil {
 		return nil, errors.Join(entered, err)
@@ -127,7 +128,7 @@ func (w *waiting) configure() error {
 
 func (w *waiting) message(kind netlink.HeaderType, flags netlink.HeaderFlags, attributes []netlink.Attribute) (netlink.Message, error) {
 	b, err := netlink.MarshalAttributes(attributes)
-	head := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, w.number)
+	head := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, queue)
 	return netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | flags}, Data: append(head, b...)}, err
 }
 
