@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -23,9 +22,7 @@ const wrongFor = 3 * time.Second
 // it says that its clock is off, and no call fails since others leave it out.
 // `make faults` has it: the program is built with a standard library of its own.
 func TestClocks(t *testing.T) {
-	if os.Getenv("MICRO_TEST_FAULTS") == "" {
-		t.Skip("to build a program with a clock of its own takes minutes: make faults")
-	}
+	inFull(t)
 	wrong := platformtest.Clock(t)
 	port, err := porttest.Reserve()
 	if err != nil {

@@ -31,12 +31,8 @@ var inside = regexp.MustCompile(`(?i)redis|misconf|sqlstate|postgres|no space|en
 // TestDiskFull is experiment E7. It takes more than a minute.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("MICRO_TEST_FAULTS") == "" {
-		t.Skip("MICRO_TEST_FAULTS is not set: make faults")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("only root may mount small disks")
-	}
+	inFull(t)
+	asRoot(t, "mount small disks")
 	fillDisks(t).judge(t)
 }
 

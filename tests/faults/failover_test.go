@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -24,9 +23,7 @@ const (
 // TestFailover is E2 and E3 with other servers to take over.
 func TestFailover(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("MICRO_TEST_FAULTS") == "" {
-		t.Skip("MICRO_TEST_FAULTS is not set: make faults")
-	}
+	inFull(t)
 	failover(t).judge(t)
 }
 

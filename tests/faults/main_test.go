@@ -38,6 +38,22 @@ func trialTime(t *testing.T) time.Duration {
 	return d
 }
 
+// inFull skips an experiment that has no short form.
+func inFull(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MICRO_TEST_FAULTS") == "" {
+		t.Skip("MICRO_TEST_FAULTS is not set: make faults")
+	}
+}
+
+// asRoot skips what only root may do.
+func asRoot(t *testing.T, what string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may " + what)
+	}
+}
+
 // seed is what all choices of a test follow from.
 func seed(t *testing.T) (uint64, *rand.Rand) {
 	t.Helper()
