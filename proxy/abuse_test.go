@@ -18,7 +18,9 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -195,6 +197,25 @@ func TestHealthWatchers(t *testing.T) {
 	}
 }
 
+// TestLongHealth shows that what asks for health and is never whole, since its client
+// does not end its side of the call, takes no memory.
+func TestLongHealth(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, method := range []string{"Check", "Watch"} {
+		s, err := e.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/grpc.health.v1.Health/"+method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SendMsg(&healthpb.HealthCheckRequest{Service: strings.Repeat("x", 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RecvMsg(new(healthpb.HealthCheckResponse)); status.Code(err) != codes.Internal || !strings.Contains(err.Error(), "at most 1024 are allowed") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
 // TestTrustedProxy shows whom the platform believes to be calling behind a proxy
 // that the operator trusts, and that others are not believed.
 func TestTrustedProxy(t *testing.T) {
@@ -210,13 +231,12 @@ func TestTrustedProxy(t *testing.T) {
 		{"an anonymous caller sends the header", "127.0.0.2", "", "203.0.113.9", "127.0.0.2"},
 		{"nothing", "127.0.0.1", "", "", "127.0.0.1"},
 	} {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tt.from)}}
-		conn := dialWith(t, address, func(ctx context.Context, address string) (net.Conn, error) {
-			c, err := d.DialContext(ctx, "tcp", address)
-			if err == nil && tt.header != "" {
-				_, err = c.Write(proxyHeader(tt.header))
+		conn := dialFrom(t, tt.from, address, func(c net.Conn) error {
+			if tt.header == "" {
+				return nil
 			}
-			return c, err
+			_, err := c.Write(proxyHeader(tt.header))
+			return err
 		})
 		ctx := metadata.AppendToOutgoingContext(t.Context(), bearer(p.User(t, "acme"))...)
 		if tt.forwarded != "" {
@@ -230,6 +250,19 @@ func TestTrustedProxy(t *testing.T) {
 			t.Errorf("%s: the platform sees %s, want %s", tt.name, got, tt.want)
 		}
 	}
+}
+
+// dialFrom is dial from an address of this host, and begins connections with something.
+func dialFrom(t *testing.T, from, address string, begin func(net.Conn) error) *grpc.ClientConn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	return dialWith(t, address, func(ctx context.Context, address string) (net.Conn, error) {
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err == nil {
+			err = begin(c)
+		}
+		return c, err
+	})
 }
 
 // proxyHeader is what a proxy sends in front of a client's connection.
@@ -274,4 +307,68 @@ func TestSlowConnections(t *testing.T) {
 		}
 	}
 	t.Logf("all cut off after %s", time.Since(began))
+}
+
+// TestMessagesOnTheirWay shows that the memory of what clients begin to send has its
+// bounds: who has most goes, and the large messages of another go on (E9).
+func TestMessagesOnTheirWay(t *testing.T) {
+	t.Parallel()
+	p := edgetest.New(t)
+	address := freeAddress(t)
+	p.Run(t, map[string]string{"MICRO_PROXY_ADDRESS": address, "MICRO_PROXY_CONTAINER_ADDRESS": "none", "MICRO_PROXY_BUFFERED": "1048576"}, proxy.Component)
+	e := &edge{p, t, dialFrom(t, "127.0.1.2", address, func(net.Conn) error { return nil })}
+	p.Register("acme", edgetest.NewService(t, "echo").Entry())
+	token := p.User(t, "acme")
+	e.until(codes.OK, "/echo.Echo/Call", bearer(token)...)
+
+	a, err := attack(address, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.SetWriteDeadline(time.Now().Add(settle)) //nolint:errcheck // the writes say so
+	large := `"` + strings.Repeat("x", 100<<10) + `"`
+	for stream := uint32(1); ; stream += 2 { // 128 KiB each of what never comes as a whole
+		if err = a.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: a.headers, EndHeaders: true}); err == nil {
+			err = a.WriteData(stream, false, append(binary.BigEndian.AppendUint32([]byte{0}, 1<<20), make([]byte, 16<<10-5)...))
+		}
+		for range 7 {
+			if err == nil {
+				err = a.WriteData(stream, false, make([]byte, 16<<10))
+			}
+		}
+		if err != nil {
+			break
+		}
+		if _, err := e.call("/echo.Echo/Call", large, bearer(token)...); err != nil {
+			t.Fatalf("with %d KiB of another client on their way: %v", 128*(stream+1)/2, err)
+		}
+	}
+	if !gone(err) { // or else it may have any number of bytes on their way
+		t.Error(err)
+	}
+}
+
+// TestCompressed shows that no message is taken compressed, with an account or
+// without: what it takes would be known too late.
+func TestCompressed(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.Register("acme", edgetest.NewService(t, "echo").Entry())
+	user := bearer(e.User(t, "acme"))
+	e.until(codes.OK, "/echo.Echo/Call", user...)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), user...)
+	zeros := strings.Repeat("0", 1<<20)
+	refused := func(what string, err error) {
+		t.Helper()
+		if status.Code(err) != codes.Internal || !strings.Contains(err.Error(), "compressed messages are not taken") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	in, out := []byte(`"`+zeros+`"`), []byte(nil)
+	refused("a service", e.conn.Invoke(ctx, "/echo.Echo/Call", &in, &out, edgetest.Codec(), grpc.UseCompressor(gzip.Name)))
+	_, err := healthpb.NewHealthClient(e.conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: zeros}, grpc.UseCompressor(gzip.Name))
+	refused("health", err)
+	_, err = authpb.NewAuthClient(e.conn).Token(ctx, &authpb.TokenRequest{Id: zeros}, grpc.UseCompressor(gzip.Name))
+	refused("the platform", err)
 }

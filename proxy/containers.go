@@ -24,7 +24,7 @@ const lookAgain = 5 * time.Second
 const maxContainerConnections = 256
 
 // serveContainers serves the listener that tenants' containers reach.
-func serveContainers(ctx context.Context, h *app.Host, e *edge.Edge, o Options) error {
+func serveContainers(ctx context.Context, h *app.Host, e *edge.Edge, o Options, room *ingress.Room) error {
 	if o.ContainerAddress == "none" {
 		return nil
 	}
@@ -56,7 +56,7 @@ func serveContainers(ctx context.Context, h *app.Host, e *edge.Edge, o Options) 
 			return err
 		}
 		h.Log.Debug("listening for containers", "address", address)
-		return g.Serve(ingress.New(l, ingress.Options{PerAddress: maxContainerConnections, Resets: maxContainerResets}, h.Log))
+		return g.Serve(ingress.New(l, ingress.Options{PerAddress: maxContainerConnections, Resets: maxContainerResets, Room: room}, h.Log))
 	})
 	return nil
 }

@@ -64,12 +64,13 @@ var Component = app.New("proxy", func(ctx context.Context, h *app.Host, o Option
 	if err != nil {
 		return err
 	}
-	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Resets: maxResets, Proxies: o.TrustedProxies}, h.Log)
+	room := o.Room(h.Log)
+	l = ingress.New(l, ingress.Options{PerAddress: o.Connections, PerNetwork: true, FreeLoopback: true, Resets: maxResets, Room: room, Proxies: o.TrustedProxies}, h.Log)
 	run(h, &server{edge: e, log: h.Log, proxies: o.TrustedProxies}, o.serving(maxStreams), func(_ context.Context, g *grpc.Server) error { return g.Serve(l) })
 	if err := serveEgress(h, e, o); err != nil {
 		return err
 	}
-	return serveContainers(ctx, h, e, o)
+	return serveContainers(ctx, h, e, o, room)
 })
 
 // serving is how connections are served that may have so many calls open.

@@ -26,6 +26,9 @@ type Options struct {
 	// Resets is how many streams a client of HTTP/2 may cancel in ten seconds:
 	// see frames. 0 is for what does not speak HTTP/2.
 	Resets int
+	// Room is where messages over gRPC are counted that have not come as a whole. It
+	// goes with Resets.
+	Room *Room
 	// Proxies are those who may say whose their connections are.
 	Proxies Proxies
 }
@@ -55,7 +58,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		c := &conn{Conn: inner, listener: l, client: inner.RemoteAddr(), leave: func() {}}
 		if l.opts.Resets > 0 {
-			c.frames = newFrames(l.opts.Resets)
+			c.arriving = newArriving(l.opts.Room, c.evict)
+			c.answers = &answers{arriving: c.arriving}
+			c.frames = newFrames(l.opts.Resets, c.arriving)
 		}
 		if l.opts.Proxies.trust(addrOf(c.client)) {
 			c.headed = true

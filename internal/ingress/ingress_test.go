@@ -3,10 +3,12 @@ package ingress
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -207,6 +209,44 @@ func TestSlowHeader(t *testing.T) {
 	}
 }
 
+// TestRefusedBody shows that a client hears the answer to a request whose body nobody
+// reads, although its connection is closed, and that its place is kept until then.
+func TestRefusedBody(t *testing.T) {
+	t.Parallel()
+	s := listen(t, Options{PerAddress: 1})
+	c := s.dial("127.0.0.1", make([]byte, 100<<10))
+	server := s.next()
+	if _, err := io.ReadFull(server, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(server, "no"); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.refused("another connection", s.dial("127.0.0.1", nil))
+	if _, err := c.Write(make([]byte, 1<<20)); err != nil { // it goes on to send
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(c); string(got) != "no" || err != nil {
+		t.Errorf("the client hears %q, %v", got, err)
+	}
+	c.Close()
+	for end := time.Now().Add(within); ; {
+		d := s.dial("127.0.0.1", nil)
+		if d.SetReadDeadline(time.Now().Add(100*time.Millisecond)) != nil {
+			t.Fatal("no deadline")
+		}
+		if _, err := d.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("there is no place again")
+		}
+	}
+}
+
 func TestForwardedFor(t *testing.T) {
 	t.Parallel()
 	var trusted Proxies
@@ -254,7 +294,7 @@ func TestFrames(t *testing.T) {
 		send    func(w *http2.Framer, id uint32) error
 		flooded bool
 	}{
-		{"calls", 5000, call, false},
+		{"calls", 4000, call, false},
 		{"calls with data", 5000, func(w *http2.Framer, id uint32) error {
 			if err := call(w, id); err != nil {
 				return err
@@ -306,7 +346,7 @@ func TestFrames(t *testing.T) {
 			}
 		}
 		for _, size := range []int{1, 7, 4096, sent.Len()} {
-			f, flooded := newFrames(200), false
+			f, flooded := newFrames(200, newArriving(NewRoom(0, slog.New(slog.DiscardHandler)), nil)), false
 			for b := sent.Bytes(); len(b) > 0 && !flooded; {
 				n := min(size, len(b))
 				flooded = f.flooded(b[:n], time.Unix(1_800_000_000, 0))
@@ -317,7 +357,7 @@ func TestFrames(t *testing.T) {
 			}
 		}
 	}
-	f := newFrames(1)
+	f := newFrames(1, newArriving(NewRoom(0, slog.New(slog.DiscardHandler)), nil))
 	f.empty = maxIdle + 1
 	if f.since = time.Unix(0, 0); f.flooded(nil, time.Unix(11, 0)) {
 		t.Error("what was ten seconds ago counts")

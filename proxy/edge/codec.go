@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"fmt"
+
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec of messages that are no frames
@@ -26,10 +28,18 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return out, nil
 }
 
+// maxOwn is how long a message to the server itself may be, such as one of health,
+// in bytes. It is kept until its client has ended its side of the call, which nothing
+// makes it do.
+const maxOwn = 1 << 10
+
 // Unmarshal keeps a reference to the bytes, which gRPC frees otherwise.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	f, ok := v.(*frame)
 	if !ok {
+		if data.Len() > maxOwn {
+			return fmt.Errorf("message of %d bytes, at most %d are allowed", data.Len(), maxOwn)
+		}
 		return c.messages().Unmarshal(data, v)
 	}
 	data.Ref()

@@ -31,7 +31,7 @@ const lastCalls = 2 * time.Second
 // Options are the settings that every edge has.
 type Options struct {
 	InFlight        int             `env:"IN_FLIGHT"        default:"1000"       help:"calls and streams that a namespace may have open at this edge; 0 is no limit"`
-	Buffered        int64           `env:"BUFFERED"         default:"268435456"  help:"bytes of bodies and answers over 16 KiB that a namespace may have under way at this edge, all of them four times that; 0 is no limit"`
+	Buffered        int64           `env:"BUFFERED"         default:"268435456"  help:"bytes of bodies and answers over 16 KiB that a namespace may have under way at this edge, all of them four times that, and over gRPC as much again of what has not come as a whole; 0 is no limit"`
 	Unread          time.Duration   `env:"UNREAD"           default:"1m"         zero:"ok" help:"how long an answer may lie unread, with a second more for each 64 KiB of it, before its client is cut off; 0 is no limit"`
 	Anonymous       int             `env:"ANONYMOUS_RATE"   default:"20"         help:"calls a second that an address may make to the platform without an account, twenty times as many at once, its network five times that; 0 is no limit"`
 	FirstMessage    time.Duration   `env:"FIRST_MESSAGE"    default:"5s"         zero:"ok" help:"how long a call without an account, over HTTP a WebSocket, may hold its place before it sends a message; 0 is no limit"`

@@ -9,13 +9,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
-
-	"github.com/micro/platform/framework/errors"
 )
 
 // LeastRate is what a client must read in a second of what lies there for it, in
@@ -47,12 +44,8 @@ func newIncoming(in grpc.ServerStream, c *Call) *incoming {
 
 // RecvMsg implements grpc.ServerStream, for frames.
 func (s *incoming) RecvMsg(x any) error {
-	err := s.ServerStream.RecvMsg(x)
-	if errors.Code(err) == codes.ResourceExhausted {
-		return errTooLarge()
-	}
-	if err != nil {
-		return err
+	if err := s.ServerStream.RecvMsg(x); err != nil {
+		return err // and the client has been told
 	}
 	f := x.(*frame)
 	if err := s.call.hold(f.data.Len()); err != nil {

@@ -1,12 +1,14 @@
 package edge
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/micro/platform/framework/errors"
+	"github.com/micro/platform/internal/ingress"
 	"github.com/micro/platform/internal/quota"
 	"github.com/micro/platform/internal/rpc"
 )
@@ -95,9 +97,15 @@ func (s *Shares) taken() int64 {
 // crowded says to those who met a limit of open calls when to come again.
 var crowded = &quota.Reached{Wait: time.Second}
 
-// errTooLarge is about a message of either side.
+// errTooLarge is about a message of the callee. To clients gRPC says so itself.
 func errTooLarge() *errors.Error {
 	return errors.New(codes.ResourceExhausted, "message larger than %d bytes, which is the limit", rpc.MaxMessage).From("go.micro.proxy")
+}
+
+// Room is the memory for messages over gRPC that have not come as a whole: as much
+// again as for those that have. All listeners of an edge share it.
+func (o Options) Room(log *slog.Logger) *ingress.Room {
+	return ingress.NewRoom(namespaces*o.Buffered, log)
 }
 
 // Enter takes a place among the open calls of a namespace; leave gives it back.
