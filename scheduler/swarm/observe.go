@@ -67,6 +67,16 @@ func (d *Driver) session(ctx context.Context) error {
 	}
 	changed, lost := dockerhost.Hear(ctx, d.engine, filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster)))
+	go func() { // ends with ctx
+		for {
+			select {
+			case <-changed: // many at once are one reason to look
+				d.look()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	for {
 		next, err := d.observe(ctx)
 		if err != nil {
@@ -80,7 +90,6 @@ func (d *Driver) session(ctx context.Context) error {
 			return ctx.Err()
 		case err := <-lost:
 			return fmt.Errorf("watch events: %w", err)
-		case <-changed:
 		case <-d.wake:
 		case <-time.After(next):
 		}
