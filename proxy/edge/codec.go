@@ -33,7 +33,13 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 // makes it do.
 const maxOwn = 1 << 10
 
-// Unmarshal keeps a reference to the bytes, which gRPC frees otherwise.
+// piece is how long the pieces of a message have to be on average to be kept as they
+// have come, in bytes. Shorter ones take up to four times their length of gRPC's
+// pool, whose buffers have 4 and 16 KiB, or far more than a few bytes by themselves.
+const piece = 8 << 10
+
+// Unmarshal keeps a reference to the bytes, which gRPC frees otherwise, or a copy of
+// them where they take much more than their length.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	f, ok := v.(*frame)
 	if !ok {
@@ -41,6 +47,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 			return fmt.Errorf("message of %d bytes, at most %d are allowed", data.Len(), maxOwn)
 		}
 		return c.messages().Unmarshal(data, v)
+	}
+	if len(data) > 4 && data.Len() < len(data)*piece {
+		f.data = mem.BufferSlice{mem.SliceBuffer(data.Materialize())}
+		return nil
 	}
 	data.Ref()
 	f.data = data
