@@ -81,7 +81,7 @@ func (r *Room) hold(a *arriving, from netip.Addr, n int64, now time.Time) (gone 
 func (r *Room) first(now time.Time) *arriving {
 	of := map[netip.Prefix]int64{} // networks, and addresses
 	for _, h := range r.held {
-		of[abuse.Network(h.from)] += h.bytes
+		of[network(h.from)] += h.bytes
 		of[abuse.Address(h.from)] += h.bytes
 	}
 	silent := func(a *arriving) int {
@@ -92,9 +92,17 @@ func (r *Room) first(now time.Time) *arriving {
 	}
 	return slices.MaxFunc(slices.Collect(maps.Keys(r.held)), func(a, b *arriving) int {
 		x, y := r.held[a], r.held[b]
-		return cmp.Or(cmp.Compare(of[abuse.Network(x.from)], of[abuse.Network(y.from)]),
+		return cmp.Or(cmp.Compare(of[network(x.from)], of[network(y.from)]),
 			cmp.Compare(of[abuse.Address(x.from)], of[abuse.Address(y.from)]), silent(a)-silent(b), cmp.Compare(x.begun, y.begun))
 	})
+}
+
+// network is abuse.Network, but for containers: those of a namespace have a /26.
+func network(ip netip.Addr) netip.Prefix {
+	if ip = ip.Unmap(); ip.Is4() && ip.IsPrivate() {
+		return netip.PrefixFrom(ip, 26).Masked()
+	}
+	return abuse.Network(ip)
 }
 
 // tell tells operators, now and then. It wants mu held.

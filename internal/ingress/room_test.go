@@ -207,7 +207,10 @@ func TestArriving(t *testing.T) {
 // TestRoom shows who has to go when there is no room.
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	const one, neighbour, two, three = "203.0.113.1", "203.0.113.77", "198.51.100.2", "192.0.2.3"
+	const (
+		one, neighbour, two, three = "203.0.113.1", "203.0.113.77", "198.51.100.2", "192.0.2.3"
+		container, other, theirs   = "10.201.0.2", "10.201.0.3", "10.201.0.66"
+	)
 	for _, tt := range []struct {
 		name  string
 		from  []string
@@ -223,6 +226,7 @@ func TestRoom(t *testing.T) {
 		{"many small ones are no less than a large one", []string{one, one, one, one, two}, []int{48, 48, 48, 48, 96}, 0, []int{3}},
 		{"that of another network, though one address has more", []string{one, neighbour, two, three}, []int{80, 80, 96, 32}, 0, []int{1}},
 		{"of a network, who has more", []string{one, one, neighbour, two}, []int{48, 64, 80, 96}, 0, []int{1}},
+		{"of a namespace's containers, though another's has more", []string{container, other, theirs, two}, []int{80, 80, 96, 32}, 0, []int{1}},
 		{"who has little and stands still", []string{two, one, one}, []int{32, 128, 112}, 10 * time.Second, []int{2}},
 		{"as many as it takes", []string{one, one, one, two, three}, []int{96, 32, 32, 96, 64}, 0, []int{1, 2}},
 	} {
