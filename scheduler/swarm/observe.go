@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/events"
@@ -59,6 +60,8 @@ func (d *Driver) Run(ctx context.Context) error {
 
 // session looks at Docker until it is away.
 func (d *Driver) session(ctx context.Context) error {
+	var hearing sync.WaitGroup
+	defer hearing.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.ages.pause()
@@ -67,7 +70,7 @@ func (d *Driver) session(ctx context.Context) error {
 	}
 	changed, lost := dockerhost.Hear(ctx, d.engine, filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", plan.LabelCluster+"="+d.opts.Cluster)))
-	go func() { // ends with ctx
+	hearing.Go(func() {
 		for {
 			select {
 			case <-changed: // many at once are one reason to look
@@ -76,7 +79,7 @@ func (d *Driver) session(ctx context.Context) error {
 				return
 			}
 		}
-	}()
+	})
 	for {
 		next, err := d.observe(ctx)
 		if err != nil {
