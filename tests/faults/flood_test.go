@@ -124,7 +124,7 @@ func (f *flooding) write(ctx context.Context, n int) error {
 }
 
 func (f *flooding) dialled(ctx context.Context, do func(context.Context, *grpc.ClientConn) error) error {
-	conn, err := remote.Dial(f.site.Platform.Proxy, quick)
+	conn, err := remote.Dial(f.site.Platform.Proxy)
 	if err != nil {
 		return err
 	}
