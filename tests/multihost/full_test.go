@@ -49,37 +49,57 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// rollback goes back to the revision before, whose image the hosts have.
+// rollback goes back to the revision before, whose image the hosts have, and from
+// that to the one that served, and so on: what a single one takes says as much of
+// the machine as of the platform.
 func (f *fixture) rollback(t *testing.T, name string) {
-	want := fmt.Sprintf("from code %d", f.codes-2)
-	var answers time.Duration
+	const times = 5
+	var took []time.Duration
 	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle()/2, func(ctx context.Context) error {
-		began := time.Now()
-		rolled := make(chan error, 1)
-		go func() {
-			out, err := f.alice.Micro(ctx, "", "rollback", service)
+		for i := range times {
+			answers, err := f.rollBack(ctx, fmt.Sprintf("from code %d", f.codes-2+i%2))
 			if err != nil {
-				err = fmt.Errorf("micro rollback: %w: %s", err, out)
+				return err
 			}
-			t.Logf("%s: %v, %s", name, time.Since(began).Round(10*time.Millisecond), out)
-			rolled <- err
-		}()
-		err := poll(ctx, time.Minute, func() error {
-			e := f.balancer.Next(false)
-			out, err := f.tenant.http(ctx, e.HTTP, http.MethodPost, e.API, "/"+service+"/Call", `{"name": "1ms 0"}`)
-			if err == nil && !strings.Contains(out, want) {
-				err = fmt.Errorf("it answers %q, not %q", out, want)
+			t.Logf("%s: the revision before answers after %v", name, answers.Round(10*time.Millisecond))
+			took = append(took, answers)
+			if _, err := f.running(ctx, replicas); err != nil {
+				return err
 			}
-			return err
-		})
-		answers = time.Since(began)
-		return errors.Join(err, <-rolled)
+		}
+		return nil
 	})
 	f.judge(t, name, traffic, at, none)
-	if !report.Within(name, "until the revision before answers", answers, rolledBack) {
-		t.Errorf("a rollback took %v", answers)
+	if slices.Sort(took); len(took) == times {
+		report.Info(name, "the slowest until the revision before answers", took[times-1].Round(10*time.Millisecond))
+		if !report.Within(name, "until the revision before answers, median", took[times/2], rolledBack) {
+			t.Errorf("rollbacks took %v", took)
+		}
 	}
 	f.spread(t)
+}
+
+// rollBack rolls the service back, and answers when a call gets what is wanted.
+func (f *fixture) rollBack(ctx context.Context, want string) (time.Duration, error) {
+	began := time.Now()
+	rolled := make(chan error, 1)
+	go func() {
+		out, err := f.alice.Micro(ctx, "", "rollback", service)
+		if err != nil {
+			err = fmt.Errorf("micro rollback: %w: %s", err, out)
+		}
+		rolled <- err
+	}()
+	err := poll(ctx, time.Minute, func() error {
+		e := f.balancer.Next(false)
+		out, err := f.tenant.http(ctx, e.HTTP, http.MethodPost, e.API, "/"+service+"/Call", `{"name": "1ms 0"}`)
+		if err == nil && !strings.Contains(out, want) {
+			err = fmt.Errorf("it answers %q, not %q", out, want)
+		}
+		return err
+	})
+	answers := time.Since(began)
+	return answers, errors.Join(err, <-rolled)
 }
 
 // crashing deploys a revision that ends as it starts: whoever deploys it is told
