@@ -39,7 +39,7 @@ faults: prepare
 
 ## multihost: run the platform over three hosts in namespaces of this machine, lose them, and count what fails
 multihost: prepare builder-image runsc
-	MICRO_TEST_MULTIHOST=1 go run ./tests/env go test -count=1 -v -timeout 1h ./tests/multihost
+	MICRO_TEST_MULTIHOST=1 go run ./tests/env go test -count=1 -v -timeout 90m ./tests/multihost
 
 ## chaos: kill, replace, overload and restore under a steady load, components apart and twice, for FOR=10m; print the figures
 chaos: prepare

@@ -215,27 +215,33 @@ func (s *Site) reseal(ctx context.Context) error {
 }
 
 // stackTimeout bounds a change of the whole stack: two instances of each service,
-// one after the other.
-const stackTimeout = 6 * time.Minute
+// one after the other, six services at a time.
+const stackTimeout = 15 * time.Minute
 
-// Stack deploys a version of the stack, and waits until all of it is there.
+// Stack has deploy.sh bring the stack to a version.
 func (s *Site) Stack(ctx context.Context, tag string) error {
 	first := s.Rig.Nodes[0]
 	control := func(port string) string {
 		return first.Address + ":" + port + "," + s.Rig.Nodes[1].Address + ":" + port
 	}
-	cmd := exec.CommandContext(ctx, "docker", "-H", first.socket(), "stack", "deploy", "--resolve-image", "never", "-c", "stack.yaml", "-c", "surroundings.yaml", stackName)
-	cmd.Dir = s.stackDir()
-	cmd.Env = append(os.Environ(), "IMAGE=micro", "TAG="+tag, "VERSION="+strconv.Itoa(s.version), "CLUSTER="+cluster(), "AUTH="+control(ports["auth"]), "IMAGES="+control(ports["images"]),
-		"BUCKET_URL=file://"+filepath.Join(s.Rig.Dir, "bucket")+"?no_tmp_dir=true&metadata=skip")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("docker stack deploy: %w: %s", err, out)
+	env := strings.Join([]string{"IMAGE=micro", "TAG=" + tag, "RESOLVE_IMAGE=never", "VERSION=" + strconv.Itoa(s.version), "CLUSTER=" + cluster(),
+		"AUTH=" + control(ports["auth"]), "IMAGES=" + control(ports["images"]),
+		"BUCKET_URL='file://" + filepath.Join(s.Rig.Dir, "bucket") + "?no_tmp_dir=true&metadata=skip'", ""}, "\n")
+	if err := os.WriteFile(filepath.Join(s.stackDir(), "stack.env"), []byte(env), 0o644); err != nil {
+		return err
 	}
-	err := poll(ctx, stackTimeout, func() error { return s.stackRuns(ctx, tag) })
+	ctx, cancel := context.WithTimeout(ctx, stackTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "./deploy.sh", "surroundings.yaml")
+	cmd.Dir, cmd.Env = s.stackDir(), append(os.Environ(), "DOCKER_HOST="+first.socket())
+	cmd.WaitDelay = 5 * time.Second // for a docker that it leaves
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		err = s.stackRuns(ctx, tag)
+	}
 	if err != nil {
 		tasks, _ := first.Docker(ctx, "stack", "ps", "--no-trunc", "--format", "{{.Name}} on {{.Node}}: {{.CurrentState}} {{.Error}}", stackName)
-		updates, _ := s.updates(ctx)
-		return fmt.Errorf("%w\n%s%s", err, tasks, updates)
+		return fmt.Errorf("deploy.sh: %w: %s\n%s", err, out, tasks)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // back in part, and given another cluster secret.
 func TestStack(t *testing.T) {
 	if os.Getenv(full) == "" {
-		t.Skip("it takes ten minutes: make multihost, or " + full + "=1")
+		t.Skip("it takes half an hour: make multihost, or " + full + "=1")
 	}
 	skipWithout(t)
 	began := time.Now()
