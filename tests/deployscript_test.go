@@ -78,7 +78,8 @@ func TestDeployScript(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	write("stack.env", "STACK="+stack+"\nWAVE=2\nWAVE_TIMEOUT=60\nRESOLVE_IMAGE=never\n")
+	environment := "STACK=" + stack + "\nRESOLVE_IMAGE=never\n"
+	write("stack.env", environment+"WAVE=2\nWAVE_TIMEOUT=60\n")
 	write("added.yaml", addedStack)
 	t.Cleanup(func() {
 		if out, err := docker(context.WithoutCancel(t.Context()), "stack", "rm", stack); err != nil {
@@ -94,7 +95,7 @@ func TestDeployScript(t *testing.T) {
 	if err != nil {
 		t.Fatalf("deploy.sh: %v: %s", err, out)
 	}
-	if waves := "deploy.sh: migrate|deploy.sh: zulu yankee|deploy.sh: alpha bravo"; strings.Join(lines(out, "deploy.sh: "), "|") != waves {
+	if waves := "deploy.sh: migrate|deploy.sh: zulu yankee|deploy.sh: alpha bravo|deploy.sh: all of it runs"; strings.Join(lines(out, "deploy.sh: "), "|") != waves {
 		t.Errorf("deploy.sh deploys %s, not %s", out, waves)
 	}
 	if after, before := started(t, stack+"_alpha"), started(t, stack+"_yankee"); !after.After(before) {
@@ -113,13 +114,18 @@ func TestDeployScript(t *testing.T) {
 	if got := inspect(t, stack+"_yankee", "{{.Spec.TaskTemplate.ContainerSpec.Args}}"); !strings.Contains(got, "2000") {
 		t.Errorf("what does not start is not back: %s", got)
 	}
+	write("stack.env", environment+"WAVE=2\nWAVE_TIMEOUT=1\n")
+	if out, err := deploy(`[/bin/busybox, sleep, "3000"]`); err == nil || !strings.Contains(out, "after 1 seconds") {
+		t.Errorf("deploy.sh with a second for a wave: %v: %s", err, out)
+	}
+	write("stack.env", environment+"WAVE=2\nWAVE_TIMEOUT=60\n") // while Swarm may still be at it
 	out, err = deploy(`[/bin/busybox, sleep, "3000"]`)
 	if got := inspect(t, stack+"_yankee", "{{.Spec.TaskTemplate.ContainerSpec.Args}}"); err != nil || !strings.Contains(got, "3000") {
 		t.Fatalf("deploy.sh, mended: %v: %s\nit runs %s", err, out, got)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, ".*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("deploy.sh leaves %v (%v)", left, err)
+	write("stack.env", environment+"WAVE=none\n")
+	if out, err := deploy(sleeps); err == nil {
+		t.Errorf("deploy.sh takes any WAVE: %s", out)
 	}
 }
 

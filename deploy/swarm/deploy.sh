@@ -6,7 +6,7 @@
 # Where a service does not become healthy, Swarm puts it back to what it was, and
 # this ends with an error; run again, it goes on with what is left.
 set -eu
-cd "$(dirname "$0")"
+CDPATH= cd -- "$(dirname "$0")"
 set -a
 . ./stack.env
 set +a
@@ -17,37 +17,54 @@ for file; do files="$files -c $file"; done
 # shellcheck disable=SC2086 # options
 whole=$(docker stack config $files)
 
-# names prints the services in the order of stack.yaml, and those that a FILE adds.
+# names prints the services in the order of stack.yaml, and then those that a FILE adds.
 names() {
-	awk 'FNR == 1 { services = 0 } /^[^ #]/ { services = /^services:/ } services && /^  [^ #]/ { print $1 }' stack.yaml "$@" |
-		tr -d : | awk '!seen[$0]++'
+	for file in "$(cat stack.yaml)" "$whole"; do
+		printf '%s\n' "$file" | awk '/^[^ #]/ { services = /^services:/ } services && /^  [^ #]/ { sub(/:.*/, "", $1); print $1 }'
+	done | awk '!seen[$0]++'
+}
+
+# state prints how far Swarm is with what a service was told last: nothing if it has
+# not begun, or was told nothing.
+state() { # service
+	docker service inspect --format '{{with .UpdateStatus}}{{.State}}: {{.Message}}{{else}}{{with .PreviousSpec}}described{{end}}{{end}}' "$1"
 }
 
 # lacks prints what keeps a service from running as described, or nothing. It fails
 # when Swarm has given up.
-lacks() { # service, seconds since its wave began
-	update=$(docker service inspect --format '{{with .UpdateStatus}}{{.State}}: {{.Message}}{{else}}{{with .PreviousSpec}}described{{end}}{{end}}' "$1")
-	case $update in
+lacks() { # service, seconds since its wave was described
+	now=$(state "$1") || return
+	case $now in
 	updating:* | rollback_started:*)
-		echo "$update"
+		echo "$now"
 		return
 		;;
 	described)
 		if [ "$2" -lt 10 ]; then # by then Swarm has begun, if it has anything to replace
-			echo "$update"
+			echo "$now"
 			return
 		fi
 		;;
 	"" | completed:*) ;;
 	*)
-		tell "$1" "$update"
+		tell "$1" "$now"
 		return 1
 		;;
 	esac
-	docker service ls --filter "name=$1" --format '{{.Name}} {{.Replicas}}' | # 1/2, 1/2 (max 1 per node), of a job 0/1 (1/1 completed)
-		awk -v name="$1" '
-			$1 == name { there = 1; split(/completed/ ? substr($3, 2) : $2, n, "/"); if (n[1] != n[2]) print n[1] " of " n[2] }
-			END { exit !there }'
+	replicas=$(docker service ls --filter "name=$1" --format '{{.Name}} {{.Replicas}}' | sed -n "s/^$1 //p") # 1/2, 1/2 (max 1 per node), of a job 0/1 (1/1 completed)
+	want=${replicas#*/}
+	want=${want%% *}
+	case $replicas in
+	"") echo "it is not there" ;;
+	*"($want/$want completed)") ;;
+	*completed*) echo "$replicas" ;;
+	*) # that counts instances on hosts that are lost
+		lost=$(docker node ls --format '{{.Hostname}} {{.Status}}' | awk '$2 != "Ready" { printf "%s ", $1 }') || return
+		have=$(docker service ps --filter desired-state=running --format '{{.Node}} {{.CurrentState}}' "$1" |
+			awk -v lost=" $lost" '$2 == "Running" && !index(lost, " " $1 " ")' | wc -l)
+		if [ "$have" -lt "$want" ] || [ "$have" = 0 ]; then echo "$have of $want"; fi
+		;;
+	esac
 }
 
 # tell says why a service does not run.
@@ -63,7 +80,7 @@ await() { # names
 		service=${stack}_$name
 		before=
 		while :; do
-			missing=$(lacks "$service" $seconds)
+			missing=$(lacks "$service" $seconds) || return
 			if [ -z "$missing" ]; then break; fi
 			if [ "$missing" != "$before" ]; then echo "$service: $missing"; fi
 			if [ $seconds -ge "${WAVE_TIMEOUT:-600}" ]; then
@@ -78,9 +95,27 @@ await() { # names
 	done
 }
 
+# settled waits until Swarm is through with what an earlier deploy began: a service
+# that is described again meanwhile forgets how far it is. One that is stuck is
+# described again after all.
+settled() { # names
+	seconds=0
+	for name; do
+		while [ $seconds -lt "${WAVE_TIMEOUT:-600}" ]; do
+			case $(state "${stack}_$name" 2>/dev/null || true) in
+			updating:* | rollback_started:*) ;;
+			*) break ;;
+			esac
+			sleep 1
+			seconds=$((seconds + 1))
+		done
+	done
+}
+
 # deploy deploys these services alone, and waits for them.
 deploy() { # names
 	echo "deploy.sh: $*"
+	settled "$@"
 	printf '%s\n' "$whole" | sed 's/\$/$$/g' | # what is in it is not looked up again
 		awk -v names=" $* " '
 			/^[^ ]/ { services = /^services:/; keep = 1 }
@@ -90,8 +125,12 @@ deploy() { # names
 	await "$@"
 }
 
+waves=$(names | grep -vx migrate | xargs -n "${WAVE:-6}")
 deploy migrate
-names "$@" | grep -vx migrate | xargs -n "${WAVE:-6}" | while read -r wave; do
+while read -r wave; do
 	# shellcheck disable=SC2086 # names
 	deploy $wave </dev/null
-done
+done <<END
+$waves
+END
+echo "deploy.sh: all of it runs"
