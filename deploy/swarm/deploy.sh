@@ -24,8 +24,8 @@ names() {
 	done | awk '!seen[$0]++'
 }
 
-# state prints how far Swarm is with what a service was told last: nothing if it has
-# not begun, or was told nothing.
+# state prints how far Swarm is with the last change of a service: "described" before
+# it begins, or with nothing to replace, and nothing of a service that is new.
 state() { # service
 	docker service inspect --format '{{with .UpdateStatus}}{{.State}}: {{.Message}}{{else}}{{with .PreviousSpec}}described{{end}}{{end}}' "$1"
 }

@@ -218,6 +218,9 @@ func (s *Site) reseal(ctx context.Context) error {
 // one after the other, six services at a time.
 const stackTimeout = 15 * time.Minute
 
+// backTimeout bounds the way back of a component.
+const backTimeout = 6 * time.Minute
+
 // Stack has deploy.sh bring the stack to a version.
 func (s *Site) Stack(ctx context.Context, tag string) error {
 	first := s.Rig.Nodes[0]
@@ -276,7 +279,7 @@ func (s *Site) goesBack(ctx context.Context, component string, what ...string) e
 	if _, err := first.Docker(ctx, slices.Concat([]string{"service"}, what, []string{"--detach", name})...); err != nil {
 		return err
 	}
-	return poll(ctx, stackTimeout, func() error {
+	return poll(ctx, backTimeout, func() error {
 		state, err := first.Docker(ctx, "service", "inspect", "--format", "{{.UpdateStatus.State}} {{.UpdateStatus.Message}}", name)
 		if err == nil && !strings.HasPrefix(state, "rollback_completed ") {
 			err = fmt.Errorf("docker service inspect %s: %s", name, strings.TrimSpace(state))
