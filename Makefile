@@ -21,9 +21,9 @@ run: prepare build builder-image
 build:
 	go build -o $(BIN)/ ./cmd/micro ./tests/demo
 
-## test: install what is missing, and run every test
+## test: install what is missing, and run every test, beginning with the package that takes longest
 test: prepare builder-image runsc
-	go run ./tests/env go test -race -timeout 30m ./...
+	go run ./tests/env go test -race -timeout 30m ./tests ./...
 
 ## test-env: a shell with the servers that the tests want, to run some of them by hand
 test-env: prepare
