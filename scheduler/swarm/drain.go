@@ -13,12 +13,13 @@ import (
 // routes when the last call on it has ended. Where connections cannot be seen all
 // of the time is waited for.
 func (d *Driver) drain(ctx context.Context, id plan.ID, most time.Duration) error {
-	for end := d.now().Add(most); d.now().Before(end); {
+	end := d.now().Add(most)
+	for wait := stopPoll; d.now().Before(end); wait = min(2*wait, stopPollLast) {
 		_, connected, err := d.hosts.busy(ctx, id)
 		if err != nil || !connected {
 			return err
 		}
-		if err := pause.For(ctx, stopPoll); err != nil {
+		if err := pause.For(ctx, min(wait, end.Sub(d.now()))); err != nil {
 			return err
 		}
 	}
