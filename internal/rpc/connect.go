@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 	"syscall"
@@ -17,8 +18,9 @@ const (
 	askEvery = 250 * time.Millisecond
 	// asks is how often it is asked: a machine that has too much to do answers late.
 	asks = 8
-	// asksSilent is how often a host is asked that has just been found to be silent.
-	asksSilent = 3
+	// asksSilent is how often a host is asked that has just been found to be silent:
+	// whoever waits has waited for Silence, or for a part of it, before.
+	asksSilent = 2
 	// silentFor is how long a host counts as silent that nobody tries to connect to.
 	silentFor = 10 * time.Second
 )
@@ -32,22 +34,26 @@ type quietHosts struct {
 
 var quiet = quietHosts{since: map[string]time.Time{}}
 
-// is says whether a host is silent. Others are forgotten in time.
+// is says whether a host is silent.
 func (s *quietHosts) is(address string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	since, known := s.since[hostOf(address)]
-	if known && time.Since(since) > silentFor {
-		delete(s.since, hostOf(address))
-		return false
-	}
+	s.forget()
+	_, known := s.since[hostOf(address)]
 	return known
+}
+
+// forget drops the hosts that nobody has tried to connect to for some time. It wants
+// mu held.
+func (s *quietHosts) forget() {
+	maps.DeleteFunc(s.since, func(_ string, since time.Time) bool { return time.Since(since) > silentFor })
 }
 
 // set notes that a host is silent, or not.
 func (s *quietHosts) set(address string, is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget()
 	if is {
 		s.since[hostOf(address)] = time.Now()
 	} else {

@@ -53,7 +53,8 @@ func newEdges(docker *client.Client, cluster string, log *slog.Logger) *edges {
 func (e *edges) join(ctx context.Context, networks, leave []string) error {
 	e.mu.Lock()
 	e.networks, e.leave = slices.Clone(networks), append(e.leave, leave...)
-	e.leave = slices.DeleteFunc(e.leave, func(name string) bool { return slices.Contains(networks, name) })
+	slices.Sort(e.leave)
+	e.leave = slices.DeleteFunc(slices.Compact(e.leave), func(name string) bool { return slices.Contains(networks, name) })
 	if e.next == nil {
 		e.next = &round{done: make(chan struct{})}
 	}

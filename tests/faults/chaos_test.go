@@ -204,15 +204,16 @@ func (c *chaos) kills(lasts time.Duration) {
 // restart kills a database and starts it again.
 func (c *chaos) restart(name string, d *platform.Daemon) {
 	var recovery time.Duration
-	x := c.under(name, func(context.Context) map[string]int {
+	x := c.under(name, func(ctx context.Context) map[string]int {
 		if err := d.Kill(); err != nil {
 			c.Fatal(err)
 		}
 		began := time.Now()
-		if err := d.Up(c.Context()); err != nil {
+		if err := d.Up(ctx); err != nil {
 			c.Fatal(err)
 		}
 		recovery = time.Since(began)
+		platform.Until(ctx, time.Now().Add(gapMost)) // what is not answered by then shows
 		return map[string]int{d.Name: 1}
 	})
 	c.figures.most(name, fmt.Sprintf("no call of a kind is answered, beyond its own %v", recovery.Round(time.Millisecond)), x.gap()-recovery, gapMost)

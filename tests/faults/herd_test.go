@@ -66,7 +66,7 @@ func (c *chaos) herd() {
 	watch.Wait()
 	c.figures.most(name, "2000 clients are answered", took, herdWithin)
 	c.figures.share(name, "calls of others failed", x.failed(), x.all(), 0)
-	c.figures.count(name, "tokens that auth was asked for", lookups, herdSize/20)
+	c.figures = append(c.figures, Figure{name, "tokens that auth was asked for", fmt.Sprint(lookups), fmt.Sprintf("%d to %d", herdTokens, herdSize/20), lookups >= herdTokens && lookups <= herdSize/20})
 	c.figures.count(name, "connections to Postgres, which allows 200", int(most.Load()), 180)
 }
 

@@ -31,13 +31,14 @@ type Traffic struct {
 
 	mu     sync.Mutex
 	counts map[string]*counted
+	ended  time.Time // when the last one was sent
 }
 
 // kind is one kind of calls.
 type kind struct {
 	call    func(ctx context.Context, n int) error
 	workers int
-	every   time.Duration // between the calls of a worker
+	every   time.Duration // between the calls of a worker; who is behind calls at once
 }
 
 type counted struct {
@@ -71,7 +72,7 @@ func newTraffic(s *Site) *Traffic {
 		},
 		"slow upload": func(ctx context.Context, n int) error { return slowly(ctx, blobs, fmt.Sprintf("rolling/%d", n%slots)) },
 	} {
-		x.kinds[name] = kind{call, traffic, 10 * time.Millisecond}
+		x.kinds[name] = kind{call, traffic, 20 * time.Millisecond}
 	}
 	return x
 }
@@ -97,13 +98,18 @@ func (x *Traffic) run(ctx context.Context) {
 	for name, k := range x.kinds {
 		for w := range k.workers {
 			all.Go(func() {
-				for n := w; ctx.Err() == nil; n += k.workers {
+				due := time.Now()
+				for n := w; platform.Until(ctx, due); n += k.workers {
+					due = due.Add(k.every)
 					x.one(ctx, name, n)
-					platform.Until(ctx, time.Now().Add(k.every))
 				}
 			})
 		}
 	}
+	<-ctx.Done()
+	x.mu.Lock()
+	x.ended = time.Now()
+	x.mu.Unlock()
 	all.Wait()
 }
 
@@ -157,14 +163,19 @@ func (x *Traffic) again(since time.Time) (slowest time.Duration) {
 }
 
 // gap is the longest time in which no call of a kind was answered, but of those
-// kinds.
+// kinds: also that from the last answer to the end. It is longer than all others if
+// none of a kind ever was.
 func (x *Traffic) gap(without ...string) (longest time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for kind, c := range x.counts {
-		if !slices.Contains(without, kind) {
-			longest = max(longest, c.gap)
+		if slices.Contains(without, kind) {
+			continue
 		}
+		if len(c.answers) == 0 {
+			return math.MaxInt64
+		}
+		longest = max(longest, c.gap, x.ended.Sub(c.answers[len(c.answers)-1]))
 	}
 	return longest
 }

@@ -274,17 +274,22 @@ func (f *fixture) dockerIsKilled(t *testing.T, name string) { f.docker(t, name, 
 // dockerWindow is how long a host may fail calls whose Docker restarts.
 const dockerWindow = 15 * time.Second
 
+// docker stops and starts the Docker of each host, one after the other.
 func (f *fixture) docker(t *testing.T, name string, stop func(*Node) error) {
-	n := f.site.Rig.Nodes[1]
-	traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
-		return errors.Join(stop(n), n.StartDocker(ctx), f.site.edgesAnswer(ctx, n))
-	})
-	f.judge(t, name, traffic, at, window(dockerWindow))
-	err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
-	if err != nil {
-		t.Fatal(err)
+	for _, n := range f.site.Rig.Nodes {
+		traffic, at := underTraffic(t, f.balancer, f.kinds(), settle(), func(ctx context.Context) error {
+			return errors.Join(stop(n), n.StartDocker(ctx), f.site.edgesAnswer(ctx, n))
+		})
+		f.judge(t, name+" on "+n.Name, traffic, at, func(experiment string, traffic *Traffic, at time.Time) bool {
+			few := report.Most(experiment, "failed calls", len(traffic.Failures()), traffic.Calls()*budget/1000)
+			return window(dockerWindow)(experiment, traffic, at) && few
+		})
+		err := poll(t.Context(), 2*time.Minute, func() error { return f.site.Rig.ready(t.Context()) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.spread(t)
 	}
-	f.spread(t)
 }
 
 func (f *fixture) follower(t *testing.T, name string) {

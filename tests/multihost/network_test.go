@@ -21,8 +21,8 @@ const (
 	slower  = 2
 	// refused is how soon who is cut off hears that what they want cannot be done.
 	refused = time.Second
-	// budget is how many calls may fail in the two minutes that have such a time in
-	// them, in thousandths.
+	// budget is how many calls may fail, in thousandths: for a bad network of those in
+	// the two minutes that have such a time in them.
 	budget, budgeted = 5, 2 * time.Minute
 )
 
